@@ -1,0 +1,242 @@
+// Package scheduler knows what a job, a node and a pool are, and what should run where at which price.
+package scheduler
+
+import "github.com/coinop/coinop/funding"
+
+// JobID numbers a job in the order of acceptance; it can be said aloud.
+type JobID uint64
+
+// RunID numbers one attempt of one task.
+type RunID uint64
+
+// NodeID, PoolID and ShapeID number nodes, pools and shapes in the order in which they first appeared.
+type (
+	NodeID  uint32
+	PoolID  uint32
+	ShapeID uint32
+)
+
+// Resources is what a task asks for, or what a node has.
+type Resources struct {
+	CPUMilli int64 `cbor:"1,keyasint,omitempty"` // thousandths of a CPU
+	Memory   int64 `cbor:"2,keyasint,omitempty"` // bytes
+	Disk     int64 `cbor:"3,keyasint,omitempty"` // bytes
+	GPUs     int64 `cbor:"4,keyasint,omitempty"` // whole devices
+}
+
+// Shape is the canonical resources and constraints of a task; thousands of queued tasks share one.
+type Shape struct {
+	ID     ShapeID   `cbor:"1,keyasint"`
+	Pool   PoolID    `cbor:"2,keyasint"`
+	Need   Resources `cbor:"3,keyasint"`
+	Driver string    `cbor:"4,keyasint"` // "process"
+	Nodes  int32     `cbor:"5,keyasint"` // how many nodes at once; 1 until gangs exist
+}
+
+// Weights turn resources into billing units, in thousandths of a billing unit.
+type Weights struct {
+	CPU    int64 `cbor:"1,keyasint"` // per CPU
+	Memory int64 `cbor:"2,keyasint"` // per GiB
+	Disk   int64 `cbor:"3,keyasint"` // per GiB
+	GPU    int64 `cbor:"4,keyasint"` // per device
+}
+
+// Admission says whose work a pool takes.
+type Admission uint8
+
+// An open pool takes anyone who pays, confined; a trusted one takes holders of a submit token.
+const (
+	Open Admission = iota + 1
+	Trusted
+)
+
+// Pool is machines sold at one price (Slurm: partition).
+type Pool struct {
+	ID          PoolID         `cbor:"1,keyasint"`
+	Name        string         `cbor:"2,keyasint"`
+	Admission   Admission      `cbor:"3,keyasint"`
+	Loopback    bool           `cbor:"4,keyasint,omitempty"` // trusted, but takes loopback peers without a token
+	Weights     Weights        `cbor:"5,keyasint"`
+	Floor       funding.Rate   `cbor:"6,keyasint"`
+	DefaultBid  funding.Rate   `cbor:"7,keyasint"`
+	SubmitFee   funding.Amount `cbor:"8,keyasint,omitempty"`
+	TimeDefault funding.Millis `cbor:"9,keyasint"`  // the time limit that --pay alone buys first
+	TimeMax     funding.Millis `cbor:"10,keyasint"` // the longest time limit
+	KillDelay   funding.Millis `cbor:"11,keyasint"` // between SIGTERM and SIGKILL, at most a tenth of the limit
+	PauseGrace  funding.Millis `cbor:"12,keyasint"` // how long a paused task keeps its place
+	Tranche     funding.Millis `cbor:"13,keyasint"` // what a stream holds ahead
+	Tick        funding.Millis `cbor:"14,keyasint"`
+	ArrayMax    int32          `cbor:"15,keyasint"`
+	Drivers     []string       `cbor:"16,keyasint"`
+	User        string         `cbor:"17,keyasint,omitempty"` // whom root executors run tasks as
+	Price       funding.Rate   `cbor:"18,keyasint"`           // now
+	RaisedAt    funding.Millis `cbor:"19,keyasint,omitempty"` // when the price last rose
+	LowFunds    funding.Millis `cbor:"20,keyasint,omitempty"` // notice this long before the money ends
+}
+
+// JobState is where a whole job stands; its tasks' states are counts and runs.
+type JobState uint8
+
+// The job's states, in the order in which they are usually passed.
+const (
+	JobQueued JobState = iota + 1
+	JobRunning
+	JobPaused
+	JobDone
+)
+
+// Reason is why a job or a run ended or waits: permanent, from a fixed list.
+type Reason uint8
+
+// Reasons. The list is appended to, never renumbered.
+const (
+	ReasonNone        Reason = iota
+	ReasonExited             // the command returned; its code says how
+	ReasonSignalled          // the command died of a signal of its own
+	ReasonCancelled          // the owner asked
+	ReasonTimeLimit          // the time limit struck
+	ReasonMoneyEnd           // the money ended
+	ReasonPauseGrace         // paused for longer than the grace
+	ReasonOutOfMemory        // the memory limit struck
+	ReasonStartFailed        // not found or not executable
+	ReasonFault              // our machine, shim, driver or server: nothing charged
+	ReasonNodeLost           // the lease lapsed and the node did not come back: nothing charged
+	ReasonDrained            // stopped by a drain's deadline
+	ReasonMaxTotal           // the most this job may ever cost is reached
+	ReasonFaultsTwice        // two faults on different nodes
+)
+
+// TaskRange is an array's elements, first to last inclusive; a plain job has 0-0.
+type TaskRange struct {
+	First int32 `cbor:"1,keyasint"`
+	Last  int32 `cbor:"2,keyasint"`
+}
+
+// Job is what the user submitted: one record however many tasks it has. Records are immutable:
+// a change is a new record.
+type Job struct {
+	ID        JobID           `cbor:"1,keyasint"`
+	Pot       funding.PotID   `cbor:"2,keyasint"`
+	Pool      PoolID          `cbor:"3,keyasint"`
+	Shape     ShapeID         `cbor:"4,keyasint"`
+	Mode      funding.Mode    `cbor:"5,keyasint"`
+	Bid       funding.Rate    `cbor:"6,keyasint"`
+	Boost     funding.Rate    `cbor:"7,keyasint,omitempty"` // sponsors' parts; zero until boosts exist
+	Weight    funding.Weight  `cbor:"8,keyasint"`
+	TimeLimit funding.Millis  `cbor:"9,keyasint,omitempty"` // zero: none (stream only)
+	MaxTotal  funding.Amount  `cbor:"10,keyasint,omitempty"`
+	Tasks     TaskRange       `cbor:"11,keyasint"`
+	AtOnce    int32           `cbor:"12,keyasint,omitempty"` // the array's % limit; zero: none
+	Next      int32           `cbor:"13,keyasint"`           // the lowest task never placed
+	Requeued  []int32         `cbor:"14,keyasint,omitempty"` // placed before, waiting again, ascending
+	Open      int32           `cbor:"15,keyasint,omitempty"` // runs placed and not ended
+	Done      int32           `cbor:"16,keyasint,omitempty"` // tasks ended with exit code zero
+	Failed    int32           `cbor:"17,keyasint,omitempty"` // tasks ended otherwise
+	Slots     int32           `cbor:"18,keyasint,omitempty"` // tasks, running or waiting, that the hold covers (safe)
+	Hold      funding.Amount  `cbor:"19,keyasint,omitempty"` // what the pot has reserved for this job (safe)
+	OnHold    bool            `cbor:"20,keyasint,omitempty"` // the owner keeps it from starting
+	State     JobState        `cbor:"21,keyasint"`
+	Reason    Reason          `cbor:"22,keyasint,omitempty"`
+	Exit      int32           `cbor:"23,keyasint,omitempty"` // code of the first task that failed, 128+n for a signal
+	Submitted funding.Millis  `cbor:"24,keyasint"`
+	Started   funding.Millis  `cbor:"25,keyasint,omitempty"`
+	Ended     funding.Millis  `cbor:"26,keyasint,omitempty"`
+	Charged   funding.Amount  `cbor:"27,keyasint,omitempty"` // settled so far
+	Billed    funding.Millis  `cbor:"28,keyasint,omitempty"`
+	CPUMillis int64           `cbor:"29,keyasint,omitempty"`
+	PeakBytes int64           `cbor:"30,keyasint,omitempty"`
+	Control   funding.KeyHash `cbor:"31,keyasint"` // who may change it
+	View      funding.KeyHash `cbor:"32,keyasint"` // who may see what is private
+	Faults    []NodeID        `cbor:"33,keyasint,omitempty"`
+	Spec      []byte          `cbor:"34,keyasint"`           // the Work, encoded; opaque to the scheduler
+	OwnPot    bool            `cbor:"35,keyasint,omitempty"` // the pot was opened for this job and closes with it
+}
+
+// Work is what an executor needs to know of a job: what to run and with which files.
+type Work struct {
+	Name    string            `cbor:"1,keyasint,omitempty"`
+	Argv    []string          `cbor:"2,keyasint"`
+	Env     []string          `cbor:"3,keyasint,omitempty"` // NAME=value, sorted
+	Inputs  []Input           `cbor:"4,keyasint,omitempty"`
+	Outputs []string          `cbor:"5,keyasint,omitempty"` // globs
+	Labels  map[string]string `cbor:"6,keyasint,omitempty"`
+	Script  []byte            `cbor:"7,keyasint,omitempty"` // at most 64 KiB; run as the file "script" of the task's folder
+}
+
+// Input is one file put into the task's folder before it starts.
+type Input struct {
+	To     string   `cbor:"1,keyasint"`
+	Digest [32]byte `cbor:"2,keyasint"`
+	Size   int64    `cbor:"3,keyasint"`
+	Mode   uint32   `cbor:"4,keyasint"`
+}
+
+// RunState is where one attempt of a task stands.
+type RunState uint8
+
+// The states of a run. Frozen is the executor's own doing (its lease lapsed) and is reported, not decided.
+const (
+	RunPlaced RunState = iota + 1
+	RunRunning
+	RunPaused
+	RunStopping // under notice; Stop says why and by when
+	RunEnded
+)
+
+// Run is one attempt of a task on a node.
+type Run struct {
+	ID     RunID          `cbor:"1,keyasint"`
+	Job    JobID          `cbor:"2,keyasint"`
+	Task   int32          `cbor:"3,keyasint"`
+	Nodes  []NodeID       `cbor:"4,keyasint"`
+	Pool   PoolID         `cbor:"5,keyasint"`
+	Shape  ShapeID        `cbor:"6,keyasint"`
+	Weight funding.Weight `cbor:"7,keyasint"`
+	Bid    funding.Rate   `cbor:"8,keyasint"` // effective, at placement
+	Firm   bool           `cbor:"9,keyasint,omitempty"`
+	State  RunState       `cbor:"10,keyasint"`
+	Placed funding.Millis `cbor:"11,keyasint"`
+	Start  funding.Millis `cbor:"12,keyasint,omitempty"` // the first process
+	From   funding.Index  `cbor:"13,keyasint"`           // the index at Start, or where the last settlement ended
+	Until  funding.Millis `cbor:"14,keyasint,omitempty"` // the time limit's end, once started; zero: none
+	Stop   Reason         `cbor:"15,keyasint,omitempty"` // why it is being stopped
+	StopAt funding.Millis `cbor:"16,keyasint,omitempty"` // SIGTERM at this time
+	KillAt funding.Millis `cbor:"17,keyasint,omitempty"` // SIGKILL at this time
+	Signal int32          `cbor:"18,keyasint,omitempty"` // instead of SIGTERM
+	Hold   funding.Amount `cbor:"19,keyasint,omitempty"` // this run's part of the job's hold (safe)
+	Owed   funding.Amount `cbor:"20,keyasint,omitempty"` // settled before From
+}
+
+// NodeState says whether a node takes work.
+type NodeState uint8
+
+// A node is up, drained (no new work), lost (its lease lapsed) or quarantined (three faults).
+const (
+	NodeUp NodeState = iota + 1
+	NodeDraining
+	NodeLost
+	NodeQuarantined
+	NodeRemoved
+)
+
+// Node is a machine with an executor on it.
+type Node struct {
+	ID       NodeID            `cbor:"1,keyasint"`
+	Name     string            `cbor:"2,keyasint"`
+	Pool     PoolID            `cbor:"3,keyasint"`
+	Has      Resources         `cbor:"4,keyasint"`
+	Used     Resources         `cbor:"5,keyasint"`
+	Labels   map[string]string `cbor:"6,keyasint,omitempty"`
+	Drivers  []string          `cbor:"7,keyasint"`
+	State    NodeState         `cbor:"8,keyasint"`
+	Reason   string            `cbor:"9,keyasint,omitempty"`
+	Deadline funding.Millis    `cbor:"10,keyasint,omitempty"` // when a drain stops what still runs
+	Faults   int32             `cbor:"11,keyasint,omitempty"`
+	Cert     [32]byte          `cbor:"12,keyasint"`           // SHA-256 of the pinned certificate
+	Missing  []string          `cbor:"13,keyasint,omitempty"` // limits it can't set, and why
+	Joined   funding.Millis    `cbor:"14,keyasint"`
+	Version  string            `cbor:"15,keyasint,omitempty"`
+	OS       string            `cbor:"16,keyasint,omitempty"`
+	Arch     string            `cbor:"17,keyasint,omitempty"`
+	Open     int32             `cbor:"18,keyasint,omitempty"` // runs placed and not ended
+}
