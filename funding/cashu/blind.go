@@ -1,0 +1,76 @@
+package cashu
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+)
+
+// SpentKey names a coin in the set of spent coins: the SHA-256 of its point Y.
+// Hashing makes keys of even spread that nobody can choose, in 32 bytes.
+type SpentKey [32]byte
+
+// SpentKeyOf is the key of the coin whose secret hashes to this point.
+func SpentKeyOf(y Point) SpentKey { return sha256.Sum256(y[:]) }
+
+// HashToCurve turns a coin's secret into a point whose logarithm nobody knows
+// (NUT-00).
+func HashToCurve(secret []byte) Point {
+	const domain = "Secp256k1_HashToCurve_Cashu_"
+	message := make([]byte, 0, len(domain)+len(secret))
+	message = append(append(message, domain...), secret...)
+	inner := sha256.Sum256(message)
+
+	var try [sha256.Size + 4]byte
+	copy(try[:], inner[:])
+	for counter := uint32(0); ; counter++ {
+		// Every second try is a point, so this ends after a few.
+		binary.LittleEndian.PutUint32(try[sha256.Size:], counter)
+		hash := sha256.Sum256(try[:])
+		var p Point
+		p[0] = 2
+		copy(p[1:], hash[:])
+		if p.OnCurve() {
+			return p
+		}
+	}
+}
+
+// Blind hides a secret's point behind the factor r: B_ = Y + rG.
+func Blind(secret []byte, r Scalar) (Point, error) {
+	factor, err := r.modN()
+	if err != nil {
+		return Point{}, fmt.Errorf("blind: %w", err)
+	}
+	y, err := HashToCurve(secret).jacobian()
+	if err != nil {
+		return Point{}, fmt.Errorf("blind: %w", err)
+	}
+	var rG, sum secp256k1.JacobianPoint
+	secp256k1.ScalarBaseMultNonConst(&factor, &rG)
+	secp256k1.AddNonConst(&y, &rG, &sum)
+	return compress(&sum)
+}
+
+// Unblind takes the factor out of a blind signature: C = C_ − rK.
+func Unblind(signed Point, r Scalar, key Point) (Point, error) {
+	factor, err := r.modN()
+	if err != nil {
+		return Point{}, fmt.Errorf("unblind: %w", err)
+	}
+	signedJ, err := signed.jacobian()
+	if err != nil {
+		return Point{}, fmt.Errorf("unblind: signature: %w", err)
+	}
+	keyJ, err := key.jacobian()
+	if err != nil {
+		return Point{}, fmt.Errorf("unblind: key: %w", err)
+	}
+	factor.Negate()
+	var minusRK, sum secp256k1.JacobianPoint
+	secp256k1.ScalarMultNonConst(&factor, &keyJ, &minusRK)
+	secp256k1.AddNonConst(&signedJ, &minusRK, &sum)
+	return compress(&sum)
+}

@@ -1,0 +1,116 @@
+package cashu
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+)
+
+// Uncompressed is the 65-byte form of a point, which the proofs of NUT-12 hash.
+func (p Point) Uncompressed() ([65]byte, error) {
+	key, err := secp256k1.ParsePubKey(p[:])
+	if err != nil {
+		return [65]byte{}, errPoint
+	}
+	return [65]byte(key.SerializeUncompressed()), nil
+}
+
+// HashE is NUT-12's hash over points in their uncompressed form.
+func HashE(points ...[65]byte) [32]byte {
+	text := make([]byte, 0, 130*len(points))
+	for _, p := range points {
+		text = hex.AppendEncode(text, p[:])
+	}
+	return sha256.Sum256(text)
+}
+
+// VerifyDLEQ checks that C_ was made from B_ with the private key of key.
+func VerifyDLEQ(proof DLEQ, key, blinded, signed Point) error {
+	refusal := Refuse(CodeProofInvalid, "the signature was not made with the mint's published key; do not use this mint")
+	r1, err := multiplyAndSubtract(proof.S, nil, proof.E, key)
+	if err != nil {
+		return refusal
+	}
+	r2, err := multiplyAndSubtract(proof.S, &blinded, proof.E, signed)
+	if err != nil {
+		return refusal
+	}
+	var points [4][65]byte
+	for i, p := range []Point{r1, r2, key, signed} {
+		if points[i], err = p.Uncompressed(); err != nil {
+			return refusal
+		}
+	}
+	if HashE(points[:]...) != [32]byte(proof.E) {
+		return refusal
+	}
+	return nil
+}
+
+// VerifyDLEQ checks the proof on a signature for the B_ that was sent.
+func (s BlindSignature) VerifyDLEQ(key, blinded Point) error {
+	if s.DLEQ == nil {
+		return Refuse(CodeProofInvalid, "the mint sent no proof that it used its published key (NUT-12)")
+	}
+	return VerifyDLEQ(*s.DLEQ, key, blinded, s.C_)
+}
+
+// VerifyDLEQ checks the proof on a coin that came from someone else, who has
+// handed on the blinding factor with it: B_ and C_ are made again from that.
+func (p Proof) VerifyDLEQ(key Point) error {
+	if p.DLEQ == nil || p.DLEQ.R == nil {
+		return Refuse(CodeProofInvalid, "the coin carries no proof that the mint signed it (NUT-12)")
+	}
+	blinded, err := Blind([]byte(p.Secret), *p.DLEQ.R)
+	if err != nil {
+		return err
+	}
+	signed, err := Reblind(p.C, *p.DLEQ.R, key)
+	if err != nil {
+		return err
+	}
+	return VerifyDLEQ(*p.DLEQ, key, blinded, signed)
+}
+
+// Reblind puts the factor back on a signature: C_ = C + rK.
+func Reblind(unblinded Point, r Scalar, key Point) (Point, error) {
+	factor, err := r.modN()
+	if err != nil {
+		return Point{}, fmt.Errorf("reblind: %w", err)
+	}
+	negated := factor
+	negated.Negate()
+	return Unblind(unblinded, Scalar(negated.Bytes()), key)
+}
+
+// multiplyAndSubtract computes a·A − b·B, where no A means the generator.
+func multiplyAndSubtract(a Scalar, pointA *Point, b Scalar, pointB Point) (Point, error) {
+	aN, err := a.modN()
+	if err != nil {
+		return Point{}, err
+	}
+	bN, err := b.modN()
+	if err != nil {
+		return Point{}, err
+	}
+	var left, right, sum secp256k1.JacobianPoint
+	if pointA == nil {
+		secp256k1.ScalarBaseMultNonConst(&aN, &left)
+	} else {
+		j, err := pointA.jacobian()
+		if err != nil {
+			return Point{}, err
+		}
+		secp256k1.ScalarMultNonConst(&aN, &j, &left)
+	}
+	j, err := pointB.jacobian()
+	if err != nil {
+		return Point{}, err
+	}
+	bN.Negate()
+	secp256k1.ScalarMultNonConst(&bN, &j, &right)
+	secp256k1.AddNonConst(&left, &right, &sum)
+	return compress(&sum)
+}
