@@ -1,0 +1,70 @@
+# coinop's targets. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+# libsecp256k1's C is compiled by cgo; its warnings are not ours to mend.
+export CGO_ENABLED := 1
+# The core: raced on every run, because the rest stands on it.
+CORE := ./funding/... ./scheduler/... ./consensus/... ./executor/... ./api/... ./server/...
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: need
+need:
+	@scripts/need gcc libc6-dev git
+
+.PHONY: build
+build: need ## build ./coinop
+	$(GO) build -ldflags '$(LDFLAGS)' -o coinop .
+
+.PHONY: demo
+demo: need ## play the main job in five acts with real jobs and coins
+	@$(GO) run ./testbed/demo
+
+.PHONY: test
+test: need ## vet and run all tests, the core with the race detector (8 minutes on two cores)
+	$(GO) vet ./...
+	$(GO) test ./...
+	$(GO) test -race $(CORE)
+
+.PHONY: e2e
+e2e: need ## the slow end-to-end suite, with real processes
+	$(GO) test -tags e2e -count=1 -timeout 30m ./testbed/...
+
+SEEDS   ?= 200
+ENTRIES ?= 5000
+.PHONY: sim
+sim: need ## simulate: SEEDS seeds of ENTRIES entries, every invariant after every entry
+	$(GO) run ./testbed/sim/cmd -seeds $(SEEDS) -entries $(ENTRIES)
+
+.PHONY: bench
+bench: need ## print medians and ratios, each with its reference in the same run
+	$(GO) run ./testbed/bench
+
+FUZZTIME ?= 1h
+.PHONY: fuzz
+fuzz: need ## fuzz every decoder for FUZZTIME in all
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: need ## golangci-lint, pinned in tools/go.mod
+	cd tools && $(GO) build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	bin/golangci-lint run
+
+.PHONY: gen
+gen: ## renew what is generated: protocol, OpenAPI, state diagram, command reference
+	$(GO) generate ./...
+
+.PHONY: accept
+accept: need ## run every acceptance command and write docs/acceptance.md
+	$(GO) run ./testbed/accept
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf coinop bin demo-out
