@@ -88,8 +88,8 @@ func (id KeysetID) Resolve(known []KeysetID) (KeysetID, error) {
 
 // Key is the public key by which coins of one amount are signed.
 type Key struct {
-	Amount Units
-	Point  Point
+	Amount Units `cbor:"1,keyasint"`
+	Point  Point `cbor:"2,keyasint"`
 }
 
 // Keys are a keyset's public keys, the smallest amount first. In JSON they are
