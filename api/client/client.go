@@ -1,0 +1,110 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DefaultServer is tried when no server is named.
+const DefaultServer = "127.0.0.1:2770"
+
+// Config says whom to ask and how long.
+type Config struct {
+	Servers  []string      // host:port or URLs, tried in this order; none: DefaultServer
+	Token    string        // sent as Coinop-Token where there is one
+	Index    uint64        // the highest index seen by an earlier client
+	Patience time.Duration // how long a request is repeated while no server can say what became of it; zero: 20 s
+	HTTP     *http.Client  // nil: one of its own
+}
+
+// Client talks to whichever server answers. It is safe for use by many goroutines.
+type Client struct {
+	servers  []string
+	token    string
+	patience time.Duration
+	http     *http.Client
+
+	mu    sync.Mutex
+	index uint64 // the highest index seen
+	first int    // the server that answered last: asked first
+}
+
+// New checks the addresses and does nothing else.
+func New(c Config) (*Client, error) {
+	servers := c.Servers
+	if len(servers) == 0 {
+		servers = []string{DefaultServer}
+	}
+	client := &Client{token: c.Token, patience: c.Patience, http: c.HTTP, index: c.Index}
+	for _, s := range servers {
+		base, err := baseURL(s)
+		if err != nil {
+			return nil, err
+		}
+		client.servers = append(client.servers, base)
+	}
+	if client.patience == 0 {
+		client.patience = 20 * time.Second
+	}
+	if client.http == nil {
+		// No timeout for the whole: logs and events stream for hours. Contexts bound the rest.
+		client.http = &http.Client{Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+			ResponseHeaderTimeout: 60 * time.Second,
+			MaxIdleConnsPerHost:   64,
+			IdleConnTimeout:       90 * time.Second,
+		}}
+	}
+	return client, nil
+}
+
+func baseURL(server string) (string, error) {
+	s := strings.TrimSpace(server)
+	if !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" {
+		return "", fmt.Errorf("server %q: want HOST:PORT or a URL", server)
+	}
+	return strings.TrimSuffix(u.String(), "/"), nil
+}
+
+// Servers are the base URLs in the order in which they were given.
+func (c *Client) Servers() []string { return append([]string(nil), c.servers...) }
+
+// Index is the highest index seen, for the next client of the same user.
+func (c *Client) Index() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.index
+}
+
+func (c *Client) saw(index uint64, server int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.index = max(c.index, index)
+	c.first = server
+}
+
+func (c *Client) position() (index uint64, first int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.index, c.first
+}
+
+// CloseIdle closes connections that are kept for later.
+func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
+
+// neverSent reports whether a request certainly did not reach a server.
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
