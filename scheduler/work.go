@@ -1,0 +1,45 @@
+package scheduler
+
+import (
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Encode is the work as a job's Spec holds it: the same bytes for the same work.
+func (w Work) Encode() ([]byte, error) {
+	mode, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		return nil, fmt.Errorf("prepare to encode work: %w", err)
+	}
+	b, err := mode.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("encode work: %w", err)
+	}
+	return b, nil
+}
+
+// DecodeWork reads what Encode wrote. Unknown fields, duplicates, indefinite lengths and bytes left
+// over are refused.
+func DecodeWork(spec []byte) (Work, error) {
+	var w Work
+	if len(spec) > SpecMax {
+		return w, &LimitError{What: "the encoded work", Max: SpecMax, Got: int64(len(spec)), Unit: "bytes"}
+	}
+	mode, err := cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxArrayElements:  ItemsMax,
+		MaxMapPairs:       ItemsMax,
+		MaxNestedLevels:   4,
+	}.DecMode()
+	if err != nil {
+		return w, fmt.Errorf("prepare to decode work: %w", err)
+	}
+	if err := mode.Unmarshal(spec, &w); err != nil {
+		return w, fmt.Errorf("decode work: %w", err)
+	}
+	return w, nil
+}
