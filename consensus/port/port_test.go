@@ -1,0 +1,212 @@
+package port
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coinop/coinop/consensus/pki"
+)
+
+type pins struct {
+	mu sync.Mutex
+	in map[pki.Pin]bool
+}
+
+func (p *pins) admit(_ pki.Kind, pin pki.Pin) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.in[pin] {
+		return errors.New("not a member")
+	}
+	return nil
+}
+
+func identity(t *testing.T, a *pki.Authority, kind pki.Kind, name string) pki.Identity {
+	t.Helper()
+	key, err := pki.NewKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := pki.Request(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := a.Issue(kind, name, csr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyPEM, err := pki.KeyPEM(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := pki.NewIdentity(a.CertPEM(), pki.CertPEM(der), keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func echo(_ context.Context, c net.Conn, _ *x509.Certificate) { io.Copy(c, c) }
+
+func open(t *testing.T, id pki.Identity, p *pins) *TLS {
+	t.Helper()
+	port, err := ListenTLS(TLSConfig{
+		Listen: "127.0.0.1:0", Identity: id, Admit: p.admit, Log: slog.New(slog.DiscardHandler),
+		Open: map[string]bool{"join": true}, Kinds: map[string]pki.Kind{"executor": pki.Executor},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	port.Handle("raft", echo)
+	port.Handle("join", echo)
+	port.Handle("executor", echo)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- port.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return port
+}
+
+func talks(c net.Conn, err error) error {
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write([]byte("hello")); err != nil {
+		return err
+	}
+	b := make([]byte, 5)
+	_, err = io.ReadFull(c, b)
+	return err
+}
+
+func TestOnlyPinnedMembersOfTheRightKindGetThrough(t *testing.T) {
+	a, err := pki.NewAuthority("one", rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s1, s2, gone, n1 := identity(t, a, pki.Server, "s1"), identity(t, a, pki.Server, "s2"), identity(t, a, pki.Server, "s3"), identity(t, a, pki.Executor, "n1")
+	p := &pins{in: map[pki.Pin]bool{s1.Pin(): true, s2.Pin(): true, n1.Pin(): true}}
+	one, two := open(t, s1, p), open(t, s2, p)
+	ctx := t.Context()
+
+	if err := talks(two.Dial(ctx, one.Addr(), "raft")); err != nil {
+		t.Errorf("a pinned server is refused: %v", err)
+	}
+	if err := talks(two.Dial(ctx, one.Addr(), "unknown")); err == nil {
+		t.Error("a protocol that nobody speaks was answered")
+	}
+	three := open(t, gone, p)
+	if err := talks(three.Dial(ctx, one.Addr(), "raft")); err == nil {
+		t.Error("a server that is not pinned got through")
+	}
+	if err := talks(one.Dial(ctx, three.Addr(), "raft")); err == nil {
+		t.Error("a server that is not pinned was called")
+	}
+	node := &TLS{cfg: TLSConfig{Identity: n1, Admit: p.admit}}
+	if err := talks(node.Dial(ctx, one.Addr(), "executor")); err != nil {
+		t.Errorf("an executor is refused: %v", err)
+	}
+	if err := talks(node.Dial(ctx, one.Addr(), "raft")); err == nil {
+		t.Error("an executor spoke raft")
+	}
+	if err := talks(two.Dial(ctx, one.Addr(), "executor")); err == nil {
+		t.Error("a server spoke as an executor")
+	}
+}
+
+func TestAListenerHandsConnectionsOn(t *testing.T) {
+	mesh := NewMesh()
+	p := mesh.Port("a")
+	ln := NewListener("a")
+	p.Handle("http", ln.Handle)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Serve(ctx) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			io.Copy(c, c)
+			c.Close()
+		}
+	}()
+	q := mesh.Port("b")
+	if err := eventually(t, func() error { return talks(q.Dial(ctx, "a", "http")) }); err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	<-served
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestACutLinkCarriesNothing(t *testing.T) {
+	mesh := NewMesh()
+	a, b := mesh.Port("a"), mesh.Port("b")
+	ctx, cancel := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for _, p := range []*Memory{a, b} {
+		p.Handle("raft", echo)
+		wait.Go(func() { p.Serve(ctx) })
+	}
+	defer wait.Wait()
+	defer cancel()
+	if err := eventually(t, func() error { return talks(a.Dial(ctx, "b", "raft")) }); err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.Dial(ctx, "b", "raft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mesh.Cut("b", "a")
+	if err := talks(c, nil); err == nil {
+		t.Error("an open connection outlived the cut")
+	}
+	if err := talks(a.Dial(ctx, "b", "raft")); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("dialled over a cut: %v", err)
+	}
+	mesh.Heal("a", "b")
+	if err := talks(a.Dial(ctx, "b", "raft")); err != nil {
+		t.Errorf("not healed: %v", err)
+	}
+}
+
+// eventually asks again until the answer is nil or five seconds are over.
+func eventually(t *testing.T, try func() error) error {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(5 * time.Second)
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			return err
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package port
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/coinop/coinop/consensus/pki"
+)
+
+const handshakeMax = 10 * time.Second
+
+// TLSConfig is what a port over TCP needs.
+type TLSConfig struct {
+	Listen   string // host:port; port 0 takes a free one
+	Identity pki.Identity
+	Open     map[string]bool     // protocols that take peers without a certificate
+	Kinds    map[string]pki.Kind // the kind that a protocol wants; Server where nothing is said
+	// Admit says whether the pin still belongs to a member of that kind. It is asked at every
+	// handshake, on either side.
+	Admit func(kind pki.Kind, pin pki.Pin) error
+	Log   *slog.Logger
+}
+
+// TLS is a port over TCP with mutual TLS; the protocol is negotiated by ALPN.
+type TLS struct {
+	cfg TLSConfig
+	ln  net.Listener
+	h   *handlers
+}
+
+// ListenTLS takes the address; Serve answers.
+func ListenTLS(cfg TLSConfig) (*TLS, error) {
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the cluster port %s: %w", cfg.Listen, err)
+	}
+	return &TLS{cfg: cfg, ln: ln, h: newHandlers()}, nil
+}
+
+// Addr is where others reach this port.
+func (p *TLS) Addr() string { return p.ln.Addr().String() }
+
+// Handle says who takes connections of a protocol; nil: nobody from now on.
+func (p *TLS) Handle(proto string, f Handler) { p.h.set(proto, f) }
+
+// Serve accepts until ctx ends, then closes every connection and waits for the handlers.
+func (p *TLS) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { p.ln.Close() })
+	defer stop()
+	defer p.h.close()
+	defer p.ln.Close()
+	for {
+		conn, err := p.ln.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return fmt.Errorf("accept on the cluster port: %w", err)
+			}
+			p.cfg.Log.Warn("accept on the cluster port", "error", err)
+			continue
+		}
+		p.h.start(conn, func() { p.serve(ctx, conn) })
+	}
+}
+
+// Close gives the address back if Serve was never called.
+func (p *TLS) Close() error { return p.ln.Close() }
+
+func (p *TLS) serve(ctx context.Context, raw net.Conn) {
+	conn := tls.Server(raw, p.serverConfig())
+	limited, cancel := context.WithTimeout(ctx, handshakeMax)
+	err := conn.HandshakeContext(limited)
+	cancel()
+	if err != nil {
+		p.cfg.Log.Info("a peer was turned away", "peer", raw.RemoteAddr().String(), "error", err)
+		return
+	}
+	state := conn.ConnectionState()
+	f, ok := p.h.get(state.NegotiatedProtocol)
+	if !ok {
+		return
+	}
+	var peer *x509.Certificate
+	if len(state.PeerCertificates) > 0 {
+		peer = state.PeerCertificates[0]
+	}
+	f(ctx, conn, peer)
+	conn.Close()
+}
+
+func (p *TLS) serverConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{p.cfg.Identity.Cert},
+		NextProtos:   p.h.protos(),
+		// A resumed session would skip nothing that matters, but would have to be thought about.
+		SessionTicketsDisabled: true,
+		ClientAuth:             tls.RequestClientCert,
+		VerifyConnection: func(s tls.ConnectionState) error {
+			proto := s.NegotiatedProtocol
+			if proto == "" {
+				return errors.New("no protocol was named")
+			}
+			if p.cfg.Open[proto] {
+				return nil
+			}
+			kind, ok := p.cfg.Kinds[proto]
+			if !ok {
+				kind = pki.Server
+			}
+			if err := pki.Check(p.cfg.Identity.Authority, s.PeerCertificates, kind); err != nil {
+				return err
+			}
+			return p.cfg.Admit(kind, pki.PinOf(s.PeerCertificates[0].Raw))
+		},
+	}
+}
+
+// Dial calls another server's port for one protocol.
+func (p *TLS) Dial(ctx context.Context, addr, proto string) (net.Conn, error) {
+	d := tls.Dialer{
+		NetDialer: &net.Dialer{Timeout: handshakeMax},
+		Config: p.cfg.Identity.Dialing(proto, func(pin pki.Pin) error {
+			return p.cfg.Admit(pki.Server, pin)
+		}),
+	}
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("call %s for %s: %w", addr, proto, err)
+	}
+	return conn, nil
+}
