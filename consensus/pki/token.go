@@ -41,7 +41,7 @@ func (t Token) Hash() [32]byte { return HashSecret(t.Secret) }
 
 // HashSecret is Token.Hash for a secret that came alone.
 func HashSecret(secret [32]byte) [32]byte {
-	return sha256.Sum256(append([]byte("coinop/1/join/"), secret[:]...))
+	return sha256.Sum256(secret[:])
 }
 
 // ParseToken reads a token's text; blanks around it are ignored.
