@@ -103,7 +103,8 @@ func newPeer(conn net.Conn, side muxSide, register func(grpc.ServiceRegistrar)) 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make client: %w", err), mux.Close())
 	}
-	p.server = grpc.NewServer(grpc.MaxRecvMsgSize(MessageBytesMax), grpc.MaxSendMsgSize(MessageBytesMax))
+	p.server = grpc.NewServer(grpc.MaxRecvMsgSize(MessageBytesMax), grpc.MaxSendMsgSize(MessageBytesMax),
+		grpc.WaitForHandlers(true))
 	register(p.server)
 	go func() {
 		defer close(p.served)

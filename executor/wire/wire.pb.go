@@ -150,6 +150,7 @@ const (
 	Cause_CAUSE_START_FAILED  Cause = 6 // the command or its files: not found, not executable, an impossible input name
 	Cause_CAUSE_LEASE         Cause = 7 // the lease had lapsed for too long
 	Cause_CAUSE_FAULT         Cause = 8 // machine, shim, driver, servers or executor: nothing is charged
+	Cause_CAUSE_LEAVING       Cause = 9 // the executor was told to end its tasks: nothing is charged, and the node is not to blame
 )
 
 // Enum value maps for Cause.
@@ -164,6 +165,7 @@ var (
 		6: "CAUSE_START_FAILED",
 		7: "CAUSE_LEASE",
 		8: "CAUSE_FAULT",
+		9: "CAUSE_LEAVING",
 	}
 	Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":   0,
@@ -175,6 +177,7 @@ var (
 		"CAUSE_START_FAILED":  6,
 		"CAUSE_LEASE":         7,
 		"CAUSE_FAULT":         8,
+		"CAUSE_LEAVING":       9,
 	}
 )
 
@@ -312,7 +315,7 @@ type Report struct {
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`                                   // counts from 1 on each stream
 	SentBootNs    int64                  `protobuf:"varint,2,opt,name=sent_boot_ns,json=sentBootNs,proto3" json:"sent_boot_ns,omitempty"` // CLOCK_BOOTTIME at sending; for people, the executor remembers it by seq
 	Facts         *NodeFacts             `protobuf:"bytes,3,opt,name=facts,proto3" json:"facts,omitempty"`                                // in the first report of a stream and when they change
-	Whole         bool                   `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`                               // runs holds every run that this executor knows: the first report of a stream
+	Whole         bool                   `protobuf:"varint,4,opt,name=whole,proto3" json:"whole,omitempty"`                               // with this report the stream has named every run of this machine; until one came, send no set
 	Runs          []*RunStatus           `protobuf:"bytes,5,rep,name=runs,proto3" json:"runs,omitempty"`
 	Leaving       bool                   `protobuf:"varint,6,opt,name=leaving,proto3" json:"leaving,omitempty"` // the executor is stopping and takes no new runs
 	unknownFields protoimpl.UnknownFields
@@ -1203,7 +1206,7 @@ type Order struct {
 	MoneyLeftMs       *int64                 `protobuf:"varint,7,opt,name=money_left_ms,json=moneyLeftMs,proto3,oneof" json:"money_left_ms,omitempty"`               // the run's lease ends no later
 	FundedUntilUnixMs int64                  `protobuf:"varint,8,opt,name=funded_until_unix_ms,json=fundedUntilUnixMs,proto3" json:"funded_until_unix_ms,omitempty"` // what the task is told; 0: to its deadline
 	Started           bool                   `protobuf:"varint,9,opt,name=started,proto3" json:"started,omitempty"`                                                  // the servers know that its first process was there: it is never started again
-	Spec              *Spec                  `protobuf:"bytes,10,opt,name=spec,proto3" json:"spec,omitempty"`                                                        // when the run is first named on a stream and was not in the executor's first report
+	Spec              *Spec                  `protobuf:"bytes,10,opt,name=spec,proto3" json:"spec,omitempty"`                                                        // when the run is first named on a stream and was not among the runs first reported on it
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -2062,7 +2065,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x16SPAN_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SPAN_CAUSE_LEASE\x10\x01\x12\x14\n" +
 	"\x10SPAN_CAUSE_MONEY\x10\x02\x12\x16\n" +
-	"\x12SPAN_CAUSE_ORDERED\x10\x03*\xc1\x01\n" +
+	"\x12SPAN_CAUSE_ORDERED\x10\x03*\xd4\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCAUSE_EXITED\x10\x01\x12\x13\n" +
@@ -2072,7 +2075,8 @@ const file_wire_proto_rawDesc = "" +
 	"\rCAUSE_STOPPED\x10\x05\x12\x16\n" +
 	"\x12CAUSE_START_FAILED\x10\x06\x12\x0f\n" +
 	"\vCAUSE_LEASE\x10\a\x12\x0f\n" +
-	"\vCAUSE_FAULT\x10\b*I\n" +
+	"\vCAUSE_FAULT\x10\b\x12\x11\n" +
+	"\rCAUSE_LEAVING\x10\t*I\n" +
 	"\x04Want\x12\x14\n" +
 	"\x10WANT_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWANT_RUN\x10\x01\x12\x0e\n" +

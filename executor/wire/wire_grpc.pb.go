@@ -37,7 +37,8 @@ const (
 //
 // Servers is what an executor asks of a server.
 type ServersClient interface {
-	// Sync carries what is up and what should be down. The first report of a stream holds the facts and every run.
+	// Sync carries what is up and what should be down. The first report of a stream holds the facts; it, or one of those
+	// that follow at once, is marked whole. A server that is not the leader answers so and ends the stream.
 	Sync(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Report, Desired], error)
 	// PutBlob stores bytes. The first chunk names digest and size; a server that has them may answer at once.
 	PutBlob(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[Chunk, Blob], error)
@@ -104,7 +105,8 @@ type Servers_GetBlobClient = grpc.ServerStreamingClient[Chunk]
 //
 // Servers is what an executor asks of a server.
 type ServersServer interface {
-	// Sync carries what is up and what should be down. The first report of a stream holds the facts and every run.
+	// Sync carries what is up and what should be down. The first report of a stream holds the facts; it, or one of those
+	// that follow at once, is marked whole. A server that is not the leader answers so and ends the stream.
 	Sync(grpc.BidiStreamingServer[Report, Desired]) error
 	// PutBlob stores bytes. The first chunk names digest and size; a server that has them may answer at once.
 	PutBlob(grpc.ClientStreamingServer[Chunk, Blob]) error
