@@ -1,0 +1,164 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/shim"
+)
+
+// Start implements drivers.Driver.
+func (d *Driver) Start(ctx context.Context, request drivers.Task) (drivers.Status, error) {
+	if err := d.check(request); err != nil {
+		return drivers.Status{}, err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return drivers.Status{}, fmt.Errorf("start task %s: %w", request.ID, err)
+		}
+		t, mine := d.claim(request)
+		if !mine {
+			t.life.Lock() // until the one who claimed it has started it, or has failed, or has removed it
+			t.life.Unlock()
+			t.mu.Lock()
+			status, removed := t.status(), t.removed
+			t.mu.Unlock()
+			if removed {
+				continue
+			}
+			return status, nil
+		}
+		err := d.start(t, request)
+		if err != nil {
+			d.forget(t)
+		}
+		t.life.Unlock()
+		if err != nil {
+			return drivers.Status{}, fmt.Errorf("start task %s: %w", request.ID, err)
+		}
+		return t.statusNow(), nil
+	}
+}
+
+// claim returns the task of that id, or makes one, which then is the caller's to start and unlock.
+func (d *Driver) claim(request drivers.Task) (t *task, mine bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t := d.tasks[request.ID]; t != nil {
+		return t, false
+	}
+	t = newTask(d, request.ID, request.Dir)
+	t.life.Lock()
+	t.leaseUntil = request.LeaseUntil
+	d.tasks[request.ID] = t
+	return t, true
+}
+
+func (d *Driver) start(t *task, request drivers.Task) error {
+	if err := os.Symlink(request.Dir, d.index(t.id)); err != nil {
+		return err
+	}
+	spec := d.spec(request)
+	pid, err := shim.Start(d.shim, spec, func(statusPath string) error { return d.follow(t, statusPath) })
+	if err != nil {
+		return errors.Join(err, t.erase())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.final { // it was quicker than this goroutine
+		reap(pid)
+		return nil
+	}
+	t.child = pid
+	if !t.known {
+		t.record.Missing = spec.Missing
+	}
+	return nil
+}
+
+func (d *Driver) spec(t drivers.Task) shim.Spec {
+	spec := shim.Spec{
+		Dir: t.Dir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env,
+		UID: t.UID, GID: t.GID, SetUser: os.Geteuid() == 0 && t.UID != 0,
+		FilesMax: t.FilesMax, FileBytes: t.DiskBytes,
+		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,
+		LeaseUntil: t.LeaseUntil, LeaseGraceMillis: t.LeaseGraceMillis, KillDelayMillis: t.KillDelayMillis,
+		Missing: d.missing(t), Cgroups: d.cgroups.plan(t),
+	}
+	if spec.LogHeadBytes == 0 {
+		spec.LogHeadBytes = drivers.LogHeadBytesDefault
+	}
+	if spec.LogTailBytes == 0 {
+		spec.LogTailBytes = drivers.LogTailBytesDefault
+	}
+	return spec
+}
+
+// forget drops a task from memory; its files are the caller's business.
+func (d *Driver) forget(t *task) {
+	d.mu.Lock()
+	if d.tasks[t.id] == t {
+		delete(d.tasks, t.id)
+	}
+	if d.wds[t.wd] == t {
+		delete(d.wds, t.wd)
+	}
+	d.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.removed = true
+	close(t.news)
+	t.news = make(chan struct{})
+}
+
+// erase removes the task's files and its link. The link goes last: it is what a later process of the driver finds them by.
+func (t *task) erase() error {
+	for _, name := range append(shim.Files(), "") {
+		path := t.file(name)
+		if name == "" {
+			path = t.driver.index(t.id)
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrInvalid) {
+			return fmt.Errorf("remove task files: %w", err)
+		}
+	}
+	return nil
+}
+
+// Remove implements drivers.Driver.
+func (d *Driver) Remove(ctx context.Context, id string) error {
+	t, err := d.find(id)
+	if errors.Is(err, drivers.ErrNoTask) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.life.Lock()
+	defer t.life.Unlock()
+	for {
+		t.mu.Lock()
+		final, removed := t.final, t.removed
+		t.mu.Unlock()
+		if removed {
+			return nil
+		}
+		if final {
+			break
+		}
+		if err := t.command(ctx, shim.Message{Kind: shim.CommandKill}); err != nil && !errors.Is(err, drivers.ErrEnded) {
+			return fmt.Errorf("remove task %s: %w", id, err)
+		}
+		if _, err := t.until(ctx, func(shim.Record) bool { return false }); !errors.Is(err, drivers.ErrEnded) {
+			return fmt.Errorf("remove task %s: %w", id, err)
+		}
+	}
+	if err := t.erase(); err != nil {
+		return fmt.Errorf("remove task %s: %w", id, err)
+	}
+	d.forget(t)
+	return nil
+}

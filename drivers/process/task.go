@@ -1,0 +1,261 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/shim"
+)
+
+// task is one task as this process of the driver knows it; the truth is in the files of its folder.
+type task struct {
+	driver *Driver
+	id     string
+	dir    string
+
+	life sync.Mutex    // held while it is started or removed
+	send chan struct{} // holds a token while a command is under way, so that answers are told apart
+	wd   int32         // guarded by driver.mu
+
+	mu         sync.Mutex
+	record     shim.Record
+	known      bool // record has been read
+	attached   bool // started by an earlier process of the driver
+	final      bool
+	removed    bool
+	child      int // pid of the shim if it is this process's child
+	leaseUntil int64
+	news       chan struct{} // closed and replaced with every change of record
+}
+
+var errNeverStarted = errors.New("no process of it ever ran")
+
+func newTask(d *Driver, id, dir string) *task {
+	return &task{driver: d, id: id, dir: dir, send: make(chan struct{}, 1), news: make(chan struct{})}
+}
+
+func (t *task) file(name string) string { return filepath.Join(t.dir, name) }
+
+// attach takes up a task that an earlier process of the driver started.
+func (d *Driver) attach(t *task) error {
+	switch err := d.follow(t, t.file(shim.StatusFile)); {
+	case errors.Is(err, os.ErrNotExist):
+		return errNeverStarted
+	case err != nil:
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lease, err := shim.ReadLease(t.dir)
+	if err != nil {
+		return err
+	}
+	t.leaseUntil, t.attached = lease, true
+	alive, err := shim.Alive(t.dir)
+	if err != nil {
+		return err
+	}
+	if !alive {
+		return t.conclude()
+	}
+	t.refresh()
+	return nil
+}
+
+// changed is called after the status file changed; only Run calls it.
+func (t *task) changed(closed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.final || t.removed {
+		return
+	}
+	if !closed {
+		t.refresh()
+		return
+	}
+	if t.child != 0 {
+		reap(t.child)
+		t.child = 0
+	}
+	if record, err := shim.ReadRecord(t.file(shim.ExitFile)); err == nil {
+		t.final = true
+		t.set(record)
+		return
+	}
+	t.driver.wait.Go(t.autopsy) // rare and slow, so not in Run's way
+}
+
+// autopsy sees a task to its end whose shim left no exit record. Between the closing of the status file and the freeing of its
+// lock lies a moment, which waiting for the lock covers.
+func (t *task) autopsy() {
+	err := shim.Wait(t.dir)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.final || t.removed {
+		return
+	}
+	if err == nil {
+		err = t.conclude()
+	}
+	if err != nil {
+		t.driver.config.Log.Error("find out how the task ended", "task", t.id, "err", err)
+	}
+}
+
+func reap(pid int) {
+	for {
+		if _, err := syscall.Wait4(pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
+}
+
+// refresh reads the live status. A reader that always meets a half-written one will be called again by the next change.
+func (t *task) refresh() {
+	record, err := shim.ReadRecord(t.file(shim.StatusFile))
+	if err != nil {
+		return
+	}
+	t.set(record)
+}
+
+func (t *task) set(record shim.Record) {
+	t.record, t.known = record, true
+	close(t.news)
+	t.news = make(chan struct{})
+	t.driver.hub.Publish(t.status())
+}
+
+// conclude establishes how a task ended whose shim is gone: by the exit record; else by the status, if the shim found no room
+// for a record; else the shim was killed, and what it guarded goes with it.
+func (t *task) conclude() error {
+	record, err := shim.ReadRecord(t.file(shim.ExitFile))
+	if errors.Is(err, shim.ErrNoRecord) {
+		record, err = shim.ReadRecord(t.file(shim.StatusFile))
+		switch {
+		case errors.Is(err, shim.ErrNoRecord) && t.attached:
+			return errNeverStarted
+		case err == nil && record.State == shim.Exited:
+		default:
+			record, err = t.bury(record)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	t.final = true
+	t.set(record)
+	return nil
+}
+
+// bury kills what a dead shim left behind and writes the record in its stead.
+func (t *task) bury(last shim.Record) (shim.Record, error) {
+	record := last
+	record.State = shim.Lost
+	record.Pid = 0
+	record.Code = 125
+	record.Ended = uint64(shim.Boottime())
+	if n := len(record.Spans); n > 0 && record.Spans[n-1].To == 0 {
+		record.Spans[n-1].To = record.Ended - record.Started
+	}
+	if last.Pid > 1 && !t.attached { // just now it was ours; after a restart the number may be another's
+		_ = syscall.Kill(-int(last.Pid), syscall.SIGKILL)
+	}
+	if err := t.driver.cgroups.destroy(t.id); err != nil {
+		t.driver.config.Log.Error("kill what a dead shim left", "task", t.id, "err", err)
+	}
+	if err := shim.WriteExit(t.dir, record); err != nil {
+		return record, err
+	}
+	return record, nil
+}
+
+func (t *task) statusNow() drivers.Status {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.status()
+}
+
+func (t *task) status() drivers.Status {
+	r := t.record
+	s := drivers.Status{ID: t.id, Pid: int(r.Pid), StartedBoot: int64(r.Started), EndedBoot: int64(r.Ended)}
+	switch r.State {
+	case shim.Running:
+		s.State = drivers.StateRunning
+	case shim.Frozen:
+		s.State = drivers.StateFrozen
+	case shim.Exited:
+		s.State = drivers.StateExited
+	case shim.Lost:
+		s.State = drivers.StateLost
+	default:
+		s.State = drivers.StateStarting
+	}
+	if !s.State.Final() { // set as soon as the first process ends, while its descendants are still being killed
+		s.EndedBoot = 0
+	}
+	for _, span := range r.Spans {
+		cause := drivers.FrozenByControl
+		if span.Cause == shim.FrozenByLease {
+			cause = drivers.FrozenByLease
+		}
+		s.Frozen = append(s.Frozen, drivers.Span{From: int64(span.From), To: int64(span.To), Cause: cause})
+	}
+	for i, limit := range drivers.Limits() {
+		if r.Missing&(1<<i) != 0 {
+			s.Missing = append(s.Missing, limit)
+		}
+	}
+	if s.State.Final() {
+		s.Exit = exit(r)
+	}
+	return s
+}
+
+func exit(r shim.Record) drivers.Exit {
+	e := drivers.Exit{Code: int(r.Code), Signal: int(r.Signal), OOMSeen: r.OOM != 0, Message: explain(r.Text())}
+	switch {
+	case r.State == shim.Lost:
+		e.Cause = drivers.CauseShimLost
+	case r.Cause == shim.Signalled:
+		e.Cause = drivers.CauseSignalled
+	case r.Cause == shim.OOM:
+		e.Cause = drivers.CauseOOM
+	case r.Cause == shim.LeaseLapsed:
+		e.Cause = drivers.CauseLease
+	case r.Cause == shim.Stopped:
+		e.Cause = drivers.CauseStopped
+	case r.Cause == shim.StartFailed:
+		e.Cause = drivers.CauseStartFailed
+	default:
+		e.Cause = drivers.CauseExited
+	}
+	return e
+}
+
+// until waits for a record that satisfies the condition, or the task's end.
+func (t *task) until(ctx context.Context, condition func(shim.Record) bool) (shim.Record, error) {
+	for {
+		t.mu.Lock()
+		record, final, removed, news := t.record, t.final, t.removed, t.news
+		known := t.known
+		t.mu.Unlock()
+		switch {
+		case known && condition(record):
+			return record, nil
+		case final, removed:
+			return record, drivers.ErrEnded
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return record, fmt.Errorf("wait for task %s: %w", t.id, context.Cause(ctx))
+		}
+	}
+}

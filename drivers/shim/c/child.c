@@ -1,0 +1,151 @@
+/* The task's first process, from clone to exec. It shares the shim's memory until then (as vfork does), so a failure is
+ * told by setting two variables, and no page table is copied. */
+#include "shim.h"
+
+static u8 stack[16384] __attribute__((aligned(16)));
+static char candidate[4352];
+
+static void step(const char *what, i64 result)
+{
+	if (result >= 0)
+		return;
+	S.child_step = what;
+	S.child_errno = (i32)-result;
+	SYS1(exit_group, 125);
+}
+
+/* Limits only go down: raising a hard limit needs a right that even root may lack. */
+static void limit(u32 resource, u64 want)
+{
+	struct rlimit have, set;
+	step("read resource limits", SYS4(prlimit64, 0, resource, 0, &have));
+	set.max = want < have.max ? want : have.max;
+	set.cur = set.max;
+	step("set resource limits", SYS4(prlimit64, 0, resource, &set, 0));
+}
+
+static void join(void)
+{
+	u32 i;
+	for (i = 0; i < S.spec.cgroup_count; i++)
+		if (S.spec.cgroups[i].kind != '2' || S.spec.set_user & 2)
+			step("join cgroup", -cgroup_put(S.spec.cgroups[i].dir, "cgroup.procs", "0"));
+}
+
+static void become_user(void)
+{
+	u32 group = S.spec.gid;
+	if (!(S.spec.set_user & 1))
+		return;
+	step("set groups", SYS2(setgroups, 1, &group));
+	step("set group", SYS3(setresgid, group, group, group));
+	step("set user", SYS3(setresuid, S.spec.uid, S.spec.uid, S.spec.uid));
+}
+
+static void plain_signals(void)
+{
+	static struct sigaction plain;
+	u64 none = 0;
+	int n;
+	for (n = 1; n <= 64; n++)
+		SYS4(rt_sigaction, n, &plain, 0, 8);
+	SYS4(rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
+}
+
+static const char *search_path(void)
+{
+	char **e;
+	for (e = S.spec.envp; *e; e++)
+		if ((*e)[0] == 'P' && (*e)[1] == 'A' && (*e)[2] == 'T' && (*e)[3] == 'H' && (*e)[4] == '=')
+			return *e + 5;
+	return "/usr/local/bin:/usr/bin:/bin";
+}
+
+/* As execvp: a name without a slash is looked for in the task's own PATH; a file that is there but refuses is remembered. */
+static i64 execute(void)
+{
+	char **argv = S.spec.argv;
+	const char *p, *name = argv[0];
+	i64 e, worst = -ENOENT;
+	for (p = name; *p; p++)
+		if (*p == '/')
+			return SYS3(execve, name, argv, S.spec.envp);
+	if (!*name)
+		return -ENOENT;
+	for (p = search_path();; p++) {
+		char *to = candidate, *end = candidate + sizeof candidate;
+		while (*p && *p != ':' && to < end - 2)
+			*to++ = *p++;
+		if (to > candidate)
+			*to++ = '/';
+		append(to, end, name);
+		e = SYS3(execve, candidate, argv, S.spec.envp);
+		if (e != -ENOENT && e != -ENOTDIR && e != -EACCES)
+			return e;
+		if (e == -EACCES)
+			worst = e;
+		if (!*p)
+			return worst;
+	}
+}
+
+static void child(void)
+{
+	join();
+	step("make session", SYS0(setsid));
+	step("connect streams", SYS3(dup3, S.null_fd, 0, 0));
+	step("connect streams", SYS3(dup3, S.child_out, 1, 0));
+	step("connect streams", SYS3(dup3, S.child_err, 2, 0));
+	limit(RLIMIT_CORE, 0);
+	if (S.spec.files)
+		limit(RLIMIT_NOFILE, S.spec.files);
+	if (S.spec.file_bytes)
+		limit(RLIMIT_FSIZE, S.spec.file_bytes);
+	step("enter the work folder", SYS1(chdir, S.spec.work_dir));
+	SYS1(umask, 022);
+	become_user();
+	step("forbid new privileges", SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	step("die with the shim", SYS2(prctl, PR_SET_PDEATHSIG, SIGKILL));
+	if (SYS0(getppid) != S.status.shim_pid)
+		SYS1(exit_group, 125);
+	plain_signals();
+	step("execute", execute());
+}
+
+/* Returns the pid, or a negative errno with the reason recorded. */
+long child_start(void)
+{
+	const char *unified = cgroup_dir('2');
+	struct clone_args args = {0};
+	i64 fd = -1;
+	long pid = -ENOSYS;
+	args.flags = CLONE_VM | CLONE_VFORK;
+	args.exit_signal = SIGCHLD;
+	args.stack = (u64)stack;
+	args.stack_size = sizeof stack;
+	if (unified) {
+		fd = SYS4(openat, AT_FDCWD, unified, O_RDONLY | O_CLOEXEC, 0);
+		if (fd >= 0) {
+			args.flags |= CLONE_INTO_CGROUP;
+			args.cgroup = (u64)fd;
+		}
+	}
+	if (!unified || fd >= 0)
+		pid = sys_spawn(NR_clone3, (long)&args, sizeof args, child);
+	if (fd >= 0)
+		SYS1(close, fd);
+	if (pid == -ENOSYS) { /* some containers forbid clone3: then the child joins the unified group by itself */
+		S.spec.set_user |= 2;
+		pid = sys_spawn(NR_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, (long)(stack + sizeof stack), child);
+	}
+	if (pid < 0) {
+		fail("create process", 0, (i32)-pid);
+		return pid;
+	}
+	if (S.child_errno) {
+		fail(S.child_step, same(S.child_step, "execute") ? S.spec.argv[0] : 0, S.child_errno);
+		if (same(S.child_step, "execute"))
+			S.status.code = S.child_errno == ENOENT || S.child_errno == ENOTDIR ? 127 : 126;
+	}
+	return pid;
+}

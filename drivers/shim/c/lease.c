@@ -1,0 +1,103 @@
+/* Time: the lease, the freezes, and the delay before a kill. All of it on CLOCK_BOOTTIME, which counts a sleeping machine. */
+#include "shim.h"
+
+#define RELOOK 250000000UL /* how often a frozen task's lease is looked at when nobody sends a message */
+
+/* A lapsed lease outranks a command: that time is free, paused time is not. */
+static u32 span_cause(u32 mask)
+{
+	return mask & BY_LEASE ? BY_LEASE : mask;
+}
+
+static void frozen_changed(u32 mask)
+{
+	u32 before = span_cause(S.frozen), after = span_cause(mask);
+	u64 at = now();
+	S.frozen = mask;
+	if (before == after)
+		return;
+	if (!before)
+		tree_freeze();
+	else
+		span_end(at);
+	if (after)
+		span_begin(after, at);
+	else
+		tree_thaw();
+	S.status.state = after ? FROZEN : RUNNING;
+	publish();
+}
+
+void freeze_add(u32 cause)
+{
+	if (cause == BY_LEASE && !(S.frozen & BY_LEASE))
+		S.lease_frozen_at = now();
+	frozen_changed(S.frozen | cause);
+}
+
+void freeze_drop(u32 cause)
+{
+	frozen_changed(S.frozen & ~cause);
+}
+
+void kill_for(u32 cause)
+{
+	if (!S.killed_for)
+		S.killed_for = cause;
+	S.kill_at = 0;
+	tree_kill();
+}
+
+void lease_read(void)
+{
+	u64 until;
+	i64 fd;
+	if (!S.spec.has_lease)
+		return;
+	fd = SYS4(openat, AT_FDCWD, "lease", O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (SYS4(pread, fd, &until, sizeof until, 0) == sizeof until)
+		S.lease_until = until;
+	SYS1(close, fd);
+}
+
+void time_passed(void)
+{
+	u64 at = now();
+	if (S.main_done)
+		return;
+	if (S.kill_at && at >= S.kill_at) {
+		kill_for(STOPPED);
+		return;
+	}
+	if (!S.spec.has_lease || S.killed_for)
+		return;
+	if (at >= S.lease_until || S.frozen & BY_LEASE)
+		lease_read();
+	if (at < S.lease_until) {
+		freeze_drop(BY_LEASE);
+		return;
+	}
+	freeze_add(BY_LEASE);
+	if (S.stop_sent || (S.spec.grace_ms && at - S.lease_frozen_at >= S.spec.grace_ms * 1000000UL))
+		kill_for(S.stop_sent ? STOPPED : LEASE);
+}
+
+void timer_set(void)
+{
+	struct itimerspec t = {{0, 0}, {0, 0}};
+	u64 next = S.kill_at;
+	if (S.timer_fd < 0)
+		return;
+	if (S.spec.has_lease && !S.killed_for) {
+		u64 at = S.frozen & BY_LEASE ? now() + RELOOK : S.lease_until;
+		if (S.frozen & BY_LEASE && S.spec.grace_ms && S.lease_frozen_at + S.spec.grace_ms * 1000000UL < at)
+			at = S.lease_frozen_at + S.spec.grace_ms * 1000000UL;
+		if (!next || at < next)
+			next = at;
+	}
+	t.value.sec = (i64)(next / 1000000000UL);
+	t.value.nsec = (i64)(next % 1000000000UL);
+	SYS4(timerfd_settime, S.timer_fd, TFD_TIMER_ABSTIME, &t, 0);
+}

@@ -1,0 +1,224 @@
+/* coinop's shim: stands between one task and everything that may restart. It makes the task's limits, starts it, keeps its
+ * lease, copies its output, waits for it and all its descendants, and writes down how it ended.
+ *
+ * argv: shim, options (one letter and a value each), "--", the task's argv. Its environment is the task's. Its working folder
+ * is the task's record folder, descriptor 3 the status file, locked: the lock says to everyone that this shim lives. */
+#include "shim.h"
+
+struct shim S;
+
+static void add_write(char *text)
+{
+	struct cgroup_write *w = &S.spec.writes[S.spec.write_count];
+	char *p = text;
+	if (S.spec.write_count == WRITES_MAX || !S.spec.cgroup_count) {
+		fail("read options", text, E2BIG);
+		return;
+	}
+	while (*p && *p != '=')
+		p++;
+	if (*p)
+		*p++ = 0;
+	w->cgroup = S.spec.cgroup_count - 1;
+	w->file = text;
+	w->value = p;
+	S.spec.write_count++;
+}
+
+static void option(char *o)
+{
+	struct spec *s = &S.spec;
+	char *v = o + 1;
+	switch (*o) {
+	case 'u': s->uid = (u32)number(v); s->set_user |= 1; return;
+	case 'g': s->gid = (u32)number(v); return;
+	case 'f': s->files = number(v); return;
+	case 'b': s->file_bytes = number(v); return;
+	case 'h': s->head = number(v); return;
+	case 't': s->tail = number(v); return;
+	case 'G': s->grace_ms = number(v); return;
+	case 'k': s->kill_ms = number(v); return;
+	case 'l': s->has_lease = 1; return;
+	case 'm': S.status.missing = (u32)number(v); return;
+	case 'd': s->work_dir = v; return;
+	case 'w': add_write(v); return;
+	case 'c':
+		if (s->cgroup_count < CGROUPS_MAX) {
+			s->cgroups[s->cgroup_count].kind = v[0];
+			s->cgroups[s->cgroup_count++].dir = v + 1;
+			return;
+		}
+	}
+	fail("read options", o, EINVAL);
+}
+
+static void pipe_for(struct stream *s, const char *name, i32 *childs_end)
+{
+	i32 ends[2];
+	i64 e = SYS2(pipe2, ends, O_CLOEXEC);
+	s->file = s->fd = -1;
+	s->name = name;
+	if (e < 0) {
+		fail("make pipe", name, (i32)-e);
+		return;
+	}
+	s->fd = ends[0];
+	*childs_end = ends[1];
+	SYS3(fcntl, ends[0], F_SETFL, O_NONBLOCK);
+}
+
+static i32 need(const char *step, i64 fd)
+{
+	if (fd < 0)
+		fail(step, 0, (i32)-fd);
+	return (i32)fd;
+}
+
+static void prepare(void)
+{
+	static struct sigaction plain;
+	u64 all = ~0UL, child = 1UL << (SIGCHLD - 1);
+	SYS3(fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC);
+	SYS2(prctl, PR_SET_CHILD_SUBREAPER, 1);
+	SYS2(prctl, PR_SET_DUMPABLE, 0); /* the child shares this memory while it already is another user */
+	SYS4(rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
+	SYS4(rt_sigaction, SIGCHLD, &plain, 0, 8); /* an inherited "ignore" would swallow exit codes */
+	S.signal_fd = need("watch children", SYS4(signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK));
+	SYS4(mknodat, AT_FDCWD, "control", S_IFIFO | 0600, 0);
+	S.control_fd = need("open control", SYS4(openat, AT_FDCWD, "control", O_RDWR | O_NONBLOCK | O_CLOEXEC, 0));
+	S.timer_fd = need("make timer", SYS2(timerfd_create, CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC));
+	S.null_fd = need("open /dev/null", SYS4(openat, AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0));
+	pipe_for(&S.out[0], "stdout", &S.child_out);
+	pipe_for(&S.out[1], "stderr", &S.child_err);
+}
+
+static void reap(void)
+{
+	struct rusage r;
+	i32 status;
+	i64 pid;
+	SYS3(read, S.signal_fd, S.buffer, 4096);
+	while ((pid = SYS4(wait4, -1, &status, WNOHANG, &r)) > 0) {
+		S.rusage_us += (u64)(r.utime.sec + r.stime.sec) * 1000000UL + (u64)(r.utime.usec + r.stime.usec);
+		if ((u64)r.maxrss * 1024 > S.rusage_peak)
+			S.rusage_peak = (u64)r.maxrss * 1024;
+		if (pid == S.main_pid) {
+			S.status.ended = now();
+			S.main_status = status;
+			S.main_done = 1;
+		}
+	}
+	if (pid == -ECHILD && S.main_done)
+		S.main_done = 2;
+}
+
+/* Until the first process has ended and no descendant is left. */
+static void attend(void)
+{
+	while (S.main_done < 2) {
+		struct pollfd p[5] = {{S.signal_fd, POLLIN, 0}, {S.control_fd, POLLIN, 0}, {S.timer_fd, POLLIN, 0},
+				      {S.out[0].fd, POLLIN, 0}, {S.out[1].fd, POLLIN, 0}};
+		struct timespec again = {0, 20000000};
+		u64 ticks;
+		SYS5(ppoll, p, 5, S.main_done ? &again : 0, 0, 8);
+		if (p[3].revents)
+			log_copy(&S.out[0]);
+		if (p[4].revents)
+			log_copy(&S.out[1]);
+		if (p[0].revents || S.main_done)
+			reap();
+		if (p[1].revents)
+			control_read();
+		if (p[2].revents) {
+			SYS3(read, S.timer_fd, &ticks, sizeof ticks);
+			time_passed();
+		}
+		if (S.main_done == 1) /* what a killed process leaves becomes ours, so repeat until nothing is left */
+			tree_kill();
+		else if (p[1].revents || p[2].revents)
+			timer_set();
+	}
+}
+
+static void conclude(void)
+{
+	struct status *s = &S.status;
+	i32 sig = S.main_status & 0x7f;
+	span_end(s->ended);
+	if (s->cause == START_FAILED)
+		return;
+	s->code = sig ? 128 + sig : S.main_status >> 8 & 0xff;
+	s->signal = sig;
+	if (S.killed_for && sig == SIGKILL)
+		s->cause = S.killed_for;
+	else if (S.stop_sent)
+		s->cause = STOPPED;
+	else if (sig == SIGKILL && s->oom)
+		s->cause = OOM;
+	else
+		s->cause = sig ? SIGNALLED : EXITED_ITSELF;
+}
+
+static void run(void)
+{
+	long pid;
+	lease_read();
+	if (S.spec.has_lease && now() >= S.lease_until) {
+		S.status.cause = LEASE;
+		S.status.code = 125;
+		return;
+	}
+	if (cgroups_make() < 0)
+		return;
+	pid = child_start();
+	SYS1(close, S.child_out);
+	SYS1(close, S.child_err);
+	SYS1(close, S.null_fd);
+	if (pid < 0)
+		return;
+	S.main_pid = (i32)pid;
+	if (!S.status.cause) {
+		S.status.started = now();
+		S.status.pid = S.main_pid;
+		S.status.state = RUNNING;
+		publish();
+	}
+	timer_set();
+	attend();
+	log_flush();
+	cgroups_account();
+	conclude();
+	S.status.pid = 0;
+}
+
+__attribute__((used, noreturn)) void shim_main(u64 *sp)
+{
+	u64 argc = sp[0], i;
+	char **argv = (char **)(sp + 1);
+	S.status.state = STARTING;
+	S.status.shim_pid = (i32)SYS0(getpid);
+	S.spec.envp = argv + argc + 1;
+	S.spec.work_dir = "/";
+	for (i = 1; i < argc && !same(argv[i], "--"); i++)
+		option(argv[i]);
+	S.spec.argv = argv + i + 1;
+	if (i + 1 >= argc)
+		fail("read options", "no command", EINVAL);
+	publish();
+	prepare();
+	if (!S.status.cause)
+		run();
+	if (!S.status.ended)
+		S.status.ended = now();
+	cgroups_remove();
+	write_exit_record();
+	SYS1(exit_group, 0);
+	for (;;)
+		;
+}
+
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start:\n\txor %ebp,%ebp\n\tmov %rsp,%rdi\n\tand $-16,%rsp\n\tcall shim_main\n");
+#else
+__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tmov x0, sp\n\tbl shim_main\n");
+#endif

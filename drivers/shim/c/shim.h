@@ -1,0 +1,128 @@
+/* The shim of one task: what it was told, what it knows, and the files it shares with the driver.
+ * Every layout here is read by record.go and logs; VERSION is raised with any change. */
+#ifndef SHIM_H
+#define SHIM_H
+
+#include "sys.h"
+
+#define VERSION 1
+#define MAGIC 0x6d696873706f6f63UL /* "coopshim" */
+#define LOG_MAGIC 0x676f6c706f6f63UL
+#define SPANS_MAX 256
+#define MESSAGE_MAX 104
+#define CHUNK 65536
+#define STATUS_FD 3
+#define CGROUPS_MAX 8
+#define WRITES_MAX 24
+
+enum state { STARTING = 1, RUNNING, FROZEN, EXITED };
+enum cause { EXITED_ITSELF = 1, SIGNALLED, OOM, LEASE, STOPPED, START_FAILED };
+enum command { CMD_SIGNAL = 1, CMD_FREEZE, CMD_THAW, CMD_STOP, CMD_KILL, CMD_LEASE };
+enum freeze { BY_CONTROL = 1, BY_LEASE = 2 };
+
+struct span { u64 from, to; u32 cause, pad; };
+
+/* One record serves as the live status and as the exit record. */
+struct status {
+	u64 magic;
+	u32 version, size; /* size: bytes of the record, spans in use included */
+	u64 check;         /* FNV-1a of all that follows: a reader may catch a write half done */
+	u32 state;
+	i32 pid, shim_pid;
+	u32 missing;
+	u64 started, ended;
+	u64 ack;
+	i32 ack_errno;
+	i32 code, signal;
+	u32 cause, oom, span_count;
+	u64 cpu_us, memory_peak, pids_peak, log_bytes;
+	char message[MESSAGE_MAX];
+	struct span spans[SPANS_MAX];
+};
+
+struct message { u64 seq; u32 kind, signal, group, pad; u64 arg; };
+
+struct cgroup { char kind; const char *dir; }; /* kind: '2' unified; in v1 m memory, p pids, c cpu, f freezer, a cpuacct */
+struct cgroup_write { u32 cgroup; const char *file, *value; };
+
+struct spec {
+	u32 uid, gid, set_user;
+	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
+	u32 has_lease;
+	const char *work_dir;
+	char **argv, **envp;
+	struct cgroup cgroups[CGROUPS_MAX];
+	u32 cgroup_count;
+	struct cgroup_write writes[WRITES_MAX];
+	u32 write_count;
+};
+
+struct stream { i32 fd, file; const char *name; u64 total, dropped; };
+
+struct shim {
+	struct spec spec;
+	struct status status;
+	struct stream out[2];
+	i32 signal_fd, control_fd, timer_fd;
+	i32 child_out, child_err, null_fd;
+	i32 main_pid, main_done, main_status;
+	u64 lease_until, lease_frozen_at, kill_at;
+	u32 frozen;      /* mask of enum freeze */
+	u32 killed_for;  /* enum cause of our own SIGKILL, 0 if none */
+	u32 stop_sent;
+	u64 rusage_us, rusage_peak;
+	i32 child_errno;
+	const char *child_step;
+	char buffer[CHUNK];
+};
+
+extern struct shim S;
+
+/* text.c */
+u64 length(const char *s);
+int same(const char *a, const char *b);
+u64 number(const char *s);
+char *append(char *to, char *end, const char *s);
+char *append_number(char *to, char *end, u64 n);
+void fail(const char *step, const char *what, i32 error);
+
+/* record.c */
+u64 now(void);
+void publish(void);
+void write_exit_record(void);
+void span_begin(u32 cause, u64 at);
+void span_end(u64 at);
+
+/* cgroup.c */
+const char *cgroup_dir(char kind);
+int cgroups_make(void);
+void cgroups_remove(void);
+int cgroup_put(const char *dir, const char *file, const char *value);
+u64 cgroup_number(const char *dir, const char *file, const char *key);
+void cgroups_account(void);
+
+/* child.c */
+long child_start(void);
+
+/* tree.c */
+void tree_signal(i32 sig);
+void tree_kill(void);
+void tree_freeze(void);
+void tree_thaw(void);
+
+/* log.c */
+int log_copy(struct stream *s);
+void log_flush(void);
+
+/* lease.c */
+void freeze_add(u32 cause);
+void freeze_drop(u32 cause);
+void kill_for(u32 cause);
+void lease_read(void);
+void time_passed(void);
+void timer_set(void);
+
+/* control.c */
+void control_read(void);
+
+#endif
