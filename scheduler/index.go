@@ -1,44 +1,216 @@
 package scheduler
 
-import "github.com/coinop/coinop/funding"
+import (
+	"slices"
 
-// Index is what placing and pricing look at: derived from the records, the same on every replica.
-type Index struct{}
+	"github.com/tidwall/btree"
 
-// NewIndex is the index of a cluster without records.
-func NewIndex() *Index { return &Index{} }
+	"github.com/coinop/coinop/funding"
+)
 
-// Copy is a snapshot in constant time; the two share what neither has changed since. It marks both as
-// sharing, so only the owner of x may call it; the copy may then be read by anybody.
-func (x *Index) Copy() *Index { c := *x; return &c }
-
-// JobChanged takes a job's new record; old is nil for a new one, new is nil for a forgotten one.
-func (x *Index) JobChanged(old, new *Job) {}
-
-// RunChanged takes a run's new record; either may be nil.
-func (x *Index) RunChanged(old, new *Run) {}
-
-// NodeChanged takes a node's new record; either may be nil.
-func (x *Index) NodeChanged(old, new *Node) {}
-
-// PoolChanged takes a pool's new record; either may be nil.
-func (x *Index) PoolChanged(old, new *Pool) {}
-
-// ShapeAdded takes a shape that jobs will name.
-func (x *Index) ShapeAdded(s *Shape) {}
-
-// Decision is one task to be run on one node.
-type Decision struct {
-	Job  JobID  `cbor:"1,keyasint"`
-	Task int32  `cbor:"2,keyasint,omitempty"`
-	Node NodeID `cbor:"3,keyasint"`
+// Index is what placing and pricing look at: derived from the records, the same on every replica
+// whatever the order in which it was built.
+//
+// One goroutine owns an Index: it alone may call Copy and the Changed methods. A copy that nobody
+// changes may be read by any number of goroutines at once.
+type Index struct {
+	own    *owner
+	pools  *btree.Map[PoolID, *Pool]
+	shapes *btree.Map[ShapeID, shapeInfo]
+	jobs   *btree.Map[JobID, *Job] // those not done
+	queue  *btree.BTreeG[ticket]
+	claims *btree.BTreeG[claim]
+	stands *btree.BTreeG[stand] // best claim of each pot and shape, by pool and pot
+	heads  *btree.BTreeG[stand] // best of each pot, by pool and bid
+	spots  *btree.BTreeG[spotRun]
+	fleet  fleet
 }
 
-// Place decides which waiting tasks start where, at most limit of them (zero: no limit).
-func Place(x *Index, at funding.Millis, limit int) []Decision { return nil }
+type shapeInfo struct {
+	*Shape
+	fits bool // into a usable node when that is empty
+}
 
-// Price is what the pool's spot runs should pay now, before the rule that it rises once a tick.
-func Price(x *Index, p PoolID) funding.Rate { return 0 }
+// ticket is a job with tasks that may be placed now.
+type ticket struct {
+	bid   funding.Rate
+	id    JobID
+	job   *Job
+	shape ShapeID
+}
 
-// Lowest is L, the lowest effective bid of a spot run of the pool that is not under notice.
-func Lowest(x *Index, p PoolID) (funding.Rate, bool) { return 0, false }
+func ticketLess(a, b ticket) bool {
+	if a.shape != b.shape {
+		return a.shape < b.shape
+	}
+	if a.bid != b.bid {
+		return a.bid > b.bid
+	}
+	return a.id < b.id
+}
+
+// NewIndex is the index of a cluster without records.
+func NewIndex() *Index {
+	return &Index{
+		own:    new(owner),
+		pools:  new(btree.Map[PoolID, *Pool]),
+		shapes: new(btree.Map[ShapeID, shapeInfo]),
+		jobs:   new(btree.Map[JobID, *Job]),
+		queue:  tree(ticketLess),
+		claims: tree(claimLess),
+		stands: tree(standLess),
+		heads:  tree(headLess),
+		spots:  tree(spotRunLess),
+	}
+}
+
+// tree has no lock of its own: see [Index] for who may do what.
+func tree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
+	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+}
+
+// first is the first item at or after a pivot.
+func first[T any](t *btree.BTreeG[T], pivot T) (item T, ok bool) {
+	t.Ascend(pivot, func(i T) bool {
+		item, ok = i, true
+		return false
+	})
+	return item, ok
+}
+
+// Copy is a snapshot in constant time; the two share what neither has changed since.
+func (x *Index) Copy() *Index {
+	x.own = new(owner) // from here on x, too, must copy what it changes
+	return &Index{
+		own:    new(owner),
+		pools:  x.pools.Copy(),
+		shapes: x.shapes.Copy(),
+		jobs:   x.jobs.Copy(),
+		queue:  x.queue.Copy(),
+		claims: x.claims.Copy(),
+		stands: x.stands.Copy(),
+		heads:  x.heads.Copy(),
+		spots:  x.spots.Copy(),
+		fleet:  x.fleet,
+	}
+}
+
+// JobChanged takes a job's new record; old is nil for a new one, new is nil for a forgotten one.
+func (x *Index) JobChanged(old, new *Job) {
+	if old != nil && (new == nil || new.State == JobDone) {
+		x.jobs.Delete(old.ID)
+	}
+	if new != nil && new.State != JobDone {
+		x.jobs.Set(new.ID, new)
+	}
+	was, is := startable(old), startable(new)
+	same := was && is && old.Shape == new.Shape && old.Effective() == new.Effective() && old.Pot == new.Pot && old.Pool == new.Pool
+	if was && !same {
+		x.queue.Delete(ticketOf(old))
+		x.reclaim(old, false)
+	}
+	if is {
+		x.queue.Set(ticketOf(new))
+	}
+	if is && !same {
+		x.reclaim(new, true)
+	}
+}
+
+func startable(j *Job) bool { return j != nil && j.Startable() > 0 }
+
+func ticketOf(j *Job) ticket { return ticket{j.Effective(), j.ID, j, j.Shape} }
+
+// ShapeAdded takes a shape that jobs name.
+func (x *Index) ShapeAdded(s *Shape) {
+	if _, known := x.shapes.Get(s.ID); known {
+		return
+	}
+	x.shapes.Set(s.ID, shapeInfo{Shape: s})
+	x.refit(s.ID)
+}
+
+// PoolChanged takes a pool's new record; either may be nil.
+func (x *Index) PoolChanged(old, new *Pool) {
+	var weights Weights
+	switch {
+	case new != nil:
+		x.pools.Set(new.ID, new)
+		weights = new.Weights
+	case old != nil:
+		x.pools.Delete(old.ID)
+	default:
+		return
+	}
+	id := idOf(old, new)
+	x.fleet.own(x.own)
+	for i := range x.fleet.classes {
+		if c := &x.fleet.classes[i]; c.pool == id && c.weights != weights {
+			c.weights = weights
+			c.free, c.has = c.free.weighed(x.own, weights), c.has.weighed(x.own, weights)
+		}
+	}
+}
+
+func idOf(old, new *Pool) PoolID {
+	if new != nil {
+		return new.ID
+	}
+	return old.ID
+}
+
+// NodeChanged takes a node's new record; either may be nil.
+func (x *Index) NodeChanged(old, new *Node) {
+	was, is := usable(old), usable(new)
+	if !was && !is {
+		return
+	}
+	x.fleet.own(x.own)
+	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) {
+		if c := x.fleet.class(old.Pool, driversOf(old)); c != nil && old.Used != new.Used {
+			room, now := old.Free(), new.Free()
+			c.free.drop(x.own, worthOf(c.weights, room), old.ID)
+			c.free.put(x.own, spot{worthOf(c.weights, now), new.ID, now})
+		}
+		return
+	}
+	if was {
+		x.fleet.leave(x.own, old)
+	}
+	if is {
+		var weights Weights
+		if p, ok := x.pools.Get(new.Pool); ok {
+			weights = p.Weights
+		}
+		x.fleet.join(x.own, new, weights)
+	}
+	x.refitAll()
+}
+
+// usable nodes take work.
+func usable(n *Node) bool { return n != nil && n.State == NodeUp }
+
+// refitAll looks again at which shapes fit an empty node; machines come and go seldom.
+func (x *Index) refitAll() {
+	var changed []ShapeID
+	x.shapes.Scan(func(id ShapeID, s shapeInfo) bool {
+		if x.fleet.fits(s.Shape) != s.fits {
+			changed = append(changed, id)
+		}
+		return true
+	})
+	for _, id := range changed {
+		x.refit(id)
+	}
+}
+
+// refit looks again at one shape: work that fits no machine does not count for the price.
+func (x *Index) refit(id ShapeID) {
+	s, _ := x.shapes.Get(id)
+	fits := x.fleet.fits(s.Shape)
+	if fits == s.fits {
+		return
+	}
+	x.eachPot(id, func(best claim) { x.standing(best, fits) })
+	x.shapes.Set(id, shapeInfo{s.Shape, fits})
+}

@@ -1,0 +1,169 @@
+package scheduler
+
+import (
+	"slices"
+
+	"github.com/tidwall/btree"
+
+	"github.com/coinop/coinop/funding"
+)
+
+// Decision is one task to be run on one node.
+type Decision struct {
+	Job  JobID  `cbor:"1,keyasint"`
+	Task int32  `cbor:"2,keyasint,omitempty"`
+	Node NodeID `cbor:"3,keyasint"`
+}
+
+// Place decides which waiting tasks start where, at most limit of them (zero: no limit). It changes
+// nothing. The highest effective bid goes first, then the earliest submission; when that finds no
+// room, work of other shapes may pass. A task takes the node whose free room is worth least among
+// those that hold it. Nothing depends on the time until there are reservations.
+func Place(x *Index, _ funding.Millis, limit int) []Decision {
+	p := placing{own: new(owner), classes: slices.Clone(x.fleet.classes), limit: limit}
+	lanes := p.lanes(x)
+	for len(lanes) > 0 && !p.full() {
+		l := lanes[0]
+		if l.head.bid < l.floor || !p.start(l) || !l.advance() {
+			lanes[0] = lanes[len(lanes)-1]
+			lanes = lanes[:len(lanes)-1]
+		}
+		sink(lanes, 0)
+	}
+	return p.out
+}
+
+// placing is one call's scratch: a copy of the rooms, of which only what is taken is copied.
+type placing struct {
+	own     *owner
+	classes []class
+	limit   int
+	out     []Decision
+}
+
+func (p *placing) full() bool { return p.limit > 0 && len(p.out) >= p.limit }
+
+// lane is the waiting work of one shape in its order.
+type lane struct {
+	shape   *Shape
+	floor   funding.Rate
+	worth   int64
+	classes []int // that can run it
+	head    ticket
+	rest    btree.IterG[ticket]
+}
+
+// lanes opens the queue of each shape that has both work and room, the first head on top.
+func (p *placing) lanes(x *Index) []*lane {
+	var lanes []*lane
+	t, ok := first(x.queue, ticket{bid: topRate})
+	for ok {
+		if l := p.lane(x, t); l != nil {
+			lanes = append(lanes, l)
+		}
+		t, ok = first(x.queue, ticket{shape: t.shape + 1, bid: topRate})
+	}
+	for i := len(lanes)/2 - 1; i >= 0; i-- {
+		sink(lanes, i)
+	}
+	return lanes
+}
+
+func (p *placing) lane(x *Index, head ticket) *lane {
+	s, ok := x.shapes.Get(head.shape)
+	if !ok {
+		return nil
+	}
+	pool, ok := x.pools.Get(s.Pool)
+	if !ok {
+		return nil
+	}
+	l := &lane{shape: s.Shape, floor: pool.Floor, worth: worthOf(pool.Weights, s.Need), head: head}
+	for i := range p.classes {
+		if p.classes[i].serves(s.Shape) {
+			l.classes = append(l.classes, i)
+		}
+	}
+	if room, _ := p.best(l, nil); room == nil {
+		return nil
+	}
+	l.rest = x.queue.Iter()
+	l.rest.Seek(head)
+	return l
+}
+
+func (l *lane) advance() bool {
+	if !l.rest.Next() {
+		return false
+	}
+	l.head = l.rest.Item()
+	return l.head.shape == l.shape.ID
+}
+
+// start places as many tasks of the lane's first job as it may start and find room. False means that
+// room has run out for the shape.
+func (p *placing) start(l *lane) bool {
+	j := l.head.job
+	n := int64(j.Startable())
+	if p.limit > 0 {
+		n = min(n, int64(p.limit-len(p.out)))
+	}
+	for i := int64(0); i < n; {
+		room, c := p.best(l, j.Faults)
+		if room == nil {
+			return false
+		}
+		// The node stays the best one for this shape until it is full: its room only falls in worth.
+		k := min(n-i, l.shape.Need.times(room.room))
+		taken := *room
+		left := taken.room.Plus(l.shape.Need, -k)
+		p.classes[c].free.drop(p.own, taken.worth, taken.node)
+		p.classes[c].free.put(p.own, spot{worthOf(p.classes[c].weights, left), taken.node, left})
+		for ; k > 0; k-- {
+			p.out = append(p.out, Decision{j.ID, j.next(int32(i)), taken.node})
+			i++
+		}
+	}
+	return true
+}
+
+// best is the node to take: one where the job has not met a fault, if there is any.
+func (p *placing) best(l *lane, faults []NodeID) (*spot, int) {
+	var best *spot
+	in := 0
+	for _, c := range l.classes {
+		s := p.classes[c].free.find(l.shape.Need, l.worth, faults)
+		if s != nil && (best == nil || s.before(best.worth, best.node)) {
+			best, in = s, c
+		}
+	}
+	if best == nil && len(faults) > 0 {
+		return p.best(l, nil)
+	}
+	return best, in
+}
+
+func (l *lane) before(o *lane) bool {
+	if l.head.bid != o.head.bid {
+		return l.head.bid > o.head.bid
+	}
+	return l.head.id < o.head.id
+}
+
+// sink restores the heap below i.
+func sink(lanes []*lane, i int) {
+	for {
+		c := 2*i + 1
+		if c >= len(lanes) {
+			return
+		}
+		if c+1 < len(lanes) && lanes[c+1].before(lanes[c]) {
+			c++
+		}
+		if !lanes[c].before(lanes[i]) {
+			return
+		}
+		lanes[i], lanes[c] = lanes[c], lanes[i]
+		i = c
+	}
+}
