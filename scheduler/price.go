@@ -171,7 +171,10 @@ func (x *Index) lowest(p PoolID) (spotRun, bool) {
 // Lowest is L, the lowest effective bid of a spot run of the pool that is not under notice.
 func Lowest(x *Index, p PoolID) (funding.Rate, bool) {
 	r, ok := x.lowest(p)
-	return r.bid, ok
+	if !ok {
+		return 0, false
+	}
+	return r.bid, true
 }
 
 // Price is what the pool's spot runs should pay now, before the rule that it rises once a tick:

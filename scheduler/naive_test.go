@@ -1,0 +1,167 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/coinop/coinop/funding"
+)
+
+// world is records without an index: what the naive rules are read off.
+type world struct {
+	pools  []*Pool
+	shapes []*Shape
+	nodes  []*Node
+	jobs   []*Job
+	runs   []*Run
+}
+
+func (w *world) pool(id PoolID) *Pool {
+	for _, p := range w.pools {
+		if p.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+func (w *world) shape(id ShapeID) *Shape {
+	for _, s := range w.shapes {
+		if s.ID == id {
+			return s
+		}
+	}
+	return nil
+}
+
+func (w *world) job(id JobID) *Job {
+	for _, j := range w.jobs {
+		if j.ID == id {
+			return j
+		}
+	}
+	return nil
+}
+
+func naiveServes(n *Node, s *Shape) bool {
+	return n.State == NodeUp && n.Pool == s.Pool && s.Nodes <= 1 && slices.Contains(n.Drivers, s.Driver)
+}
+
+// naivePlace goes task by task, node by node.
+func naivePlace(w *world, limit int) []Decision {
+	jobs := slices.Clone(w.jobs)
+	slices.SortFunc(jobs, func(a, b *Job) int {
+		return cmp.Or(cmp.Compare(b.Bid+b.Boost, a.Bid+a.Boost), cmp.Compare(a.ID, b.ID))
+	})
+	free := map[NodeID]Resources{}
+	for _, n := range w.nodes {
+		free[n.ID] = n.Free()
+	}
+	blocked := map[ShapeID]bool{}
+	var out []Decision
+	for _, j := range jobs {
+		s, p := w.shape(j.Shape), w.pool(j.Pool)
+		if s == nil || p == nil || j.Bid+j.Boost < p.Floor {
+			continue
+		}
+		waiting := naiveWaiting(j)
+		for len(waiting) > 0 && !blocked[s.ID] {
+			if limit > 0 && len(out) == limit {
+				return out
+			}
+			n := naiveNode(w, free, p, s, j.Faults)
+			if n == nil {
+				n = naiveNode(w, free, p, s, nil)
+			}
+			if n == nil {
+				blocked[s.ID] = true
+				break
+			}
+			free[n.ID] = free[n.ID].Plus(s.Need, -1)
+			out = append(out, Decision{j.ID, waiting[0], n.ID})
+			waiting = waiting[1:]
+		}
+	}
+	return out
+}
+
+// naiveWaiting lists the tasks that may start, those that wait again first.
+func naiveWaiting(j *Job) []int32 {
+	if j.OnHold || j.State == JobDone || j.State == JobPaused {
+		return nil
+	}
+	all := slices.Clone(j.Requeued)
+	for t := j.Next; t <= j.Tasks.Last; t++ {
+		all = append(all, t)
+	}
+	var out []int32
+	for i, t := range all {
+		running := j.Open + int32(i)
+		if running >= j.Slots || j.AtOnce > 0 && running >= j.AtOnce {
+			break
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func naiveNode(w *world, free map[NodeID]Resources, p *Pool, s *Shape, not []NodeID) *Node {
+	var best *Node
+	for _, n := range w.nodes {
+		room := free[n.ID]
+		if !naiveServes(n, s) || slices.Contains(not, n.ID) ||
+			room.CPUMilli < s.Need.CPUMilli || room.Memory < s.Need.Memory || room.Disk < s.Need.Disk || room.GPUs < s.Need.GPUs {
+			continue
+		}
+		if best == nil || cmp.Or(cmp.Compare(worthOf(p.Weights, room), worthOf(p.Weights, free[best.ID])), cmp.Compare(n.ID, best.ID)) < 0 {
+			best = n
+		}
+	}
+	return best
+}
+
+// naiveLowest is L, and whose run it is: among equal bids the last submitted.
+func naiveLowest(w *world, p PoolID) (funding.Rate, funding.PotID, bool) {
+	var low *Run
+	for _, r := range w.runs {
+		if r.Pool != p || r.Firm || r.State == RunStopping || r.State == RunEnded {
+			continue
+		}
+		if low == nil || cmp.Or(cmp.Compare(r.Bid, low.Bid), cmp.Compare(low.Job, r.Job), cmp.Compare(low.ID, r.ID)) < 0 {
+			low = r
+		}
+	}
+	if low == nil {
+		return 0, 0, false
+	}
+	var pot funding.PotID
+	if j := w.job(low.Job); j != nil && j.State != JobDone {
+		pot = j.Pot
+	}
+	return low.Bid, pot, true
+}
+
+func naivePrice(w *world, p PoolID) funding.Rate {
+	pool := w.pool(p)
+	if pool == nil {
+		return 0
+	}
+	low, pot, ok := naiveLowest(w, p)
+	if !ok {
+		return pool.Floor
+	}
+	price := pool.Floor
+	for _, j := range w.jobs {
+		if j.Pool != p || j.Pot == pot || len(naiveWaiting(j)) == 0 {
+			continue
+		}
+		for _, n := range w.nodes {
+			s := w.shape(j.Shape)
+			if s != nil && naiveServes(n, s) && s.Need.CPUMilli <= n.Has.CPUMilli && s.Need.Memory <= n.Has.Memory &&
+				s.Need.Disk <= n.Has.Disk && s.Need.GPUs <= n.Has.GPUs {
+				price = max(price, j.Bid+j.Boost)
+			}
+		}
+	}
+	return min(low, price)
+}
