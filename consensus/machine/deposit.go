@@ -1,0 +1,22 @@
+package machine
+
+import "github.com/coinop/coinop/funding"
+
+// Deposit puts coins into a pot; whoever knows the fund id may.
+type Deposit struct {
+	Request RequestID      `cbor:"1,keyasint"`
+	Fund    funding.FundID `cbor:"2,keyasint"`
+	Payment Payment        `cbor:"3,keyasint"`
+}
+
+// DepositAnswer names the deposit: a line of its own with its own way back.
+type DepositAnswer struct {
+	Pot     funding.PotID     `cbor:"1,keyasint"`
+	Deposit funding.DepositID `cbor:"2,keyasint"`
+	Paid    funding.Amount    `cbor:"3,keyasint"`
+	Fee     funding.Amount    `cbor:"4,keyasint,omitempty"`
+	Index   uint64            `cbor:"5,keyasint"`
+}
+
+// Kind is part of [Command].
+func (Deposit) Kind() Kind { return KindDeposit }

@@ -1,0 +1,200 @@
+package machine
+
+import (
+	"bytes"
+	"cmp"
+
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/funding/cashu"
+	"github.com/coinop/coinop/funding/mint"
+	"github.com/coinop/coinop/scheduler"
+)
+
+// The keys of derived indexes, each in the order in which it is read.
+type (
+	potJob struct {
+		pot funding.PotID
+		job scheduler.JobID
+	}
+	jobRun struct {
+		job scheduler.JobID
+		run scheduler.RunID
+	}
+	nodeRun struct {
+		node scheduler.NodeID
+		run  scheduler.RunID
+	}
+	potRefund struct {
+		pot    funding.PotID
+		refund funding.RefundID
+	}
+	refundEnd struct {
+		at     funding.Millis
+		refund funding.RefundID
+	}
+	external struct {
+		rail, ext string
+	}
+	quoteEnd struct {
+		at    funding.Millis
+		quote QuoteID
+	}
+	tokenEnd struct {
+		at    funding.Millis
+		token TokenHash
+	}
+	// shapeForm is a shape without its number.
+	shapeForm struct {
+		pool   scheduler.PoolID
+		need   scheduler.Resources
+		driver string
+		nodes  int32
+	}
+	// streamLine is a stream hold at the index of its pool at which its money runs out.
+	streamLine struct {
+		pool  scheduler.PoolID
+		index funding.Index
+		pot   funding.PotID
+	}
+)
+
+func formOf(s *scheduler.Shape) shapeForm { return shapeForm{s.Pool, s.Need, s.Driver, s.Nodes} }
+
+func compareForms(a, b shapeForm) int {
+	return cmp.Or(cmp.Compare(a.pool, b.pool), cmp.Compare(a.need.CPUMilli, b.need.CPUMilli),
+		cmp.Compare(a.need.Memory, b.need.Memory), cmp.Compare(a.need.Disk, b.need.Disk),
+		cmp.Compare(a.need.GPUs, b.need.GPUs), cmp.Compare(a.nodes, b.nodes), cmp.Compare(a.driver, b.driver))
+}
+
+// derive makes the derived indexes, empty, and hooks them to their tables. A hook gets the record
+// before and after; nil where there is none.
+func (s *state) derive() {
+	s.scheduler = scheduler.NewIndex()
+	s.poolNames = newIndex[string, scheduler.PoolID](byNumber)
+	s.nodeNames = newIndex[string, scheduler.NodeID](byNumber)
+	s.shapeForms = newIndex[shapeForm, scheduler.ShapeID](compareForms)
+	s.jobRuns = newIndex[jobRun, none](compareJobRuns)
+	s.jobFiles = newIndex[jobRun, none](compareJobRuns)
+	s.potJobs = newIndex[potJob, none](func(a, b potJob) int {
+		return cmp.Or(cmp.Compare(a.pot, b.pot), cmp.Compare(a.job, b.job))
+	})
+	s.nodeRuns = newIndex[nodeRun, none](func(a, b nodeRun) int {
+		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.run, b.run))
+	})
+	s.streamLines = newIndex[streamLine, none](func(a, b streamLine) int {
+		return cmp.Or(cmp.Compare(a.pool, b.pool), a.index.Cmp(b.index), cmp.Compare(a.pot, b.pot))
+	})
+	s.deriveMoney()
+	s.hookWork()
+	s.hookMoney()
+}
+
+func compareJobRuns(a, b jobRun) int {
+	return cmp.Or(cmp.Compare(a.job, b.job), cmp.Compare(a.run, b.run))
+}
+
+func (s *state) deriveMoney() {
+	s.potFunds = newIndex[funding.FundID, funding.PotID](func(a, b funding.FundID) int { return bytes.Compare(a[:], b[:]) })
+	s.potRefunds = newIndex[potRefund, none](func(a, b potRefund) int {
+		return cmp.Or(cmp.Compare(a.pot, b.pot), cmp.Compare(a.refund, b.refund))
+	})
+	s.refundEnds = newIndex[refundEnd, none](func(a, b refundEnd) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.refund, b.refund))
+	})
+	s.keysetIDs = newIndex[cashu.KeysetID, mint.KeysetNumber](byNumber)
+	s.asked = newIndex[[32]byte, requestKey](func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	s.externals = newIndex[external, QuoteID](func(a, b external) int {
+		return cmp.Or(cmp.Compare(a.rail, b.rail), cmp.Compare(a.ext, b.ext))
+	})
+	s.quoteEnds = newIndex[quoteEnd, none](func(a, b quoteEnd) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), bytes.Compare(a.quote[:], b.quote[:]))
+	})
+	s.tokenEnds = newIndex[tokenEnd, none](func(a, b tokenEnd) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), bytes.Compare(a.token[:], b.token[:]))
+	})
+}
+
+// hookWork keeps up what is derived from pools, shapes, nodes, jobs and runs.
+func (s *state) hookWork() {
+	s.pools.hook = func(_ scheduler.PoolID, old, new *scheduler.Pool) {
+		rename(s.poolNames, old != nil, new != nil, func() string { return old.Name }, func() (string, scheduler.PoolID) { return new.Name, new.ID })
+		s.scheduler.PoolChanged(old, new)
+	}
+	s.shapes.hook = func(_ scheduler.ShapeID, _, new *scheduler.Shape) {
+		s.shapeForms.set(formOf(new), new.ID)
+		s.scheduler.ShapeAdded(new)
+	}
+	s.nodes.hook = func(_ scheduler.NodeID, old, new *scheduler.Node) {
+		rename(s.nodeNames, old != nil, new != nil, func() string { return old.Name }, func() (string, scheduler.NodeID) { return new.Name, new.ID })
+		s.scheduler.NodeChanged(old, new)
+	}
+	s.jobs.hook = func(id scheduler.JobID, old, new *scheduler.Job) {
+		switch {
+		case old == nil && !new.OwnPot:
+			s.potJobs.set(potJob{new.Pot, id}, none{})
+		case new == nil && !old.OwnPot:
+			s.potJobs.del(potJob{old.Pot, id})
+		}
+		s.scheduler.JobChanged(old, new)
+	}
+	s.runs.hook = func(id scheduler.RunID, old, new *scheduler.Run) {
+		if old == nil {
+			s.jobRuns.set(jobRun{new.Job, id}, none{})
+		}
+		if new == nil {
+			s.jobRuns.del(jobRun{old.Job, id})
+		}
+		s.hookNodeRuns(id, old, new)
+		s.scheduler.RunChanged(old, new)
+	}
+	s.files.hook = func(id scheduler.RunID, old, new *RunFiles) {
+		if old == nil {
+			s.jobFiles.set(jobRun{new.Job, id}, none{})
+		}
+		if new == nil {
+			s.jobFiles.del(jobRun{old.Job, id})
+		}
+	}
+	s.streams.hook = s.hookStream
+}
+
+func (s *state) hookNodeRuns(id scheduler.RunID, old, new *scheduler.Run) {
+	was, is := old != nil && old.State != scheduler.RunEnded, new != nil && new.State != scheduler.RunEnded
+	if was && !is {
+		for _, node := range old.Nodes {
+			s.nodeRuns.del(nodeRun{node, id})
+		}
+	}
+	if is && !was {
+		for _, node := range new.Nodes {
+			s.nodeRuns.set(nodeRun{node, id}, none{})
+		}
+	}
+}
+
+func (s *state) hookStream(id StreamID, old, new *funding.StreamHold) {
+	line := func(x *funding.StreamHold) (streamLine, bool) {
+		if x == nil {
+			return streamLine{}, false
+		}
+		ends, ok := x.Ends()
+		return streamLine{id.Pool, ends, id.Pot}, ok
+	}
+	if was, ok := line(old); ok {
+		s.streamLines.del(was)
+	}
+	if is, ok := line(new); ok {
+		s.streamLines.set(is, none{})
+	}
+}
+
+// rename keeps an index of names up.
+func rename[V any](names *index[string, V], had, has bool, old func() string, new func() (string, V)) {
+	if had {
+		names.del(old())
+	}
+	if has {
+		name, value := new()
+		names.set(name, value)
+	}
+}

@@ -1,0 +1,75 @@
+package machine
+
+import (
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/funding/mint"
+)
+
+// hookMoney keeps up what is derived from pots, refunds, keysets, requests, quotes and tokens.
+func (s *state) hookMoney() {
+	s.pots.hook = func(id funding.PotID, old, new *funding.Pot) {
+		if old != nil && (new == nil || new.Keys.Fund != old.Keys.Fund) {
+			s.potFunds.del(old.Keys.Fund)
+		}
+		if new != nil && (old == nil || new.Keys.Fund != old.Keys.Fund) {
+			s.potFunds.set(new.Keys.Fund, id)
+		}
+	}
+	s.refunds.hook = func(id funding.RefundID, old, new *funding.Refund) {
+		if old != nil {
+			s.potRefunds.del(potRefund{old.Pot, id})
+			s.refundEnds.del(refundEnd{old.Expires, id})
+		}
+		if new != nil {
+			s.potRefunds.set(potRefund{new.Pot, id}, none{})
+			s.refundEnds.set(refundEnd{new.Expires, id}, none{})
+		}
+	}
+	s.keysets.hook = func(number mint.KeysetNumber, old, new *KeysetRecord) {
+		if old != nil {
+			s.keysetIDs.del(old.ID)
+		}
+		if new != nil {
+			s.keysetIDs.set(new.ID, number)
+		}
+	}
+	s.requests.hook = func(key requestKey, old, new *Request) {
+		if !key.Coins {
+			return
+		}
+		if old != nil {
+			s.asked.del(old.Fingerprint)
+		}
+		if new != nil {
+			s.asked.set(new.Fingerprint, key)
+		}
+	}
+	s.quotes.hook = s.hookQuote
+	s.tokens.hook = func(hash TokenHash, old, new *TokenRecord) {
+		if old != nil && old.Until != 0 {
+			s.tokenEnds.del(tokenEnd{old.Until, hash})
+		}
+		if new != nil && new.Until != 0 {
+			s.tokenEnds.set(tokenEnd{new.Until, hash}, none{})
+		}
+	}
+}
+
+func (s *state) hookQuote(id QuoteID, old, new *Quote) {
+	if old != nil {
+		if old.Ext != "" {
+			s.externals.del(external{old.Rail, old.Ext})
+		}
+		if old.State == QuoteUnpaid && old.Until != 0 {
+			s.quoteEnds.del(quoteEnd{old.Until, id})
+		}
+	}
+	if new != nil {
+		if new.Ext != "" {
+			s.externals.set(external{new.Rail, new.Ext}, id)
+		}
+		if new.State == QuoteUnpaid && new.Until != 0 {
+			s.quoteEnds.set(quoteEnd{new.Until, id}, none{})
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package machine
+
+import (
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+// Pulse carries out what time has brought about; the leader proposes one only when something is
+// due. Each part is checked again and skipped where it no longer holds.
+type Pulse struct {
+	Renew   []StreamID         `cbor:"1,keyasint,omitempty"` // stream holds whose threshold the index crossed
+	Notice  []StreamID         `cbor:"2,keyasint,omitempty"` // pots that run low
+	Pause   []StreamID         `cbor:"3,keyasint,omitempty"` // tranche gone and pot empty
+	Resume  []StreamID         `cbor:"4,keyasint,omitempty"` // topped up
+	Stop    []StopRun          `cbor:"5,keyasint,omitempty"` // time limits, pause grace, money's end, drains' deadlines
+	Lost    []scheduler.NodeID `cbor:"6,keyasint,omitempty"` // leases that lapsed
+	Settle  []scheduler.RunID  `cbor:"7,keyasint,omitempty"` // the daily settlement of long runs
+	Expire  int32              `cbor:"8,keyasint,omitempty"` // forget up to so many requests, tokens and quotes past their time
+	Prune   []scheduler.PoolID `cbor:"9,keyasint,omitempty"` // price breakpoints older than the oldest open run
+	Close   []funding.PotID    `cbor:"10,keyasint,omitempty"`
+	Refunds []funding.RefundID `cbor:"11,keyasint,omitempty"` // claimable balances past their published term
+}
+
+// StreamID names what a pot holds for its stream runs in one pool.
+type StreamID struct {
+	Pot  funding.PotID    `cbor:"1,keyasint"`
+	Pool scheduler.PoolID `cbor:"2,keyasint"`
+}
+
+// StopRun gives a run notice: the reason, and when it is asked and made to stop.
+type StopRun struct {
+	Run    scheduler.RunID  `cbor:"1,keyasint"`
+	Reason scheduler.Reason `cbor:"2,keyasint"`
+	StopAt funding.Millis   `cbor:"3,keyasint"`
+	KillAt funding.Millis   `cbor:"4,keyasint"`
+}
+
+// PulseAnswer counts what was done and what no longer held.
+type PulseAnswer struct {
+	Done    int32 `cbor:"1,keyasint,omitempty"`
+	Skipped int32 `cbor:"2,keyasint,omitempty"`
+}
+
+// Kind is part of [Command].
+func (Pulse) Kind() Kind { return KindPulse }
