@@ -185,26 +185,27 @@ const (
 
 // Run is one attempt of a task on a node.
 type Run struct {
-	ID     RunID          `cbor:"1,keyasint"`
-	Job    JobID          `cbor:"2,keyasint"`
-	Task   int32          `cbor:"3,keyasint"`
-	Nodes  []NodeID       `cbor:"4,keyasint"`
-	Pool   PoolID         `cbor:"5,keyasint"`
-	Shape  ShapeID        `cbor:"6,keyasint"`
-	Weight funding.Weight `cbor:"7,keyasint"`
-	Bid    funding.Rate   `cbor:"8,keyasint"` // effective, at placement
-	Firm   bool           `cbor:"9,keyasint,omitempty"`
-	State  RunState       `cbor:"10,keyasint"`
-	Placed funding.Millis `cbor:"11,keyasint"`
-	Start  funding.Millis `cbor:"12,keyasint,omitempty"` // the first process
-	From   funding.Index  `cbor:"13,keyasint"`           // the index at Start, or where the last settlement ended
-	Until  funding.Millis `cbor:"14,keyasint,omitempty"` // the time limit's end, once started; zero: none
-	Stop   Reason         `cbor:"15,keyasint,omitempty"` // why it is being stopped
-	StopAt funding.Millis `cbor:"16,keyasint,omitempty"` // SIGTERM at this time
-	KillAt funding.Millis `cbor:"17,keyasint,omitempty"` // SIGKILL at this time
-	Signal int32          `cbor:"18,keyasint,omitempty"` // instead of SIGTERM
-	Hold   funding.Amount `cbor:"19,keyasint,omitempty"` // this run's part of the job's hold (safe)
-	Owed   funding.Amount `cbor:"20,keyasint,omitempty"` // settled before From
+	ID      RunID          `cbor:"1,keyasint"`
+	Job     JobID          `cbor:"2,keyasint"`
+	Task    int32          `cbor:"3,keyasint"`
+	Nodes   []NodeID       `cbor:"4,keyasint"`
+	Pool    PoolID         `cbor:"5,keyasint"`
+	Shape   ShapeID        `cbor:"6,keyasint"`
+	Weight  funding.Weight `cbor:"7,keyasint"`
+	Bid     funding.Rate   `cbor:"8,keyasint"` // effective, at placement
+	Firm    bool           `cbor:"9,keyasint,omitempty"`
+	State   RunState       `cbor:"10,keyasint"`
+	Placed  funding.Millis `cbor:"11,keyasint"`
+	Start   funding.Millis `cbor:"12,keyasint,omitempty"` // the first process
+	From    funding.Index  `cbor:"13,keyasint"`           // the index at Start; the whole run is rounded once
+	Until   funding.Millis `cbor:"14,keyasint,omitempty"` // the time limit's end, once started; zero: none
+	Stop    Reason         `cbor:"15,keyasint,omitempty"` // why it is being stopped
+	StopAt  funding.Millis `cbor:"16,keyasint,omitempty"` // SIGTERM at this time
+	KillAt  funding.Millis `cbor:"17,keyasint,omitempty"` // SIGKILL at this time
+	Signal  int32          `cbor:"18,keyasint,omitempty"` // instead of SIGTERM
+	Hold    funding.Amount `cbor:"19,keyasint,omitempty"` // this run's part of the job's hold (safe)
+	Owed    funding.Amount `cbor:"20,keyasint,omitempty"` // settled of what it owes since Start
+	Settled funding.Millis `cbor:"21,keyasint,omitempty"` // up to when, if on the way
 }
 
 // NodeState says whether a node takes work.
