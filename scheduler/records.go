@@ -104,6 +104,7 @@ const (
 	ReasonDrained            // stopped by a drain's deadline
 	ReasonMaxTotal           // the most this job may ever cost is reached
 	ReasonFaultsTwice        // two faults on different nodes
+	ReasonFloor              // the pool's floor rose above its bid
 )
 
 // TaskRange is an array's elements, first to last inclusive; a plain job has 0-0.
