@@ -27,7 +27,7 @@ func (j *Job) Startable() int32 {
 	return max(0, n)
 }
 
-// next lists the first n waiting tasks: those that wait again go before those never placed.
+// next is the i-th waiting task: those that wait again go before those never placed.
 func (j *Job) next(i int32) int32 {
 	if int(i) < len(j.Requeued) {
 		return j.Requeued[i]

@@ -103,13 +103,12 @@ func (l *lane) advance() bool {
 // start places as many tasks of the lane's first job as it may start and find room. False means that
 // room has run out for the shape.
 func (p *placing) start(l *lane) bool {
-	j := l.head.job
-	n := int64(j.Startable())
+	n := int64(l.head.count)
 	if p.limit > 0 {
 		n = min(n, int64(p.limit-len(p.out)))
 	}
 	for i := int64(0); i < n; {
-		room, c := p.best(l, j.Faults)
+		room, c := p.best(l, l.head.faults())
 		if room == nil {
 			return false
 		}
@@ -120,7 +119,7 @@ func (p *placing) start(l *lane) bool {
 		p.classes[c].free.drop(p.own, taken.worth, taken.node)
 		p.classes[c].free.put(p.own, spot{worthOf(p.classes[c].weights, left), taken.node, left})
 		for ; k > 0; k-- {
-			p.out = append(p.out, Decision{j.ID, j.next(int32(i)), taken.node})
+			p.out = append(p.out, Decision{l.head.id, l.head.task(int32(i)), taken.node})
 			i++
 		}
 	}
