@@ -50,6 +50,19 @@ func SplitCount(amount Units) int {
 	return bits.OnesCount64(uint64(amount&(CoinMax-1))) + int(amount>>CoinPowerMax)
 }
 
+// BlanksMax is the largest number of blanks one payment ever needs: what can
+// come back is at most nine thousand million units.
+const BlanksMax = 34
+
+// BlanksFor is how many blanks hold whatever comes back of an amount: its bit
+// length, and from 2^32 up, where the largest coin is needed several times, 34.
+func BlanksFor(amount Units) int {
+	if amount >= 1<<32 {
+		return BlanksMax
+	}
+	return bits.Len64(uint64(amount))
+}
+
 // Sum adds amounts and refuses a total that does not fit.
 func Sum[T any](items []T, worth func(T) Units) (Units, error) {
 	var total Units

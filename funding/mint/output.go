@@ -88,26 +88,14 @@ func (o Output) AllowPending(job uint64, amount cashu.Units) (Output, error) {
 	return Output{Keyset: o.Keyset, Power: power, Status: OutputSigned}, nil
 }
 
-// BlanksMax is the largest number of blanks one payment ever needs: what can
-// come back is at most [PayMax].
-const BlanksMax = 34
+// BlanksMax is the largest number of blanks one payment ever needs.
+const BlanksMax = cashu.BlanksMax
 
 // PayMax is the most that one payment may bring.
 const PayMax cashu.Units = 9_000_000_000
 
-// BlanksNeeded is how many blanks hold whatever comes back of an amount: its
-// bit length, and from 2^32 up, where the largest coin is needed several
-// times, 34.
-func BlanksNeeded(amount cashu.Units) int {
-	if amount >= 1<<32 {
-		return BlanksMax
-	}
-	n := 0
-	for ; amount > 0; amount >>= 1 {
-		n++
-	}
-	return n
-}
+// BlanksNeeded is how many blanks hold whatever comes back of an amount.
+func BlanksNeeded(amount cashu.Units) int { return cashu.BlanksFor(amount) }
 
 // Assign spreads an amount over the first of a payment's blanks, the smallest
 // coin first (as NUT-08 does). What remains are the blanks that stay empty.
