@@ -11,14 +11,15 @@ import (
 type StreamHold struct {
 	Pot     PotID   `cbor:"1,keyasint"`
 	Pool    uint32  `cbor:"2,keyasint"`
-	Weight  Weight  `cbor:"3,keyasint"`           // of its runs together
-	Offset  Accrual `cbor:"4,keyasint"`           // Σ weight × start of each run, and what was settled of it
-	Runs    int64   `cbor:"5,keyasint"`           // each may round up by one micro-unit when it ends
-	Held    Amount  `cbor:"6,keyasint"`           // of the pot: tranche and reserve
-	Reserve Amount  `cbor:"7,keyasint"`           // the part for being paused
-	Noticed bool    `cbor:"8,keyasint,omitempty"` // told that the money is ending
-	Paused  Millis  `cbor:"9,keyasint,omitempty"` // since when, or zero
-	Closing bool    `cbor:"10,keyasint,omitempty"`
+	Weight  Weight  `cbor:"3,keyasint"`            // of its runs together
+	Offset  Accrual `cbor:"4,keyasint"`            // Σ weight × start of each run, and what was settled of it
+	Runs    int64   `cbor:"5,keyasint"`            // each may round up by one micro-unit when it ends
+	Held    Amount  `cbor:"6,keyasint"`            // of the pot: tranche and reserve
+	Reserve Amount  `cbor:"7,keyasint"`            // the part for being paused
+	Noticed bool    `cbor:"8,keyasint,omitempty"`  // told that the money is ending
+	Paused  Millis  `cbor:"9,keyasint,omitempty"`  // since when, or zero
+	Closing bool    `cbor:"10,keyasint,omitempty"` // its runs are being stopped for want of money
+	Grace   Millis  `cbor:"11,keyasint,omitempty"` // while paused: until when at the latest
 }
 
 // settledPart is what a run's settled amount takes out of the accrual.

@@ -84,6 +84,7 @@ func (s *state) derive() {
 	s.streamLines = newIndex[streamLine, none](func(a, b streamLine) int {
 		return cmp.Or(cmp.Compare(a.pool, b.pool), a.index.Cmp(b.index), cmp.Compare(a.pot, b.pot))
 	})
+	s.derivedJobs = newDerivedJobs()
 	s.deriveMoney()
 	s.hookWork()
 	s.hookMoney()
@@ -126,6 +127,7 @@ func (s *state) hookWork() {
 	}
 	s.nodes.hook = func(_ scheduler.NodeID, old, new *scheduler.Node) {
 		rename(s.nodeNames, old != nil, new != nil, func() string { return old.Name }, func() (string, scheduler.NodeID) { return new.Name, new.ID })
+		s.nodeChanged(old, new)
 		s.scheduler.NodeChanged(old, new)
 	}
 	s.jobs.hook = func(id scheduler.JobID, old, new *scheduler.Job) {
@@ -135,6 +137,7 @@ func (s *state) hookWork() {
 		case new == nil && !old.OwnPot:
 			s.potJobs.del(potJob{old.Pot, id})
 		}
+		s.jobChanged(old, new)
 		s.scheduler.JobChanged(old, new)
 	}
 	s.runs.hook = func(id scheduler.RunID, old, new *scheduler.Run) {
@@ -145,6 +148,7 @@ func (s *state) hookWork() {
 			s.jobRuns.del(jobRun{old.Job, id})
 		}
 		s.hookNodeRuns(id, old, new)
+		s.hookJobRun(old, new)
 		s.scheduler.RunChanged(old, new)
 	}
 	s.files.hook = func(id scheduler.RunID, old, new *RunFiles) {
@@ -156,6 +160,7 @@ func (s *state) hookWork() {
 		}
 	}
 	s.streams.hook = s.hookStream
+	s.caps.hook = s.capChanged
 }
 
 func (s *state) hookNodeRuns(id scheduler.RunID, old, new *scheduler.Run) {
@@ -172,9 +177,19 @@ func (s *state) hookNodeRuns(id scheduler.RunID, old, new *scheduler.Run) {
 	}
 }
 
+func (s *state) hookJobRun(old, new *scheduler.Run) {
+	run := new
+	if run == nil {
+		run = old
+	}
+	job, _ := s.jobs.rows.get(run.Job)
+	s.runChanged(job, old, new)
+}
+
 func (s *state) hookStream(id StreamID, old, new *funding.StreamHold) {
+	s.streamChanged(id, old, new)
 	line := func(x *funding.StreamHold) (streamLine, bool) {
-		if x == nil {
+		if x == nil || x.Closing {
 			return streamLine{}, false
 		}
 		ends, ok := x.Ends()

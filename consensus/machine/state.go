@@ -59,6 +59,10 @@ type state struct {
 	quotes   *table[QuoteID, *Quote]
 	tokens   *table[TokenHash, *TokenRecord]
 	servers  *table[string, *Server]
+	faults   *table[jobTask, []scheduler.NodeID]          // where a task that goes on has met a fault of ours
+	caps     *table[scheduler.JobID, *funding.StreamHold] // stream jobs with a most that they may cost
+
+	derivedJobs
 
 	scheduler   *scheduler.Index
 	poolNames   *index[string, scheduler.PoolID]
@@ -92,6 +96,7 @@ func (s *state) tables() []anyTable {
 	return []anyTable{
 		s.pools, s.series, s.shapes, s.nodes, s.pots, s.jobs, s.bills, s.runs, s.files, s.streams,
 		s.refunds, s.balances, s.keysets, s.spent, s.outputs, s.requests, s.quotes, s.tokens, s.servers,
+		s.faults, s.caps,
 	}
 }
 
@@ -120,6 +125,8 @@ func newState() *state {
 		quotes:   newTable[QuoteID, *Quote](17, func(a, b QuoteID) int { return bytes.Compare(a[:], b[:]) }),
 		tokens:   newTable[TokenHash, *TokenRecord](18, func(a, b TokenHash) int { return bytes.Compare(a[:], b[:]) }),
 		servers:  newTable[string, *Server](19, byNumber),
+		faults:   newTable[jobTask, []scheduler.NodeID](20, compareTasks),
+		caps:     newTable[scheduler.JobID, *funding.StreamHold](21, byNumber),
 	}
 	s.derive()
 	return s

@@ -31,6 +31,9 @@ type View struct {
 	quotes   rows[QuoteID, *Quote]
 	tokens   rows[TokenHash, *TokenRecord]
 	servers  rows[string, *Server]
+	caps     rows[scheduler.JobID, *funding.StreamHold]
+
+	dueRows
 
 	scheduler   *scheduler.Index
 	poolNames   rows[string, scheduler.PoolID]
@@ -65,7 +68,7 @@ func (s *state) freeze() *View {
 		jobRuns: s.jobRuns.freeze(), nodeRuns: s.nodeRuns.freeze(), jobFiles: s.jobFiles.freeze(),
 		potRefunds: s.potRefunds.freeze(), refundEnds: s.refundEnds.freeze(), keysetIDs: s.keysetIDs.freeze(),
 		asked: s.asked.freeze(), quoteEnds: s.quoteEnds.freeze(), tokenEnds: s.tokenEnds.freeze(),
-		streamLines: s.streamLines.freeze(),
+		streamLines: s.streamLines.freeze(), caps: s.caps.freeze(), dueRows: s.derivedJobs.freeze(),
 	}
 }
 
