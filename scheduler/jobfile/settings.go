@@ -1,0 +1,220 @@
+package jobfile
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/coinop/coinop/funding"
+)
+
+// Setting is one thing that can be said of a job: as a flag --name, as a line "#COINOP --name", as the
+// variable COINOP_SUBMIT_NAME, or as an HCL attribute.
+type Setting struct {
+	Name  string
+	Value string // what the help shows in place of the value
+	Help  string
+	Many  bool // may be said more than once
+	set   func(j *Job, v string, lookup func(string) (string, bool)) error
+}
+
+// ErrUnknown says that there is no setting of that name.
+var ErrUnknown = errors.New("unknown setting")
+
+// Settings lists all of them, in the order of the help.
+func Settings() []Setting {
+	return []Setting{
+		{"name", "NAME", "what to call the job", false, func(j *Job, v string, _ look) error { return text(&j.Name, v) }},
+		{"pool", "NAME", "where to run it", false, func(j *Job, v string, _ look) error { return text(&j.Pool, v) }},
+		{"cpus", "N", "CPUs of each task, up to three decimals", false, func(j *Job, v string, _ look) error { return positive(&j.CPUMilli, v, ParseCPUs) }},
+		{"memory", "SIZE", "memory of each task: 2GiB, or a number of MiB", false, func(j *Job, v string, _ look) error { return positive(&j.Memory, v, ParseSize) }},
+		{"disk", "SIZE", "disk of each task", false, func(j *Job, v string, _ look) error { return positive(&j.Disk, v, ParseSize) }},
+		{"gpus", "N", "GPUs of each task", false, func(j *Job, v string, _ look) error { return positive(&j.GPUs, v, parseCount) }},
+		{"time", "TIME", "time limit: 90, 3600s, 10m, 1h30m, 1-12:00:00", false, func(j *Job, v string, _ look) error { return positive(&j.Time, v, ParseDuration) }},
+		{"env", "NAME[=VALUE]", "a variable; without a value, the one it has here", true, setEnv},
+		{"input", "FROM[:TO]", "a file for each task", true, func(j *Job, v string, _ look) error { return j.setInput(v) }},
+		{"output", "PATTERN", "files to keep from each task", true, func(j *Job, v string, _ look) error { return j.setOutput(v) }},
+		{"array", "FIRST-LAST[%N]", "many tasks, at most N of them at once", false, func(j *Job, v string, _ look) error { return j.setArray(v) }},
+		{"label", "NAME=VALUE", "a label", true, func(j *Job, v string, _ look) error { return j.setLabel(v) }},
+		{"pay", "N", "whole units of money for all tasks", false, func(j *Job, v string, _ look) error { return positive(&j.Pay, v, ParseUnits) }},
+		{"pot", "@FILE", "pay from the pot whose secret is in FILE", false, func(j *Job, v string, _ look) error { return j.setPot(v) }},
+		{"bid", "N", "the most to pay per billing unit and second, up to six decimals", false, func(j *Job, v string, _ look) error { return positive(&j.Bid, v, ParseBid) }},
+		{"mode", "safe|stream", "hold all money at once, or some minutes of it at a time", false, func(j *Job, v string, _ look) error { return j.setMode(v) }},
+		{"max-total", "N", "whole units that the job may ever cost, whoever pays", false, func(j *Job, v string, _ look) error { return positive(&j.MaxTotal, v, ParseUnits) }},
+	}
+}
+
+type look = func(string) (string, bool)
+
+func names() []string {
+	var out []string
+	for _, s := range Settings() {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+// Set says one thing of the job. Lookup gives the value of a variable that is passed on by name.
+func (j *Job) Set(name, value string, lookup func(string) (string, bool)) error {
+	all := Settings()
+	i := slices.IndexFunc(all, func(s Setting) bool { return s.Name == name })
+	if i < 0 {
+		return fmt.Errorf("%w %q", ErrUnknown, name)
+	}
+	if err := all[i].set(j, value, lookup); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// EnvPrefix begins the names of the variables that say something of every job.
+const EnvPrefix = "COINOP_SUBMIT_"
+
+// FromEnv reads the COINOP_SUBMIT_ variables of an environment (NAME=value): between flags and file.
+// A setting that may be given many times takes one value a line.
+func FromEnv(environ []string, lookup func(string) (string, bool)) (Job, error) {
+	var j Job
+	environ = slices.Clone(environ)
+	slices.Sort(environ)
+	for _, e := range environ {
+		variable, value, _ := strings.Cut(e, "=")
+		rest, ok := strings.CutPrefix(variable, EnvPrefix)
+		if !ok {
+			continue
+		}
+		name := strings.ReplaceAll(strings.ToLower(rest), "_", "-")
+		values := []string{value}
+		if i := slices.IndexFunc(Settings(), func(s Setting) bool { return s.Name == name }); i >= 0 && Settings()[i].Many {
+			values = strings.Split(value, "\n")
+		}
+		for _, v := range values {
+			err := j.Set(name, v, lookup)
+			if errors.Is(err, ErrUnknown) {
+				return Job{}, fmt.Errorf("variable %s: %w; %s", variable, err, didYouMean("", name, names()))
+			}
+			if err != nil {
+				return Job{}, fmt.Errorf("variable %s: %w", variable, err)
+			}
+		}
+	}
+	return j, nil
+}
+
+func text(to *string, v string) error {
+	if v == "" {
+		return errors.New("is empty")
+	}
+	*to = v
+	return nil
+}
+
+func positive[T ~int64](to *T, v string, parse func(string) (T, error)) error {
+	n, err := parse(v)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errors.New("must be more than zero")
+	}
+	*to = n
+	return nil
+}
+
+func setEnv(j *Job, v string, lookup look) error {
+	name, value, given := strings.Cut(v, "=")
+	if name == "" {
+		return fmt.Errorf("%q is not NAME or NAME=VALUE", v)
+	}
+	if !given {
+		found := false
+		if lookup != nil {
+			value, found = lookup(name)
+		}
+		if !found {
+			return fmt.Errorf("%s has no value here: write %s=VALUE", name, name)
+		}
+	}
+	if j.Env == nil {
+		j.Env = map[string]string{}
+	}
+	j.Env[name] = value
+	return nil
+}
+
+func (j *Job) setLabel(v string) error {
+	name, value, ok := strings.Cut(v, "=")
+	if !ok || name == "" {
+		return fmt.Errorf("%q is not NAME=VALUE", v)
+	}
+	if j.Labels == nil {
+		j.Labels = map[string]string{}
+	}
+	j.Labels[name] = value
+	return nil
+}
+
+// setInput takes FROM or FROM:TO; what comes from elsewhere in the file system needs a TO of its own.
+func (j *Job) setInput(v string) error {
+	from, to, given := strings.Cut(v, ":")
+	return j.addInput(from, to, given)
+}
+
+func (j *Job) addInput(from, to string, given bool) error {
+	if from == "" {
+		return errors.New("no file is named")
+	}
+	if !given {
+		to = path.Clean(from)
+		if path.IsAbs(to) || to == ".." || strings.HasPrefix(to, "../") {
+			to = path.Base(to)
+		}
+	}
+	if to == "" {
+		return fmt.Errorf("%q: where to is missing", from)
+	}
+	j.Inputs = append(j.Inputs, Input{from, to})
+	return nil
+}
+
+func (j *Job) setOutput(v string) error {
+	if v == "" {
+		return errors.New("no pattern is given")
+	}
+	if _, err := path.Match(v, ""); err != nil {
+		return fmt.Errorf("%q: %w", v, err)
+	}
+	j.Outputs = append(j.Outputs, v)
+	return nil
+}
+
+func (j *Job) setArray(v string) error {
+	a, err := ParseArray(v)
+	if err != nil {
+		return err
+	}
+	j.Array = &a
+	return nil
+}
+
+// setPot wants the name of a file: a secret has no place in a file of settings or on a command line.
+func (j *Job) setPot(v string) error {
+	if v != "-" && (len(v) < 2 || v[0] != '@') {
+		return errors.New("name a file that holds the pot's secret: @FILE")
+	}
+	j.Pot = v
+	return nil
+}
+
+func (j *Job) setMode(v string) error {
+	switch v {
+	case "safe":
+		j.Mode = funding.Safe
+	case "stream":
+		j.Mode = funding.Stream
+	default:
+		return fmt.Errorf("%q is neither safe nor stream", v)
+	}
+	return nil
+}
