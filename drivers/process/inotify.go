@@ -42,6 +42,7 @@ func (d *Driver) follow(t *task, statusPath string) error {
 
 // Run follows the shims until ctx ends. Tasks go on without it.
 func (d *Driver) Run(ctx context.Context) error {
+	defer d.close()
 	defer d.hub.Close()
 	defer d.wait.Wait()
 	stop := context.AfterFunc(ctx, func() { d.inotify.Close() })

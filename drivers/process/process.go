@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/shim"
 	"github.com/coinop/coinop/drivers/watch"
@@ -34,6 +36,7 @@ type Driver struct {
 	shim     string
 	cgroups  cgroups
 	inotify  *os.File
+	lock     *os.File // of config.Dir
 	hub      watch.Hub
 	epoch    uint64 // tells this process's commands from those of its predecessors
 	commands atomic.Uint64
@@ -47,7 +50,7 @@ type Driver struct {
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-// New finds out what this machine allows and which tasks there are already.
+// New takes the folder, finds out what this machine allows and which tasks there are already. Run gives the folder back.
 func New(config Config) (*Driver, error) {
 	if !filepath.IsAbs(config.Dir) {
 		return nil, fmt.Errorf("process driver: %w: folder %q is not absolute", drivers.ErrInvalid, config.Dir)
@@ -59,26 +62,54 @@ func New(config Config) (*Driver, error) {
 	if err := os.MkdirAll(d.indexDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("process driver: %w", err)
 	}
-	var err error
-	if d.shim, err = shim.Install(config.Dir); err != nil {
+	if err := d.lockDir(); err != nil {
 		return nil, fmt.Errorf("process driver: %w", err)
+	}
+	if err := d.open(); err != nil {
+		d.close()
+		return nil, fmt.Errorf("process driver: %w", err)
+	}
+	return d, nil
+}
+
+// lockDir keeps two processes from serving the same tasks. The lock ends with the process, however it ends.
+func (d *Driver) lockDir() error {
+	file, err := os.OpenFile(filepath.Join(d.config.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		file.Close()
+		return fmt.Errorf("folder %s is in use by another process: %w", d.config.Dir, err)
+	}
+	d.lock = file
+	return nil
+}
+
+func (d *Driver) close() {
+	if d.inotify != nil {
+		d.inotify.Close()
+	}
+	d.lock.Close()
+}
+
+func (d *Driver) open() (err error) {
+	config := d.config
+	if d.shim, err = shim.Install(config.Dir); err != nil {
+		return err
 	}
 	if !config.NoCgroups {
 		sum := sha256.Sum256([]byte(config.Dir))
 		if d.cgroups, err = findCgroups(config.CgroupParent, fmt.Sprintf("coinop-%x-", sum[:4])); err != nil {
-			return nil, fmt.Errorf("process driver: %w", err)
+			return err
 		}
 	} else {
 		d.cgroups.why = "cgroups are switched off in the driver's configuration"
 	}
 	if d.inotify, err = openInotify(); err != nil {
-		return nil, fmt.Errorf("process driver: %w", err)
+		return err
 	}
-	if err := d.load(); err != nil {
-		d.inotify.Close()
-		return nil, fmt.Errorf("process driver: %w", err)
-	}
-	return d, nil
+	return d.load()
 }
 
 func (d *Driver) indexDir() string { return filepath.Join(d.config.Dir, "tasks") }

@@ -1,0 +1,129 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/plugin/driverpb"
+)
+
+// follow passes the plugin's statuses on until the stream breaks; begun is called when it stands.
+func (l *link) follow(ctx context.Context, begun func()) error {
+	defer l.hub.Close()
+	stream, err := l.api.Watch(ctx, &driverpb.WatchRequest{})
+	if err != nil {
+		return fromWire(err)
+	}
+	for first := true; ; first = false {
+		answer, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return drivers.ErrUnavailable
+		}
+		if err != nil {
+			return fromWire(err)
+		}
+		if first {
+			begun()
+			continue
+		}
+		l.newer(statusFromWire(answer.GetStatus()))
+	}
+}
+
+// newer takes a status from the stream, which is in order.
+func (l *link) newer(s drivers.Status) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.removed[s.ID] {
+		if s.State.Final() {
+			delete(l.removed, s.ID)
+		}
+		return
+	}
+	l.statuses[s.ID] = s
+	l.hub.Publish(s)
+}
+
+// older takes a status from an answer, which the stream may have overtaken, and returns the newer one.
+func (l *link) older(s drivers.Status) drivers.Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known, ok := l.statuses[s.ID]; ok && rank(known) >= rank(s) {
+		return known
+	}
+	l.statuses[s.ID] = s
+	l.hub.Publish(s)
+	return s
+}
+
+func rank(s drivers.Status) int {
+	switch {
+	case s.State.Final():
+		return 2
+	case s.State == drivers.StateStarting:
+		return 0
+	}
+	return 1
+}
+
+// expect prepares for a task that may have the id of one removed before.
+func (l *link) expect(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.removed, id)
+}
+
+// drop forgets a task that the plugin has removed. Its last statuses may still be under way in the stream, where a task started
+// anew under the same id would meet them. So the final one is waited for; of a task not seen yet, all are refused.
+func (l *link) drop(ctx context.Context, id string) {
+	l.mu.Lock()
+	status, known := l.statuses[id]
+	if !known {
+		l.removed[id] = true
+	}
+	l.mu.Unlock()
+	if known && !status.State.Final() {
+		l.await(ctx, id)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.statuses, id)
+}
+
+func (l *link) await(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout) // the plugin is another's program and may never say
+	defer cancel()
+	statuses, err := l.hub.Watch(ctx, id, func() ([]drivers.Status, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return []drivers.Status{l.statuses[id]}, nil
+	})
+	if err != nil {
+		return // the link has broken, and what it knew goes with it
+	}
+	for range statuses {
+	}
+}
+
+// status is the newest that is known of a task; what the stream has not brought yet is asked for.
+func (l *link) status(ctx context.Context, id string) (drivers.Status, error) {
+	l.mu.Lock()
+	status, ok := l.statuses[id]
+	l.mu.Unlock()
+	if ok {
+		return status, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := l.api.Watch(ctx, &driverpb.WatchRequest{Id: id})
+	if err != nil {
+		return drivers.Status{}, fromWire(err)
+	}
+	answer, err := stream.Recv()
+	if err != nil {
+		return drivers.Status{}, fromWire(err)
+	}
+	return l.older(statusFromWire(answer.GetStatus())), nil
+}

@@ -1,0 +1,257 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/plugin/driverpb"
+)
+
+const (
+	answerTimeout  = 10 * time.Second // for a plugin that is there but says nothing
+	restartPause   = 50 * time.Millisecond
+	restartPauseTo = 5 * time.Second
+)
+
+// address is what is written down of a running plugin, for the next client.
+type address struct {
+	Socket string `json:"socket"`
+	Pid    int    `json:"pid"`
+}
+
+func (c *Client) addressFile() string { return filepath.Join(c.config.Dir, "plugin.json") }
+
+// Run keeps the plugin running until ctx ends, and then ends it; its tasks go on. If the caller is killed instead, the plugin
+// goes on too, and the next Run finds it.
+func (c *Client) Run(ctx context.Context) error {
+	if err := os.MkdirAll(c.config.Dir, 0o700); err != nil {
+		return fmt.Errorf("run driver plugin: %w", err)
+	}
+	if err := os.Chmod(c.config.Dir, 0o700); err != nil {
+		return fmt.Errorf("run driver plugin: %w", err)
+	}
+	unlock, err := lock(filepath.Join(c.config.Dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("run driver plugin: %w", err)
+	}
+	defer unlock()
+	defer c.set(nil, errors.New("it has been stopped"))
+	pause := restartPause
+	for {
+		begun, err := c.once(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if begun {
+			pause = restartPause
+			c.config.Log.Warn("driver plugin lost, starting it again", "err", err)
+		} else {
+			c.config.Log.Error("driver plugin does not start", "err", err, "again_in", pause)
+			c.set(nil, err)
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, restartPauseTo)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// lock keeps two agents from sharing a folder.
+func lock(path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("folder %s is in use by another process: %w", filepath.Dir(path), err)
+	}
+	return func() { file.Close() }, nil
+}
+
+// once lives through one plugin process. begun says whether it answered.
+func (c *Client) once(ctx context.Context) (begun bool, err error) {
+	plugin, api, err := c.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer c.end(plugin)
+	l := &link{api: api, statuses: map[string]drivers.Status{}, removed: map[string]bool{}}
+	err = l.follow(ctx, func() {
+		begun = true
+		c.set(l, nil)
+	})
+	c.set(nil, nil)
+	return begun, err
+}
+
+// connect takes up a plugin that is running already, or starts one.
+func (c *Client) connect(ctx context.Context) (*goplugin.Client, driverpb.DriverClient, error) {
+	config := &goplugin.ClientConfig{
+		HandshakeConfig: handshake(), VersionedPlugins: pluginSets(nil), AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Logger: hclog.NewNullLogger(), Stderr: c.config.Stderr, SkipHostEnv: true, StartTimeout: answerTimeout,
+	}
+	if old := c.reattach(); old != nil {
+		again := *config
+		again.Reattach = old
+		again.Plugins = pluginSets(nil)[drivers.ProtocolVersion]
+		plugin, api, err := c.dial(ctx, goplugin.NewClient(&again))
+		if err == nil {
+			c.config.Log.Info("found the driver plugin running", "pid", old.Pid)
+			return plugin, api, nil
+		}
+		c.config.Log.Warn("a driver plugin runs and does not answer, starting another", "pid", old.Pid, "err", err)
+	}
+	c.sweep()
+	base, err := c.socketDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	config.UnixSocketConfig = &goplugin.UnixSocketConfig{TempDir: base}
+	config.Cmd = exec.Command(c.config.Command[0], c.config.Command[1:]...)
+	config.Cmd.Env = c.config.Env
+	config.Cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is the agent's business
+	plugin, api, err := c.dial(ctx, goplugin.NewClient(config))
+	if err != nil {
+		return nil, nil, fmt.Errorf("start %s: %w", strings.Join(c.config.Command, " "), err)
+	}
+	return plugin, api, nil
+}
+
+// dial connects and hears one answer. On an error the plugin is dead.
+func (c *Client) dial(ctx context.Context, plugin *goplugin.Client) (*goplugin.Client, driverpb.DriverClient, error) {
+	fail := func(err error) (*goplugin.Client, driverpb.DriverClient, error) {
+		c.end(plugin)
+		return nil, nil, err
+	}
+	connection, err := plugin.Client()
+	if err != nil {
+		return fail(err)
+	}
+	raw, err := connection.Dispense("driver")
+	if err != nil {
+		return fail(err)
+	}
+	api, ok := raw.(driverpb.DriverClient)
+	if !ok {
+		return fail(fmt.Errorf("%w: it is no driver", drivers.ErrInvalid))
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	d, err := api.Describe(ctx, &driverpb.DescribeRequest{})
+	if err != nil {
+		return fail(fromWire(err))
+	}
+	if d.GetProtocolVersion() != drivers.ProtocolVersion {
+		return fail(fmt.Errorf("%w: it speaks version %d, not %d", drivers.ErrInvalid, d.GetProtocolVersion(), drivers.ProtocolVersion))
+	}
+	if err := c.note(plugin); err != nil {
+		return fail(err)
+	}
+	return plugin, api, nil
+}
+
+// note writes down how to find the plugin again.
+func (c *Client) note(plugin *goplugin.Client) error {
+	found := plugin.ReattachConfig()
+	if found == nil {
+		return fmt.Errorf("note the driver plugin: %w: it has no address", drivers.ErrUnavailable)
+	}
+	data, err := json.Marshal(address{Socket: found.Addr.String(), Pid: found.Pid})
+	if err != nil {
+		return fmt.Errorf("note the driver plugin: %w", err)
+	}
+	temporary := c.addressFile() + ".new"
+	if err := os.WriteFile(temporary, data, 0o600); err != nil {
+		return fmt.Errorf("note the driver plugin: %w", err)
+	}
+	if err := os.Rename(temporary, c.addressFile()); err != nil {
+		return fmt.Errorf("note the driver plugin: %w", err)
+	}
+	return nil
+}
+
+// reattach returns how to reach the plugin of an earlier client, nil if it is gone.
+func (c *Client) reattach() *goplugin.ReattachConfig {
+	data, err := os.ReadFile(c.addressFile())
+	if err != nil {
+		return nil
+	}
+	var a address
+	if json.Unmarshal(data, &a) != nil || a.Pid <= 1 {
+		return nil
+	}
+	runner, err := findPlugin(a)
+	if err != nil {
+		return nil
+	}
+	return &goplugin.ReattachConfig{
+		Protocol: goplugin.ProtocolGRPC, ProtocolVersion: drivers.ProtocolVersion, Pid: a.Pid,
+		Addr: &net.UnixAddr{Name: a.Socket, Net: "unix"}, ReattachFunc: runner.attach,
+	}
+}
+
+// socketDir is the client's own folder, unless its name is too long for a socket's address.
+func (c *Client) socketDir() (string, error) {
+	const roomForNames = 48
+	if len(c.config.Dir)+roomForNames < 107 {
+		return c.config.Dir, nil
+	}
+	dir, err := os.MkdirTemp("", socketDirPrefix)
+	if err != nil {
+		return "", fmt.Errorf("make folder for socket: %w", err)
+	}
+	return dir, nil
+}
+
+const socketDirPrefix = "coinop-plugin-"
+
+// sweep removes what dead plugins left.
+func (c *Client) sweep() {
+	var a address
+	if data, err := os.ReadFile(c.addressFile()); err == nil && json.Unmarshal(data, &a) == nil {
+		removeSocketDir(a.Socket)
+	}
+	left, err := filepath.Glob(filepath.Join(c.config.Dir, "plugin-dir*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range left {
+		_ = os.RemoveAll(dir) // an empty folder too many does no harm
+	}
+	_ = os.Remove(c.addressFile())
+}
+
+// removeSocketDir removes the folder that go-plugin made, and ours around it if there is one.
+func removeSocketDir(socket string) {
+	dir := filepath.Dir(socket)
+	if !strings.HasPrefix(filepath.Base(dir), "plugin-dir") {
+		return
+	}
+	_ = os.RemoveAll(dir)
+	if outer := filepath.Dir(dir); strings.HasPrefix(filepath.Base(outer), socketDirPrefix) {
+		_ = os.Remove(outer)
+	}
+}
+
+// end ends the plugin's process for certain, since two of them must not serve one folder.
+func (c *Client) end(plugin *goplugin.Client) {
+	plugin.Kill()
+	c.sweep()
+}
