@@ -180,7 +180,9 @@ func flows(coins mint.Admitted, to funding.Account) []funding.Transfer {
 		}
 		sums = append(sums, sum{a, amount, code})
 	}
-	add(to, -units(coins.Pay), funding.CodePay)
+	if coins.Pay > 0 {
+		add(to, -units(coins.Pay), funding.CodePay)
+	}
 	add(funding.Account{Kind: funding.IncomeFees}, -units(coins.Fee), funding.CodeInputFee)
 	for _, output := range coins.Outputs {
 		add(coinsOf(output.Keyset), -units(output.Amount()), funding.CodeSwap)

@@ -1,6 +1,8 @@
 package machine
 
-import "github.com/coinop/coinop/funding"
+import (
+	"github.com/coinop/coinop/funding"
+)
 
 // Deposit puts coins into a pot; whoever knows the fund id may.
 type Deposit struct {
@@ -20,3 +22,19 @@ type DepositAnswer struct {
 
 // Kind is part of [Command].
 func (Deposit) Kind() Kind { return KindDeposit }
+
+func (c Deposit) apply(tx *Tx, _ funding.Millis) (any, error) {
+	return tx.once(c.Request, ofCoins(c.Payment.Coins), func() (any, error) {
+		id, ok := tx.potFunds.get(c.Fund)
+		if !ok {
+			return nil, refuse(CodePotUnknown, "there is no pot of this fund id; it may have ended and been forgotten")
+		}
+		pot, deposit, err := tx.payIn(tx.pots.must(id), &c.Payment, false, Event{})
+		if err != nil {
+			return nil, err
+		}
+		return DepositAnswer{
+			Pot: pot.ID, Deposit: deposit.ID, Paid: deposit.Amount, Fee: units(c.Payment.Coins.Fee), Index: tx.index,
+		}, nil
+	})
+}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/scheduler"
 )
 
@@ -23,3 +24,41 @@ type InitAnswer struct {
 
 // Kind is part of [Command].
 func (Init) Kind() Kind { return KindInit }
+
+// unitBytesMax bounds the name of the unit of account.
+const unitBytesMax = 16
+
+func (c Init) apply(tx *Tx, at funding.Millis) (any, error) {
+	switch {
+	case c.Cluster == (ClusterID{}) || c.Operator == (TokenHash{}):
+		return nil, refuse(CodeInvalid, "a cluster needs an id and an operator's token")
+	case c.Unit == "" || len(c.Unit) > unitBytesMax:
+		return nil, refuse(CodeInvalid, "the unit of account has 1 to %d bytes", unitBytesMax)
+	case c.Format == 0 || c.Format > FormatMax:
+		return nil, refuse(CodeFormat, "format %d is not known here, the newest is %d", c.Format, FormatMax)
+	case len(c.Pools) == 0:
+		return nil, refuse(CodeInvalid, "a cluster begins with a pool")
+	}
+	tx.meta.Cluster, tx.meta.Unit, tx.meta.Format = c.Cluster, c.Unit, c.Format
+	tx.emit(Event{Kind: EventInit, Text: c.Unit})
+	for i := range c.Pools {
+		for j := range i {
+			if c.Pools[i].Name == c.Pools[j].Name {
+				return nil, refuse(CodeNameTaken, "two pools are called %s", c.Pools[i].Name)
+			}
+		}
+		if _, err := tx.addPool(c.Pools[i], at); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := tx.addKeyset(c.Keyset, at); err != nil {
+		return nil, err
+	}
+	tx.tokens.put(c.Operator, &TokenRecord{Hash: c.Operator, Role: RoleOperator, Name: "first operator", Made: at})
+	if c.Server != nil {
+		if _, err := c.Server.apply(tx, at); err != nil {
+			return nil, err
+		}
+	}
+	return InitAnswer{Cluster: c.Cluster}, nil
+}

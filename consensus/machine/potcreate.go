@@ -1,6 +1,8 @@
 package machine
 
-import "github.com/coinop/coinop/funding"
+import (
+	"github.com/coinop/coinop/funding"
+)
 
 // PotCreate opens a pot for many jobs, with a first deposit or without.
 type PotCreate struct {
@@ -22,3 +24,41 @@ type PotCreateAnswer struct {
 
 // Kind is part of [Command].
 func (PotCreate) Kind() Kind { return KindPotCreate }
+
+// With coins it is remembered like all that brings coins. Without, its fund id is what tells a
+// repetition: nobody else knows the secret that it was made from.
+func (c PotCreate) apply(tx *Tx, _ funding.Millis) (any, error) {
+	if c.Policy != funding.FirstIn {
+		return nil, refuse(CodeInvalid, "a pot that spends %v is not to be had; it spends %v", c.Policy, funding.FirstIn)
+	}
+	if c.Payment == nil {
+		return c.empty(tx)
+	}
+	return tx.once(c.Request, ofCoins(c.Payment.Coins), func() (any, error) {
+		pot, err := tx.openPot(c.Keys, c.CapOthers)
+		if err != nil {
+			return nil, err
+		}
+		_, deposit, err := tx.payIn(pot, c.Payment, true, Event{})
+		if err != nil {
+			return nil, err
+		}
+		return PotCreateAnswer{
+			Pot: pot.ID, Fund: c.Keys.Fund, Deposit: deposit.ID, Fee: units(c.Payment.Coins.Fee), Index: tx.index,
+		}, nil
+	})
+}
+
+func (c PotCreate) empty(tx *Tx) (any, error) {
+	answer := PotCreateAnswer{Fund: c.Keys.Fund, Index: tx.index}
+	if id, ok := tx.potFunds.get(c.Keys.Fund); ok && tx.pots.must(id).Keys == c.Keys {
+		answer.Pot = id
+		return answer, nil
+	}
+	pot, err := tx.openPot(c.Keys, c.CapOthers)
+	if err != nil {
+		return nil, err
+	}
+	answer.Pot = pot.ID
+	return answer, nil
+}

@@ -26,3 +26,14 @@ type Quote struct {
 	Until  funding.Millis `cbor:"7,keyasint,omitempty"`
 	Made   funding.Millis `cbor:"8,keyasint"`
 }
+
+// RailVoucher is the rail by which an operator issues coins against nothing but its word.
+const RailVoucher = "voucher"
+
+// railAccounts gives rails their accounts.
+func railAccount(rail string) funding.Account {
+	if rail != RailVoucher {
+		panic("a quote of a rail that does not exist")
+	}
+	return funding.Account{Kind: funding.AssetRail, ID: funding.RailVoucher}
+}

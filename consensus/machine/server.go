@@ -1,6 +1,8 @@
 package machine
 
-import "github.com/coinop/coinop/funding"
+import (
+	"github.com/coinop/coinop/funding"
+)
 
 // Server makes a server's public facts known, changes them, or removes it. A new server spends a
 // join token, all but the first.
@@ -23,3 +25,47 @@ type ServerAnswer struct {
 
 // Kind is part of [Command].
 func (Server) Kind() Kind { return KindServer }
+
+// ServersMax bounds the servers of a cluster; five vote, the others are on their way in or out.
+const ServersMax = 9
+
+func (c Server) apply(tx *Tx, at funding.Millis) (any, error) {
+	before, known := tx.servers.get(c.ID)
+	switch {
+	case c.ID == "" || len(c.ID) > 64 || len(c.Cluster) > 256 || len(c.HTTP) > 256 || len(c.Version) > 64:
+		return nil, refuse(CodeLimit, "a server's id has 1 to 64 bytes, its addresses at most 256")
+	case c.Removed:
+		return tx.removeServer(c, known, at)
+	case c.Cert == ([32]byte{}):
+		return nil, refuse(CodeInvalid, "a server needs a certificate")
+	case known && before.Cert != c.Cert:
+		return nil, refuse(CodeNameTaken, "server %s is known with another certificate", c.ID)
+	case !known && tx.servers.len() >= ServersMax:
+		return nil, refuse(CodeLimit, "there are %d servers, the limit; remove one", ServersMax)
+	case !known && tx.servers.len() > 0:
+		if err := tx.spendToken(c.Token, at, RoleJoinServer); err != nil {
+			return nil, err
+		}
+	}
+	record := c
+	record.Token, record.Joined = TokenHash{}, at
+	if known {
+		record.Joined = before.Joined
+	} else {
+		tx.emit(Event{Kind: EventServerJoined, Text: c.ID})
+	}
+	tx.servers.put(c.ID, &record)
+	return ServerAnswer{Cluster: tx.meta.Cluster}, nil
+}
+
+func (tx *Tx) removeServer(c Server, known bool, at funding.Millis) (any, error) {
+	if err := tx.checkToken(c.Token, at, RoleOperator); err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, refuse(CodeServerUnknown, "there is no server %s", c.ID)
+	}
+	tx.servers.del(c.ID)
+	tx.emit(Event{Kind: EventServerRemoved, Text: c.ID})
+	return ServerAnswer{Cluster: tx.meta.Cluster}, nil
+}

@@ -1,0 +1,68 @@
+package machine
+
+import (
+	"github.com/coinop/coinop/funding/cashu"
+	"github.com/coinop/coinop/funding/mint"
+)
+
+// sweep looks at some more of the records that belong to keysets, and forgets those of closed
+// ones: their coins cannot be spent, so nobody can ask again. It goes on where the last one
+// stopped and says whether there is more to look at. Bounded, because a keyset leaves millions.
+func (tx *Tx) sweep(records int32) bool {
+	from := Sweep{Table: tx.spent.number}
+	if tx.meta.Swept != nil {
+		from = *tx.meta.Swept
+	}
+	left := int(records)
+	if from.Table == tx.spent.number {
+		var more bool
+		if from.Spent, more = sweepTable(tx.spent, from.Spent, &left, func(_ cashu.SpentKey, number mint.KeysetNumber) bool { return tx.closed(number) }); !more {
+			from.Table = tx.outputs.number
+		}
+	}
+	if from.Table == tx.outputs.number && left > 0 {
+		var more bool
+		if from.Point, more = sweepTable(tx.outputs, from.Point, &left, func(_ cashu.Point, o mint.Output) bool {
+			return o.Status == mint.OutputSigned && tx.closed(o.Keyset)
+		}); !more {
+			from.Table = tx.requests.number
+			from.Key = requestKey{Coins: true}
+		}
+	}
+	if from.Table == tx.requests.number && left > 0 {
+		var more bool
+		if from.Key, more = sweepTable(tx.requests, from.Key, &left, func(_ requestKey, r *Request) bool {
+			return r.Keyset != 0 && tx.closed(r.Keyset)
+		}); !more {
+			tx.meta.Swept = nil
+			return false
+		}
+	}
+	tx.meta.Swept = &from
+	return true
+}
+
+// sweepTable looks at up to left records from a key on, and gives the key to go on with.
+func sweepTable[K comparable, V any](t *table[K, V], from K, left *int, over func(K, V) bool) (next K, more bool) {
+	var gone []K
+	t.scan(from, func(key K, value V) bool {
+		if *left == 0 {
+			next, more = key, true
+			return false
+		}
+		*left--
+		if over(key, value) {
+			gone = append(gone, key)
+		}
+		return true
+	})
+	for _, key := range gone {
+		t.del(key)
+	}
+	return next, more
+}
+
+func (tx *Tx) closed(number mint.KeysetNumber) bool {
+	record, ok := tx.keysets.get(number)
+	return !ok || record.StateAt(int64(tx.at)) == mint.KeysetClosed
+}
