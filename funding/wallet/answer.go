@@ -1,0 +1,348 @@
+package wallet
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coinop/coinop/funding/cashu"
+)
+
+// Complete writes down a payment's success: its coins are gone, the signatures
+// on its outputs are coins, and its blanks wait for the change. Called again it
+// changes nothing. Signatures that are wrong or missing leave the payment open.
+func (w *Wallet) Complete(ctx context.Context, id string, signatures []cashu.BlindSignature) error {
+	err := w.transact(ctx, func(tx *sql.Tx) error {
+		p, mint, err := w.readPayment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		switch p.State {
+		case StatePaid, StateDone:
+			return nil
+		case StateRefused:
+			return errors.New("it was written down as refused")
+		}
+		outputs, err := w.outputsOf(ctx, tx, id, false)
+		if err != nil {
+			return err
+		}
+		if len(signatures) != len(outputs) {
+			return fmt.Errorf("the mint sent %d signatures for %d outputs", len(signatures), len(outputs))
+		}
+		sets, err := keysetsOf(ctx, tx, mint)
+		if err != nil {
+			return err
+		}
+		coins, err := w.unblindAll(sets, outputs, signatures)
+		if err != nil {
+			return err
+		}
+		spent, err := spendReserved(tx, id)
+		if err != nil {
+			return err
+		}
+		gained, err := storeCoins(tx, coins)
+		if err != nil {
+			return err
+		}
+		state := StateDone
+		if len(p.Blanks) > 0 {
+			state = StatePaid
+		}
+		if _, err := tx.Exec(`UPDATE payments SET state = ? WHERE id = ?`, state, id); err != nil {
+			return err
+		}
+		return w.record(tx, mint, p, string(p.Kind), int64(gained)-int64(spent))
+	})
+	if err != nil {
+		return fmt.Errorf("complete payment %s: %w", id, err)
+	}
+	return nil
+}
+
+// spendReserved forgets a payment's coins and says what they were worth.
+func spendReserved(tx *sql.Tx, id string) (cashu.Units, error) {
+	var spent int64
+	if err := tx.QueryRow(`SELECT coalesce(sum(amount), 0) FROM coins WHERE payment = ?`, id).Scan(&spent); err != nil {
+		return 0, err
+	}
+	_, err := tx.Exec(`DELETE FROM coins WHERE payment = ?`, id)
+	return cashu.Units(spent), err
+}
+
+// Refused writes down that a payment was definitely not taken: its coins are
+// free again, its secret is forgotten. The counters stay where they are.
+func (w *Wallet) Refused(ctx context.Context, id string) error {
+	err := w.transact(ctx, func(tx *sql.Tx) error {
+		p, _, err := w.readPayment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		switch p.State {
+		case StateRefused:
+			return nil
+		case StatePaid, StateDone:
+			return errors.New("it was written down as paid")
+		}
+		for _, text := range []string{
+			`UPDATE coins SET payment = NULL WHERE payment = ?`,
+			`DELETE FROM outputs WHERE payment = ?`,
+			`DELETE FROM secrets WHERE payment = ?`,
+			`UPDATE payments SET state = 'refused', request = x'' WHERE id = ?`,
+		} {
+			if _, err := tx.Exec(text, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give up payment %s: %w", id, err)
+	}
+	return nil
+}
+
+// Unfinished takes over the payments whose process has ended without an answer,
+// and lists them: each is to be sent again as it is, and then completed or
+// refused. Two processes never get the same one.
+func (w *Wallet) Unfinished(ctx context.Context) ([]Payment, error) {
+	var list []Payment
+	err := w.transact(ctx, func(tx *sql.Tx) error {
+		if err := w.adopt(ctx, tx); err != nil {
+			return err
+		}
+		ids, err := column(ctx, tx, `SELECT id FROM payments WHERE state = 'open' AND kind = 'job' AND owner = ? ORDER BY id`, w.owner.id)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			p, _, err := w.readPayment(ctx, tx, id)
+			if err != nil {
+				return err
+			}
+			list = append(list, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for unfinished payments: %w", err)
+	}
+	return list, nil
+}
+
+// adopt makes the open payments of owners that are gone ours.
+func (w *Wallet) adopt(ctx context.Context, tx *sql.Tx) error {
+	owners, err := column(ctx, tx, `SELECT DISTINCT owner FROM payments WHERE state = 'open' AND owner != ? ORDER BY owner`, w.owner.id)
+	if err != nil {
+		return err
+	}
+	for _, other := range owners {
+		gone, err := w.owner.gone(other)
+		if err != nil {
+			return err
+		}
+		if !gone {
+			continue
+		}
+		if _, err := tx.Exec(`UPDATE payments SET owner = ? WHERE state = 'open' AND owner = ?`, w.owner.id, other); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Collect writes down the change of a payment: signatures on the first of its
+// blanks, in order. final says that no more will come. Called again it changes
+// nothing.
+func (w *Wallet) Collect(ctx context.Context, id string, signatures []cashu.BlindSignature, final bool) (cashu.Units, error) {
+	var gained cashu.Units
+	err := w.transact(ctx, func(tx *sql.Tx) error {
+		p, mint, err := w.readPayment(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if p.State == StateOpen || p.State == StateRefused {
+			return fmt.Errorf("it is %s, not paid", p.State)
+		}
+		blanks, err := w.outputsOf(ctx, tx, id, true)
+		if err != nil {
+			return err
+		}
+		sets, err := keysetsOf(ctx, tx, mint)
+		if err != nil {
+			return err
+		}
+		coins, err := w.unblindAll(sets, blanks, signatures)
+		if err != nil {
+			return err
+		}
+		gained, err = w.addChange(tx, mint, p, coins, final)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("collect the change of payment %s: %w", id, err)
+	}
+	return gained, nil
+}
+
+func (w *Wallet) addChange(tx *sql.Tx, mint int64, p Payment, coins []cashu.Proof, final bool) (cashu.Units, error) {
+	if p.State == StateDone { // collected before; its coins may be spent by now
+		return 0, nil
+	}
+	gained, err := storeCoins(tx, coins)
+	if err != nil {
+		return 0, err
+	}
+	if final {
+		if _, err := tx.Exec(`UPDATE payments SET state = 'done' WHERE id = ?`, p.ID); err != nil {
+			return 0, err
+		}
+	}
+	if gained == 0 {
+		return 0, nil
+	}
+	return gained, w.record(tx, mint, p, "change", int64(gained))
+}
+
+// Collectable lists the payments whose blanks may still be signed.
+func (w *Wallet) Collectable(ctx context.Context, mintURL string) ([]Payment, error) {
+	mint, err := mintOf(ctx, w.db, mintURL)
+	if err != nil {
+		return nil, fmt.Errorf("look for change: %w", err)
+	}
+	ids, err := column(ctx, w.db, `SELECT id FROM payments WHERE state = 'paid' AND mint = ? ORDER BY id`, mint)
+	if err != nil {
+		return nil, fmt.Errorf("look for change: %w", err)
+	}
+	var list []Payment
+	for _, id := range ids {
+		p, _, err := w.readPayment(ctx, w.db, id)
+		if err != nil {
+			return nil, fmt.Errorf("look for change: %w", err)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// CollectChange asks the mint which blanks were signed meanwhile (NUT-09) and
+// writes down the coins. It needs no key of the jobs. A payment's change is
+// given all at once, so one with any signature is done.
+func (w *Wallet) CollectChange(ctx context.Context, mintURL string) (cashu.Units, error) {
+	waiting, err := w.Collectable(ctx, mintURL)
+	if err != nil {
+		return 0, err
+	}
+	var total cashu.Units
+	client := w.config.Mint(normal(mintURL))
+	for _, batch := range batches(waiting, restoreBatch) {
+		var ask cashu.RestoreRequest
+		for _, p := range batch {
+			ask.Outputs = append(ask.Outputs, p.Blanks...)
+		}
+		answer, err := client.Restore(ctx, ask)
+		if err != nil {
+			return total, fmt.Errorf("collect change: %w", err)
+		}
+		signed, err := pairUp(answer)
+		if err != nil {
+			return total, fmt.Errorf("collect change: %w", err)
+		}
+		for _, p := range batch {
+			var signatures []cashu.BlindSignature
+			for _, blank := range p.Blanks {
+				signature, ok := signed[blank.B_]
+				if !ok {
+					break
+				}
+				signatures = append(signatures, signature)
+			}
+			if len(signatures) == 0 {
+				continue
+			}
+			gained, err := w.Collect(ctx, p.ID, signatures, true)
+			if err != nil {
+				return total, err
+			}
+			total += gained
+		}
+	}
+	return total, nil
+}
+
+// batches cuts payments into lots of at most so many blanks.
+func batches(list []Payment, max int) [][]Payment {
+	var lots [][]Payment
+	count := max
+	for _, p := range list {
+		if count+len(p.Blanks) > max {
+			lots = append(lots, nil)
+			count = 0
+		}
+		count += len(p.Blanks)
+		lots[len(lots)-1] = append(lots[len(lots)-1], p)
+	}
+	return lots
+}
+
+func pairUp(answer cashu.RestoreResponse) (map[cashu.Point]cashu.BlindSignature, error) {
+	if len(answer.Outputs) != len(answer.Signatures) {
+		return nil, fmt.Errorf("the mint restored %d outputs with %d signatures", len(answer.Outputs), len(answer.Signatures))
+	}
+	pairs := make(map[cashu.Point]cashu.BlindSignature, len(answer.Outputs))
+	for i, o := range answer.Outputs {
+		pairs[o.B_] = answer.Signatures[i]
+	}
+	return pairs, nil
+}
+
+// readPayment reads a payment and its mint.
+func (w *Wallet) readPayment(ctx context.Context, q query, id string) (Payment, int64, error) {
+	p := Payment{ID: id}
+	var mint, pay, fee, at int64
+	var secret []byte
+	err := q.QueryRowContext(ctx, `SELECT url, mint, kind, state, purpose, unit, pay, fee, method, path, request, secret, at
+		FROM payments JOIN mints ON mints.id = mint WHERE payments.id = ?`, id).
+		Scan(&p.Mint, &mint, &p.Kind, &p.State, &p.Purpose, &p.Unit, &pay, &fee, &p.Method, &p.Path, &p.Request, &secret, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, 0, errors.New("there is no such payment")
+	}
+	if err != nil {
+		return p, 0, err
+	}
+	p.Pay, p.Fee, p.At = cashu.Units(pay), cashu.Units(fee), time.UnixMilli(at)
+	copy(p.Secret[:], secret)
+	for _, blank := range []bool{false, true} {
+		list, err := w.outputsOf(ctx, q, id, blank)
+		if err != nil {
+			return p, 0, err
+		}
+		if blank {
+			p.Blanks = messages(list)
+		} else {
+			p.Outputs = messages(list)
+		}
+	}
+	return p, mint, nil
+}
+
+// column reads one column of text.
+func column(ctx context.Context, q query, text string, args ...any) ([]string, error) {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
+		}
+		list = append(list, value)
+	}
+	return list, rows.Err()
+}

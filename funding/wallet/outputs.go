@@ -1,0 +1,170 @@
+package wallet
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/coinop/coinop/funding/cashu"
+)
+
+// output is a blinded output with the counter that it is derived from.
+type output struct {
+	message cashu.BlindedMessage
+	counter uint64
+	secret  string
+	r       cashu.Scalar
+}
+
+func messages(outputs []output) []cashu.BlindedMessage {
+	list := make([]cashu.BlindedMessage, len(outputs))
+	for i, o := range outputs {
+		list[i] = o.message
+	}
+	return list
+}
+
+// makeOutputs advances the keyset's counter and derives outputs for amounts;
+// zero is a blank. A counter is never used twice, whatever becomes of the
+// payment: an output that the mint has seen must not come again.
+func (w *Wallet) makeOutputs(tx *sql.Tx, set keyset, amounts []cashu.Units) ([]output, error) {
+	if len(amounts) == 0 {
+		return nil, nil
+	}
+	var end int64
+	err := tx.QueryRow(`UPDATE keysets SET counter = counter + ? WHERE id = ? RETURNING counter`, len(amounts), set.id).Scan(&end)
+	if err != nil {
+		return nil, fmt.Errorf("advance counter: %w", err)
+	}
+	outputs := make([]output, len(amounts))
+	for i, amount := range amounts {
+		o, err := w.derive(set.id, uint64(end)-uint64(len(amounts))+uint64(i), amount)
+		if err != nil {
+			return nil, err
+		}
+		outputs[i] = o
+	}
+	return outputs, nil
+}
+
+func (w *Wallet) derive(id cashu.KeysetID, counter uint64, amount cashu.Units) (output, error) {
+	secret, r, err := cashu.Derive(w.seed, id, counter)
+	if err != nil {
+		return output{}, err
+	}
+	blinded, err := cashu.Blind([]byte(secret), r)
+	if err != nil {
+		return output{}, err
+	}
+	return output{message: cashu.BlindedMessage{Amount: amount, ID: id, B_: blinded}, counter: counter, secret: secret, r: r}, nil
+}
+
+// outputsOf reads a payment's outputs, or its blanks, in order.
+func (w *Wallet) outputsOf(ctx context.Context, q query, payment string, blank bool) ([]output, error) {
+	rows, err := q.QueryContext(ctx, `SELECT keyset, counter, amount, b FROM outputs WHERE payment = ? AND blank = ? ORDER BY place`, payment, blank)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []output
+	for rows.Next() {
+		var o output
+		var counter, amount int64
+		var b []byte
+		if err := rows.Scan(&o.message.ID, &counter, &amount, &b); err != nil {
+			return nil, err
+		}
+		if err := o.message.B_.UnmarshalBinary(b); err != nil {
+			return nil, err
+		}
+		o.counter, o.message.Amount = uint64(counter), cashu.Units(amount)
+		list = append(list, o)
+	}
+	return list, rows.Err()
+}
+
+// unblind checks a mint's signature on an output and makes the coin of it. The
+// coin keeps its proof, so that whoever receives it can check it.
+func (w *Wallet) unblind(o output, signature cashu.BlindSignature, set keyset) (cashu.Proof, error) {
+	key, ok := set.keys.For(signature.Amount)
+	if !ok || signature.ID != o.message.ID {
+		return cashu.Proof{}, fmt.Errorf("the mint signed for %d of keyset %s, which was not asked", signature.Amount, signature.ID)
+	}
+	if o.message.Amount != 0 && signature.Amount != o.message.Amount {
+		return cashu.Proof{}, fmt.Errorf("the mint signed for %d where %d was asked", signature.Amount, o.message.Amount)
+	}
+	if err := signature.VerifyDLEQ(key, o.message.B_); err != nil {
+		return cashu.Proof{}, err
+	}
+	secret, r, err := cashu.Derive(w.seed, o.message.ID, o.counter)
+	if err != nil {
+		return cashu.Proof{}, err
+	}
+	c, err := cashu.Unblind(signature.C_, r, key)
+	if err != nil {
+		return cashu.Proof{}, err
+	}
+	return cashu.Proof{Amount: signature.Amount, ID: o.message.ID, Secret: secret, C: c,
+		DLEQ: &cashu.DLEQ{E: signature.DLEQ.E, S: signature.DLEQ.S, R: &r}}, nil
+}
+
+// unblindAll makes coins of the signatures on the first outputs, in order.
+func (w *Wallet) unblindAll(sets []keyset, outputs []output, signatures []cashu.BlindSignature) ([]cashu.Proof, error) {
+	if len(signatures) > len(outputs) {
+		return nil, fmt.Errorf("the mint sent %d signatures for %d outputs", len(signatures), len(outputs))
+	}
+	coins := make([]cashu.Proof, len(signatures))
+	for i, signature := range signatures {
+		set, err := findKeyset(sets, outputs[i].message.ID)
+		if err != nil {
+			return nil, err
+		}
+		if coins[i], err = w.unblind(outputs[i], signature, set); err != nil {
+			return nil, fmt.Errorf("output %d: %w", i+1, err)
+		}
+	}
+	return coins, nil
+}
+
+// storeCoins adds coins; those that are there already are left as they are.
+func storeCoins(tx *sql.Tx, coins []cashu.Proof) (added cashu.Units, err error) {
+	for _, coin := range coins {
+		var e, s, r []byte
+		if coin.DLEQ != nil && coin.DLEQ.R != nil {
+			e, s, r = coin.DLEQ.E[:], coin.DLEQ.S[:], coin.DLEQ.R[:]
+		}
+		result, err := tx.Exec(`INSERT INTO coins (secret, keyset, amount, c, e, s, r) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			coin.Secret, coin.ID, int64(coin.Amount), coin.C[:], e, s, r)
+		if err != nil {
+			return 0, fmt.Errorf("store coin: %w", err)
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		if n == 1 {
+			added += coin.Amount
+		}
+	}
+	return added, nil
+}
+
+// readCoin reads a coin with its proof.
+func readCoin(tx *sql.Tx, secret string) (cashu.Proof, error) {
+	coin := cashu.Proof{Secret: secret}
+	var amount int64
+	var c, e, s, r []byte
+	err := tx.QueryRow(`SELECT keyset, amount, c, e, s, r FROM coins WHERE secret = ?`, secret).Scan(&coin.ID, &amount, &c, &e, &s, &r)
+	if err != nil {
+		return coin, fmt.Errorf("read coin: %w", err)
+	}
+	coin.Amount = cashu.Units(amount)
+	if err := coin.C.UnmarshalBinary(c); err != nil {
+		return coin, err
+	}
+	if len(e) == 32 && len(s) == 32 && len(r) == 32 {
+		factor := cashu.Scalar(r)
+		coin.DLEQ = &cashu.DLEQ{E: cashu.Scalar(e), S: cashu.Scalar(s), R: &factor}
+	}
+	return coin, nil
+}

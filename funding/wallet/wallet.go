@@ -1,0 +1,185 @@
+package wallet
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+	"github.com/oklog/ulid/v2"
+	"github.com/tyler-smith/go-bip39"
+)
+
+// Config says where a wallet lies and how it reaches mints.
+type Config struct {
+	// Dir is the wallet's folder; it is made with mode 0700.
+	Dir string
+	// Mint makes the client for a mint's URL.
+	Mint func(url string) MintClient
+	// Words are the twelve recovery words, for a folder that has no wallet yet.
+	// Without them a new wallet draws its own.
+	Words string
+	// Wait is how long a payment waits for coins that other payments of this
+	// wallet still hold as change. Zero is half a minute.
+	Wait time.Duration
+	// Now and Random replace the clock and the source of randomness in tests.
+	Now    func() time.Time
+	Random io.Reader
+}
+
+// Wallet is one open handle. It is safe for several goroutines, and any number
+// of handles and processes may be open on one folder.
+type Wallet struct {
+	config Config
+	db     *sql.DB
+	owner  *owner
+	words  string
+	seed   []byte
+}
+
+// Open opens the wallet in a folder and makes one where there is none.
+func Open(ctx context.Context, config Config) (*Wallet, error) {
+	if config.Dir == "" || config.Mint == nil {
+		return nil, errors.New("open wallet: the folder and the way to mints are needed")
+	}
+	if config.Wait == 0 {
+		config.Wait = 30 * time.Second
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Random == nil {
+		config.Random = rand.Reader
+	}
+	if err := os.MkdirAll(filepath.Join(config.Dir, ownersFolder), 0o700); err != nil {
+		return nil, fmt.Errorf("open wallet: %w", err)
+	}
+	w := &Wallet{config: config}
+	if err := w.open(ctx); err != nil {
+		w.Close()
+		return nil, fmt.Errorf("open wallet in %s: %w", config.Dir, err)
+	}
+	return w, nil
+}
+
+func (w *Wallet) open(ctx context.Context) error {
+	// The first to come makes the file; the others wait for it to be whole.
+	unlock, err := lockFile(ctx, filepath.Join(w.config.Dir, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	path := filepath.Join(w.config.Dir, "wallet.db")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	// FULL: a commit is on the disk before anything is sent. IMMEDIATE: writers
+	// queue at the beginning of a transaction, not in the middle of it.
+	escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+	w.db, err = sql.Open("sqlite3", "file:"+escaped+
+		"?_busy_timeout=60000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_txlock=immediate&_secure_delete=on")
+	if err != nil {
+		return err
+	}
+	w.db.SetMaxOpenConns(4)
+	if err := w.transact(ctx, w.prepareFile); err != nil {
+		return err
+	}
+	w.seed = bip39.NewSeed(w.words, "")
+	id, err := w.newID()
+	if err != nil {
+		return err
+	}
+	w.owner, err = newOwner(w.config.Dir, id)
+	return err
+}
+
+// prepareFile makes the tables and draws the words, or checks those given.
+func (w *Wallet) prepareFile(tx *sql.Tx) error {
+	if _, err := tx.Exec(schema); err != nil {
+		return err
+	}
+	given := strings.Join(strings.Fields(strings.ToLower(w.config.Words)), " ")
+	if given != "" && !bip39.IsMnemonicValid(given) {
+		return errors.New("the recovery words do not match each other; one is wrong or out of order")
+	}
+	var format int
+	err := tx.QueryRow(`SELECT value FROM meta WHERE name = 'format'`).Scan(&format)
+	if err == nil {
+		if format != schemaFormat {
+			return fmt.Errorf("the file has format %d, this program knows %d", format, schemaFormat)
+		}
+		if err := tx.QueryRow(`SELECT value FROM meta WHERE name = 'words'`).Scan(&w.words); err != nil {
+			return err
+		}
+		if given != "" && given != w.words {
+			return errors.New("there is a wallet with other recovery words here; restore into an empty folder")
+		}
+		return nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if w.words = given; given == "" {
+		entropy := make([]byte, 16)
+		if _, err := io.ReadFull(w.config.Random, entropy); err != nil {
+			return err
+		}
+		if w.words, err = bip39.NewMnemonic(entropy); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?)`, schemaFormat, w.words)
+	return err
+}
+
+// Words are the wallet's twelve recovery words. Whoever has them has the coins.
+func (w *Wallet) Words() string { return w.words }
+
+// Close leaves the wallet. Payments in flight are found by the next start.
+func (w *Wallet) Close() error {
+	var errs []error
+	if w.db != nil {
+		errs = append(errs, w.db.Close())
+	}
+	if w.owner != nil {
+		errs = append(errs, w.owner.close())
+	}
+	return errors.Join(errs...)
+}
+
+// transact runs a change as one transaction: all of it or nothing.
+func (w *Wallet) transact(ctx context.Context, change func(tx *sql.Tx) error) error {
+	tx, err := w.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := change(tx); err != nil {
+		_ = tx.Rollback() // the change's own error says more
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		_ = tx.Rollback()
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+func (w *Wallet) newID() (string, error) {
+	id, err := ulid.New(ulid.Timestamp(w.config.Now()), w.config.Random)
+	if err != nil {
+		return "", fmt.Errorf("draw an id: %w", err)
+	}
+	return id.String(), nil
+}
