@@ -55,43 +55,78 @@ type Link struct {
 // Accept takes over conn, which the executor has dialled and both sides have authenticated. Calls of the executor go to
 // servers until the session is closed or the connection breaks. The session must be closed in either case.
 func Accept(conn net.Conn, servers ServersServer) (*Session, error) {
-	p, err := newPeer(conn, yamux.Server, func(r grpc.ServiceRegistrar) { RegisterServersServer(r, servers) })
+	return accept(conn, servers, patience{keepAlive, writeTimeout})
+}
+
+func accept(conn net.Conn, servers ServersServer, p patience) (*Session, error) {
+	mux, err := newMux(conn, yamux.Server, p)
+	if err != nil {
+		return nil, fmt.Errorf("accept executor: %w", err)
+	}
+	return newSession(mux, servers)
+}
+
+// Connect takes over conn, which this side has dialled. Calls of the server go to node.
+func Connect(conn net.Conn, node NodeServer) (*Link, error) {
+	mux, err := newMux(conn, yamux.Client, patience{keepAlive, writeTimeout})
+	if err != nil {
+		return nil, fmt.Errorf("connect to server: %w", err)
+	}
+	return newLink(mux, node)
+}
+
+func newSession(mux mux, servers ServersServer) (*Session, error) {
+	p, err := newPeer(mux, func(r grpc.ServiceRegistrar) { RegisterServersServer(r, servers) })
 	if err != nil {
 		return nil, fmt.Errorf("accept executor: %w", err)
 	}
 	return &Session{Node: NewNodeClient(p.client), peer: p}, nil
 }
 
-// Connect takes over conn, which this side has dialled. Calls of the server go to node.
-func Connect(conn net.Conn, node NodeServer) (*Link, error) {
-	p, err := newPeer(conn, yamux.Client, func(r grpc.ServiceRegistrar) { RegisterNodeServer(r, node) })
+func newLink(mux mux, node NodeServer) (*Link, error) {
+	p, err := newPeer(mux, func(r grpc.ServiceRegistrar) { RegisterNodeServer(r, node) })
 	if err != nil {
 		return nil, fmt.Errorf("connect to server: %w", err)
 	}
 	return &Link{Servers: NewServersClient(p.client), peer: p}, nil
 }
 
+// mux makes many streams of one connection, in both directions.
+type mux interface {
+	net.Listener
+	Open() (net.Conn, error)
+	CloseChan() <-chan struct{}
+}
+
+// patience is how long a silent other side is borne.
+type patience struct{ keepAlive, write time.Duration }
+
+type muxSide func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)
+
+func newMux(conn net.Conn, side muxSide, p patience) (mux, error) {
+	config := yamux.DefaultConfig()
+	config.KeepAliveInterval = p.keepAlive
+	config.ConnectionWriteTimeout = p.write
+	config.LogOutput = io.Discard // what breaks is seen by whoever calls; the library's own words add nothing
+	session, err := side(conn, config)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start streams: %w", err), conn.Close())
+	}
+	return session, nil
+}
+
 // peer is one end of a connection: it serves one service and calls another.
 type peer struct {
-	mux    *yamux.Session
+	mux    mux
 	client *grpc.ClientConn
 	server *grpc.Server
 	served chan struct{} // closed when server.Serve has returned
 	once   sync.Once
 }
 
-type muxSide func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)
-
-func newPeer(conn net.Conn, side muxSide, register func(grpc.ServiceRegistrar)) (*peer, error) {
-	config := yamux.DefaultConfig()
-	config.KeepAliveInterval = keepAlive
-	config.ConnectionWriteTimeout = writeTimeout
-	config.LogOutput = io.Discard // what breaks is seen by whoever calls; the library's own words add nothing
-	mux, err := side(conn, config)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start streams: %w", err), conn.Close())
-	}
+func newPeer(mux mux, register func(grpc.ServiceRegistrar)) (*peer, error) {
 	p := &peer{mux: mux, served: make(chan struct{})}
+	var err error
 	p.client, err = grpc.NewClient("passthrough:///peer",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the connection below is authenticated already
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return mux.Open() }),

@@ -1,13 +1,10 @@
 package wire_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -50,14 +47,32 @@ func (logNode) ReadLog(r *wire.LogRequest, stream grpc.ServerStreamingServer[wir
 	return stream.Send(&wire.LogChunk{Data: []byte("hello")})
 }
 
-func pair(t *testing.T) (*wire.Session, *wire.Link) {
-	t.Helper()
-	a, b := net.Pipe()
-	session, err := wire.Accept(a, echo{})
-	if err != nil {
-		t.Fatal(err)
+// kinds are the ways to connect the two sides.
+var kinds = map[string]func() (*wire.Session, *wire.Link, error){
+	"connection": func() (*wire.Session, *wire.Link, error) {
+		a, b := net.Pipe()
+		session, err := wire.Accept(a, echo{})
+		if err != nil {
+			return nil, nil, err
+		}
+		link, err := wire.Connect(b, logNode{})
+		return session, link, err
+	},
+	"pipe": func() (*wire.Session, *wire.Link, error) { return wire.Pipe(echo{}, logNode{}) },
+}
+
+func onEachKind(t *testing.T, test func(*testing.T, *wire.Session, *wire.Link)) {
+	for name, connect := range kinds {
+		t.Run(name, func(t *testing.T) {
+			session, link := pair(t, connect)
+			test(t, session, link)
+		})
 	}
-	link, err := wire.Connect(b, logNode{})
+}
+
+func pair(t *testing.T, connect func() (*wire.Session, *wire.Link, error)) (*wire.Session, *wire.Link) {
+	t.Helper()
+	session, link, err := connect()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,8 +84,9 @@ func pair(t *testing.T) (*wire.Session, *wire.Link) {
 	return session, link
 }
 
-func TestBothSidesCallEachOtherOnOneConnection(t *testing.T) {
-	session, link := pair(t)
+func TestBothSidesCallEachOtherOnOneConnection(t *testing.T) { onEachKind(t, bothSidesCallEachOther) }
+
+func bothSidesCallEachOther(t *testing.T, session *wire.Session, link *wire.Link) {
 	stream, err := link.Servers.Sync(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -106,49 +122,23 @@ func TestClosingEitherSideEndsTheOther(t *testing.T) {
 		"executor": func(_ *wire.Session, l *wire.Link) error { return l.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			session, link := pair(t)
-			stream, err := link.Servers.Sync(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := stream.Send(&wire.Report{Seq: 1}); err != nil {
-				t.Fatal(err)
-			}
-			if err := closer(session, link); err != nil {
-				t.Fatal(err)
-			}
-			<-session.Done()
-			<-link.Done()
-			for err == nil {
-				_, err = stream.Recv()
-			}
+			onEachKind(t, func(t *testing.T, session *wire.Session, link *wire.Link) {
+				stream, err := link.Servers.Sync(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := stream.Send(&wire.Report{Seq: 1}); err != nil {
+					t.Fatal(err)
+				}
+				if err := closer(session, link); err != nil {
+					t.Fatal(err)
+				}
+				<-session.Done()
+				<-link.Done()
+				for err == nil {
+					_, err = stream.Recv()
+				}
+			})
 		})
 	}
-}
-
-// silent swallows what is written and never answers: a machine that lost its power.
-type silent struct{ net.Conn }
-
-func (silent) Write(p []byte) (int, error) { return len(p), nil }
-
-func TestSilentPeerIsNoticed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := net.Pipe()
-		defer b.Close()
-		link, err := wire.Connect(silent{a}, logNode{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer link.Close()
-		began := time.Now()
-		<-link.Done()
-		if took := time.Since(began); took > 25*time.Second {
-			t.Errorf("a silent peer was noticed after %s only", took)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := link.Servers.Sync(ctx); err == nil {
-			t.Error("a dead connection takes calls")
-		}
-	})
 }

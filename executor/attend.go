@@ -1,0 +1,185 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/executor/wire"
+)
+
+// attendRetry is how long after a failure it is tried again to carry out an order.
+const attendRetry = time.Second
+
+// attend makes a started task follow its orders and its time limit, until it has ended.
+func (r *run) attend(ctx context.Context) (drivers.Status, error) {
+	timer := time.NewTimer(time.Duration(noEnd))
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		status, order, dropped, leaving, restarts := r.status, r.order, r.dropped, r.leaving, r.restarts
+		r.mu.Unlock()
+		if status.State.Final() {
+			return status, r.config.step(r.id, "final")
+		}
+		if dropped {
+			return status, errUnwanted
+		}
+		err := r.show(status)
+		if err == nil && restarts != r.epoch {
+			r.epoch = restarts
+			if status, err = r.ask(ctx); err == nil {
+				r.observe(status)
+			}
+		}
+		if err == nil && leaving && !r.killed {
+			r.killed = true
+			err = r.control(ctx, drivers.Control{Kind: drivers.Kill})
+		}
+		if err == nil {
+			err = r.follow(ctx, order)
+		}
+		if err == nil {
+			err = r.limit(ctx, status, timer)
+		}
+		switch {
+		case err == nil, errors.Is(err, drivers.ErrEnded): // its last status is on its way
+		case ctx.Err() != nil, errors.Is(err, errHalted), errors.Is(err, drivers.ErrNoTask):
+			return status, err
+		default:
+			r.log.Warn("a run cannot be attended as it should; trying again", "run", r.id, "error", err)
+			timer.Reset(attendRetry)
+		}
+		select {
+		case <-r.changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			return status, ctx.Err()
+		}
+	}
+}
+
+// show lets reports tell status, once it is on disk that the first process was there.
+func (r *run) show(status drivers.Status) error {
+	if status.StartedBoot != 0 && !r.journal.started {
+		if err := r.layout.mark(r.id, startedFile, r.boot); err != nil {
+			return fmt.Errorf("keep that the task started: %w", err)
+		}
+		r.journal.started = true
+		if err := r.config.step(r.id, "running"); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	changed := r.shown.State != status.State || len(r.shown.Frozen) != len(status.Frozen) || r.shown.StartedBoot != status.StartedBoot
+	r.shown = status
+	r.mu.Unlock()
+	if changed {
+		r.report(r)
+	}
+	return nil
+}
+
+// follow carries out the order unless it has been already.
+func (r *run) follow(ctx context.Context, order *wire.Order) error {
+	if order == nil || order.GetVersion() == r.obeyed && !r.unsure {
+		return nil
+	}
+	if err := r.warn(ctx, order); err != nil {
+		return err
+	}
+	if err := r.want(ctx, order); err != nil {
+		return err
+	}
+	r.obeyed, r.unsure = order.GetVersion(), false
+	r.mu.Lock()
+	r.version = order.GetVersion()
+	r.mu.Unlock()
+	r.report(r)
+	return nil
+}
+
+func (r *run) want(ctx context.Context, order *wire.Order) error {
+	switch order.GetWant() {
+	case wire.Want_WANT_PAUSE:
+		if r.paused {
+			return nil
+		}
+		err := r.control(ctx, drivers.Control{Kind: drivers.Freeze})
+		if impossible(err) {
+			// It must not run on unpaid: what cannot wait has to end.
+			return r.stop(ctx, 0, r.spec().GetKillDelayMs())
+		}
+		r.paused = err == nil
+		return err
+	case wire.Want_WANT_STOP:
+		return r.stop(ctx, order.GetSignal(), order.GetKillDelayMs())
+	case wire.Want_WANT_RUN:
+		if !r.paused && !r.unsure {
+			return nil
+		}
+		err := r.control(ctx, drivers.Control{Kind: drivers.Thaw})
+		if impossible(err) {
+			err = nil
+		}
+		if err == nil {
+			r.paused = false
+		}
+		return err
+	}
+	return nil
+}
+
+// stop begins to end the task. The shim kills it after the delay even if this executor is gone by then; a stop that is
+// repeated never puts off the end.
+func (r *run) stop(ctx context.Context, signal int32, killDelayMillis int64) error {
+	r.stopped = true
+	if killDelayMillis <= 0 {
+		return r.control(ctx, drivers.Control{Kind: drivers.Kill})
+	}
+	err := r.control(ctx, drivers.Control{Kind: drivers.Stop, Signal: int(signal), KillDelayMillis: killDelayMillis})
+	if impossible(err) {
+		return r.control(ctx, drivers.Control{Kind: drivers.Kill})
+	}
+	return err
+}
+
+func (r *run) control(ctx context.Context, c drivers.Control) error {
+	driver := r.config.Drivers[r.spec().GetDriver()]
+	err := again(ctx, func() error { return driver.Control(ctx, r.journal.task, c) })
+	if err != nil {
+		return fmt.Errorf("control task %s: %w", r.journal.task, err)
+	}
+	return nil
+}
+
+// limit begins to stop the task when its time limit comes near, and sets the timer for that. The timer counts on a clock
+// that stands still while the machine sleeps, so each time it fires the boot time is asked.
+func (r *run) limit(ctx context.Context, status drivers.Status, timer *time.Timer) error {
+	limit := r.spec().GetTimeLimitMs() * int64(time.Millisecond)
+	if limit == 0 || status.StartedBoot == 0 || r.struck {
+		return nil
+	}
+	delay := min(r.spec().GetKillDelayMs()*int64(time.Millisecond), limit)
+	now := r.config.Boot()
+	if wait := status.StartedBoot + limit - delay - now; wait > 0 {
+		timer.Reset(time.Duration(wait))
+		return nil
+	}
+	r.struck = true
+	left := (status.StartedBoot + limit - now) / int64(time.Millisecond)
+	if err := r.writeNotice(&wire.Notice{
+		Reason: "time limit", Signal: int32(syscall.SIGTERM), AtUnixMs: r.clusterTime(status.StartedBoot + limit),
+	}); err != nil {
+		r.log.Warn("a notice could not be written", "run", r.id, "error", err)
+	}
+	return r.stop(ctx, int32(syscall.SIGTERM), left)
+}
+
+// impossible says that a driver will never do what was asked.
+func impossible(err error) bool {
+	return errors.Is(err, drivers.ErrUnsupported) || errors.Is(err, drivers.ErrInvalid)
+}

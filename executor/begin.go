@@ -1,0 +1,252 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/executor/wire"
+)
+
+// leaseLeastNs is how much of a lease must be left for a start: less, and the shim would find it lapsed.
+const leaseLeastNs = int64(time.Second)
+
+// limitSlackNs is how far behind the time limit a lease may reach. It lets a task whose executor is gone be frozen at its
+// limit, and leaves the kill at the limit itself to the executor that is there.
+const limitSlackNs = 2 * int64(time.Second)
+
+// refusal is an error that is due to the command or its files, not to the machine.
+type refusal struct{ message string }
+
+func (r *refusal) Error() string { return r.message }
+
+func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+
+// begin prepares and starts the run. An end means that it never started; errUnwanted that nobody waits for that end.
+func (r *run) begin(ctx context.Context) (*ended, error) {
+	wanted, cancel := r.whileWanted(ctx)
+	defer cancel()
+	err := r.start(ctx, wanted)
+	var refused *refusal
+	switch {
+	case err == nil:
+		return nil, nil
+	case ctx.Err() != nil, errors.Is(err, errHalted):
+		return nil, err
+	case wanted.Err() != nil && !r.wasStarted():
+		return r.neverStarted()
+	case errors.As(err, &refused), errors.Is(err, drivers.ErrInvalid):
+		end := endWithout(r.boot, wire.Cause_CAUSE_START_FAILED, err.Error())
+		end.status.End.Code = codeNotExecutable
+		return end, nil
+	}
+	return nil, err
+}
+
+// codeNotExecutable is what a shell says of a command that cannot be run.
+const codeNotExecutable = 126
+
+// whileWanted returns a context that ends with ctx or when the run must not start any more.
+func (r *run) whileWanted(ctx context.Context) (context.Context, context.CancelFunc) {
+	wanted, cancel := context.WithCancel(ctx)
+	r.wg.Go(func() {
+		select {
+		case <-r.unwanted:
+			cancel()
+		case <-wanted.Done():
+		}
+	})
+	return wanted, cancel
+}
+
+func (r *run) neverStarted() (*ended, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.dropped:
+		return nil, errUnwanted
+	case r.leaving:
+		return endWithout(r.boot, wire.Cause_CAUSE_LEAVING, "the executor is stopping"), nil
+	}
+	return endWithout(r.boot, wire.Cause_CAUSE_STOPPED, "stopped before it started"), nil
+}
+
+func (r *run) start(ctx, wanted context.Context) error {
+	driver := r.config.Drivers[r.journal.spec.GetDriver()]
+	if driver == nil {
+		return fmt.Errorf("start task: this machine has no driver %q", r.journal.spec.GetDriver())
+	}
+	user, err := r.users.find(r.spec().GetUser(), r.config.User)
+	if err != nil {
+		return err
+	}
+	if r.journal.starting == "" { // else all that is done already
+		err := r.slot(wanted, r.prepare, func() error { return r.makeReady(wanted, user) })
+		if err != nil {
+			return err
+		}
+	}
+	if err := r.awaitGo(wanted); err != nil {
+		return err
+	}
+	if r.journal.starting == "" {
+		if err := r.layout.mark(r.id, startingFile, r.boot); err != nil {
+			return fmt.Errorf("keep that the task is starting: %w", err)
+		}
+		r.journal.starting = r.boot
+	}
+	if err := r.config.step(r.id, "starting"); err != nil {
+		return err
+	}
+	// From here on the outcome must be known, wanted or not.
+	var status drivers.Status
+	err = again(ctx, func() error {
+		var err error
+		status, err = driver.Start(ctx, r.task(user))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("start task: %w", err)
+	}
+	if err := r.config.step(r.id, "started"); err != nil {
+		return err
+	}
+	r.observe(status)
+	return nil
+}
+
+func (r *run) spec() *wire.Spec { return r.journal.spec }
+
+// slot does what must not be done for too many runs at once.
+func (r *run) slot(ctx context.Context, slots chan struct{}, do func() error) error {
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-slots }()
+	return do()
+}
+
+// makeReady begins the journal and fills the work folder.
+func (r *run) makeReady(ctx context.Context, user user) error {
+	if !r.adopted {
+		if err := r.layout.writeSpec(r.journal); err != nil {
+			return fmt.Errorf("keep the run's spec: %w", err)
+		}
+	}
+	if err := r.config.step(r.id, "spec written"); err != nil {
+		return err
+	}
+	if err := r.fill(ctx, user); err != nil {
+		return err
+	}
+	return r.config.step(r.id, "prepared")
+}
+
+// awaitGo returns when the run is ordered to run and its lease is worth starting on.
+func (r *run) awaitGo(ctx context.Context) error {
+	for {
+		now := r.config.Boot()
+		r.mu.Lock()
+		run := r.order.GetWant() == wire.Want_WANT_RUN
+		if r.order.GetWant() == wire.Want_WANT_PAUSE {
+			r.version = r.order.GetVersion() // not starting is all that this asks
+		}
+		r.mu.Unlock()
+		lease, _ := r.leaseAt(now)
+		if run && lease-now >= leaseLeastNs {
+			r.mu.Lock()
+			r.began, r.written, r.active = now, lease, true
+			r.version = r.order.GetVersion()
+			if r.order.GetNotice() == nil {
+				r.obeyed = r.version
+			}
+			r.mu.Unlock()
+			return nil
+		}
+		select {
+		case <-r.changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// task is what the driver is asked to start.
+func (r *run) task(user user) drivers.Task {
+	spec := r.spec()
+	dir := r.layout.run(r.id)
+	r.mu.Lock()
+	order, lease := r.order, r.written
+	r.mu.Unlock()
+	or := func(value, otherwise int64) int64 {
+		if value != 0 {
+			return value
+		}
+		return otherwise
+	}
+	argv := spec.GetArgv()
+	if len(spec.GetScript()) > 0 {
+		argv = append([]string{filepath.Join(dir, workDir, scriptFile)}, argv...)
+	}
+	return drivers.Task{
+		ID: r.journal.task, Dir: filepath.Join(dir, driverDir), WorkDir: filepath.Join(dir, workDir),
+		Argv: argv, Env: r.environment(order, r.config.Boot()),
+		UID: user.uid, GID: user.gid,
+		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: spec.GetDiskBytes(),
+		PidsMax: or(spec.GetPidsMax(), r.config.PidsMax), FilesMax: or(spec.GetFilesMax(), r.config.FilesMax),
+		LeaseUntil:       lease,
+		LeaseGraceMillis: or(spec.GetLeaseGraceMs(), r.config.LeaseGrace.Milliseconds()),
+		KillDelayMillis:  spec.GetKillDelayMs(),
+		Network:          spec.GetNetwork(),
+	}
+}
+
+// find asks the driver for a run of an earlier executor.
+func (r *run) find(ctx context.Context) (bool, error) {
+	if r.journal.starting == "" {
+		return false, nil
+	}
+	status, err := r.ask(ctx)
+	if errors.Is(err, drivers.ErrNoTask) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	r.mu.Lock()
+	r.active, r.began = true, max(status.StartedBoot, 1)
+	r.mu.Unlock()
+	r.observe(status)
+	poke(r.renew)
+	return true, nil
+}
+
+// ask returns what the driver knows of the task, ErrNoTask if nothing.
+func (r *run) ask(ctx context.Context) (status drivers.Status, err error) {
+	driver := r.config.Drivers[r.spec().GetDriver()]
+	if driver == nil {
+		return status, fmt.Errorf("this machine has no driver %q any more: %w", r.spec().GetDriver(), drivers.ErrNoTask)
+	}
+	err = again(ctx, func() error {
+		watching, cancel := context.WithCancel(ctx)
+		defer cancel()
+		news, err := driver.Watch(watching, r.journal.task)
+		if err != nil {
+			return err
+		}
+		var open bool
+		if status, open = <-news; !open {
+			return errors.Join(drivers.ErrUnavailable, ctx.Err())
+		}
+		return nil
+	})
+	if err != nil {
+		return status, fmt.Errorf("ask for task %s: %w", r.journal.task, err)
+	}
+	return status, nil
+}

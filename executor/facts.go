@@ -1,0 +1,125 @@
+package executor
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/executor/wire"
+)
+
+// describe finds out what this machine is and has, and reports it if that has changed. A driver that does not answer is
+// left out until it does.
+func (e *Executor) describe(ctx context.Context) {
+	facts := &wire.NodeFacts{
+		Name: e.config.Name, Pool: e.config.Pool, Version: e.config.Version, Labels: e.config.Labels,
+		Os: runtime.GOOS, Arch: runtime.GOARCH, BootId: e.boot, Gpus: e.config.GPUs,
+		CpuMilli: e.config.CPUMilli, MemoryBytes: e.config.MemoryBytes, DiskBytes: e.config.DiskBytes,
+		CpuMilliReal: 1000 * int64(runtime.NumCPU()), MemoryBytesReal: memoryBytes(),
+	}
+	var name unix.Utsname
+	if err := unix.Uname(&name); err == nil {
+		facts.Kernel = unix.ByteSliceToString(name.Release[:])
+	}
+	if facts.CpuMilli == 0 {
+		facts.CpuMilli = facts.CpuMilliReal
+	}
+	if facts.MemoryBytes == 0 {
+		facts.MemoryBytes = facts.MemoryBytesReal
+	}
+	if facts.DiskBytes == 0 {
+		facts.DiskBytes = e.diskBytes()
+	}
+	user, err := e.users.find("", e.config.User)
+	if err != nil {
+		facts.Missing = append(facts.Missing, err.Error())
+	}
+	facts.User = user.name
+	if user.why != "" {
+		facts.Missing = append(facts.Missing, "user: "+user.why)
+	}
+	for _, name := range sortedNames(e.config.Drivers) {
+		d, err := e.config.Drivers[name].Describe(ctx)
+		if err == nil && d.ProtocolVersion != drivers.ProtocolVersion {
+			err = fmt.Errorf("it speaks version %d of the contract, this executor %d", d.ProtocolVersion, drivers.ProtocolVersion)
+		}
+		if err != nil {
+			e.log.Warn("a driver cannot be used", "driver", name, "error", err)
+			continue
+		}
+		facts.Drivers = append(facts.Drivers, &wire.DriverFacts{
+			Name: name, Isolation: string(d.Isolation), Pause: d.Pause, Exec: d.Exec, Network: d.Network, Devices: d.Devices,
+		})
+		for _, limit := range d.Limits {
+			if limit.Reason != "" || !limit.Supported {
+				facts.Missing = append(facts.Missing, fmt.Sprintf("%s of driver %s: %s", limit.Limit, name, limit.Reason))
+			}
+		}
+	}
+	e.mu.Lock()
+	if proto.Equal(facts, e.facts) {
+		e.mu.Unlock()
+		return
+	}
+	e.facts = facts
+	e.mu.Unlock()
+	poke(e.send)
+}
+
+func sortedNames(m map[string]drivers.Driver) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// diskBytes is what is free for tasks, in whole GiB: a number that changes with every file would be news all the time.
+func (e *Executor) diskBytes() int64 {
+	const gib = 1 << 30
+	e.mu.Lock()
+	known := e.facts
+	e.mu.Unlock()
+	if known != nil {
+		return known.GetDiskBytes()
+	}
+	var s unix.Statfs_t
+	if err := unix.Statfs(e.layout.dir, &s); err != nil {
+		return 0
+	}
+	return int64(s.Bavail) * s.Bsize / gib * gib
+}
+
+// memoryBytes is the machine's memory, or that of the control group around it where that is less.
+func memoryBytes() int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var total int64
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var kib int64
+		if n, _ := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kib); n == 1 {
+			total = kib << 10
+		}
+	}
+	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		var limit int64
+		if b, err := os.ReadFile(path); err == nil {
+			if n, _ := fmt.Sscan(strings.TrimSpace(string(b)), &limit); n == 1 && limit > 0 && limit < total {
+				total = limit
+			}
+		}
+	}
+	return total
+}

@@ -1,0 +1,219 @@
+package executor
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/fake"
+	"github.com/coinop/coinop/executor/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// machine is one machine with a fake driver, on virtual time. Its tasks print what "print:" among their variables says.
+type machine struct {
+	t       *testing.T
+	cluster *cluster
+	driver  *fake.Driver
+	config  Config
+	began   time.Time
+
+	mu     sync.Mutex
+	tasks  map[uint64][]drivers.Task // each start, by run
+	touch  func(drivers.Task)        // does what the task would do with its folder
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// onMachine plays a story on a machine that is up and connected.
+func onMachine(t *testing.T, story func(m *machine)) {
+	onMachineWith(t, func(*machine) {}, story)
+}
+
+func onMachineWith(t *testing.T, prepare, story func(m *machine)) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, dir)
+		prepare(m)
+		m.start()
+		story(m)
+		m.stop()
+		m.cluster.close()
+	})
+}
+
+func newMachine(t *testing.T, dir string) *machine {
+	m := &machine{t: t, cluster: newCluster(t), began: time.Now(), tasks: map[uint64][]drivers.Task{}}
+	m.driver = fake.New(fake.Config{Behave: m.behave})
+	m.config = Config{
+		Dir: filepath.Join(dir, "executor"), Name: "n1", Pool: "default", Version: "test", User: "nobody",
+		Drivers: map[string]drivers.Driver{"fake": m.driver}, Servers: []string{"a:1"}, Connect: m.cluster.connect,
+		CPUMilli: 4000, Boot: m.boot, Log: slog.New(slog.DiscardHandler),
+	}
+	ticking, stop := context.WithCancel(t.Context())
+	var clock sync.WaitGroup
+	clock.Go(func() {
+		ticker := time.NewTicker(10 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				m.driver.Set(m.boot())
+			case <-ticking.Done():
+				return
+			}
+		}
+	})
+	t.Cleanup(func() { stop(); clock.Wait() })
+	return m
+}
+
+// boot is the machine's CLOCK_BOOTTIME, which the driver's clock follows.
+func (m *machine) boot() int64 { return int64(time.Hour) + int64(time.Since(m.began)) }
+
+func (m *machine) behave(task drivers.Task) fake.Behaviour {
+	b := fake.Parse(task)
+	b.Usage = drivers.Usage{CPUMillis: 5, MemoryPeakBytes: 1 << 20}
+	if id, ok := runOfTask(task.ID); ok {
+		m.mu.Lock()
+		m.tasks[id] = append(m.tasks[id], task)
+		touch := m.touch
+		m.mu.Unlock()
+		if touch != nil {
+			touch(task)
+		}
+	}
+	for _, entry := range task.Env {
+		if text, ok := strings.CutPrefix(entry, "print="); ok {
+			b.Usage.LogBytes += int64(len(text))
+			writeLog(m.t, filepath.Join(task.Dir, "stdout"), text)
+		}
+	}
+	return b
+}
+
+// starts says how often a run has been started.
+func (m *machine) starts(run uint64) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.tasks[run])
+}
+
+func (m *machine) task(run uint64) drivers.Task {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tasks[run][len(m.tasks[run])-1]
+}
+
+// start starts an executor; the driver and its tasks are those of before.
+func (m *machine) start() {
+	m.t.Helper()
+	e, err := New(m.config)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.cancel, m.done = cancel, make(chan error, 1)
+	go func() { m.done <- e.Run(ctx) }()
+}
+
+func (m *machine) stop() {
+	m.t.Helper()
+	m.cancel()
+	if err := <-m.done; err != nil {
+		m.t.Errorf("the executor ended with: %v", err)
+	}
+}
+
+func (m *machine) restart() { m.stop(); m.start() }
+
+// wait lets virtual time pass.
+func (m *machine) wait(d time.Duration) {
+	time.Sleep(d) // of the bubble, which takes no time
+	synctest.Wait()
+}
+
+// folder of a run.
+func (m *machine) folder(run uint64) string {
+	return layout{m.config.Dir}.run(run)
+}
+
+func (m *machine) awaitFolderGone(run uint64) {
+	m.t.Helper()
+	m.wait(time.Second)
+	if _, err := os.Lstat(m.folder(run)); !os.IsNotExist(err) {
+		m.t.Errorf("the folder of run %d is still there: %v", run, err)
+	}
+}
+
+// running is an order to run a command of the fake driver.
+func running(run uint64, argv ...string) *wire.Order {
+	return &wire.Order{Run: run, Version: 1, Want: wire.Want_WANT_RUN, Spec: &wire.Spec{
+		Job: 12, Task: 3, Name: "render", Pool: "default", Driver: "fake", Argv: argv, CpuMilli: 1500, MemoryBytes: 1 << 30,
+	}}
+}
+
+// but returns a copy of an order with a higher version, changed.
+func but(o *wire.Order, change func(*wire.Order)) *wire.Order {
+	next := &wire.Order{Run: o.GetRun(), Version: o.GetVersion() + 1, Want: o.GetWant(), Spec: o.GetSpec()}
+	change(next)
+	return next
+}
+
+// writeLog writes a small log as a shim does.
+func writeLog(t *testing.T, path, text string) {
+	head := make([]byte, 0, 64+len(text))
+	for _, n := range []uint64{0x676f6c706f6f63, 1, 1 << 20, 15 << 20, 15<<20 + 65536, uint64(len(text)), 0, 0} {
+		head = binary.LittleEndian.AppendUint64(head, n)
+	}
+	if err := os.WriteFile(path, append(head, text...), 0o600); err != nil {
+		t.Error(err)
+	}
+}
+
+// expectEnd fails the test unless the run ended so.
+func expectEnd(t *testing.T, s *wire.RunStatus, cause wire.Cause, code int32) {
+	t.Helper()
+	if s.GetEnd().GetCause() != cause || s.GetEnd().GetCode() != code {
+		t.Errorf("run %d ended with %v, code %d (%s), want %v, code %d", s.GetRun(),
+			s.GetEnd().GetCause(), s.GetEnd().GetCode(), s.GetEnd().GetMessage(), cause, code)
+	}
+}
+
+func near(t *testing.T, what string, got, want, within time.Duration) {
+	t.Helper()
+	if got < want-within || got > want+within {
+		t.Errorf("%s is %s, want %s, give or take %s", what, got, want, within)
+	}
+}
+
+func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// own user of the tests' files.
+func ownerOf(t *testing.T, path string) uint32 {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Sys().(*syscall.Stat_t).Uid
+}
+
+var _ = fmt.Sprint
