@@ -8,11 +8,12 @@ import (
 
 // KeysetSpec is a new keyset's public side; its secrets are never in the log.
 type KeysetSpec struct {
-	ID          cashu.KeysetID   `cbor:"1,keyasint"`
-	Epoch       mint.EpochNumber `cbor:"2,keyasint"`
-	InputFeePPK uint32           `cbor:"3,keyasint,omitempty"`
-	FinalExpiry int64            `cbor:"4,keyasint,omitempty"` // seconds since 1970; zero: never
-	Keys        []cashu.Point    `cbor:"5,keyasint"`           // for 1, 2, 4 ... 2^31
+	ID          cashu.KeysetID    `cbor:"1,keyasint"`
+	Epoch       mint.EpochNumber  `cbor:"2,keyasint"`
+	InputFeePPK uint32            `cbor:"3,keyasint,omitempty"`
+	FinalExpiry int64             `cbor:"4,keyasint,omitempty"` // seconds since 1970; zero: never
+	Keys        []cashu.Point     `cbor:"5,keyasint"`           // for 1, 2, 4 ... 2^31
+	Number      mint.KeysetNumber `cbor:"6,keyasint"`           // the next one; the keys are derived from it
 }
 
 // Keyset brings a new keyset (New), moves one on to another state (Number, State), or forgets a
@@ -69,6 +70,12 @@ func (c Keyset) apply(tx *Tx, at funding.Millis) (any, error) {
 // addKeyset makes a keyset active. Its id must be the hash of its keys, so a server that has other
 // secrets finds out.
 func (tx *Tx) addKeyset(spec KeysetSpec, at funding.Millis) (any, error) {
+	if number, ok := tx.keysetIDs.get(spec.ID); ok {
+		return KeysetAnswer{Number: number}, nil // the same once more
+	}
+	if spec.Number != tx.meta.Keyset+1 {
+		return nil, refuse(CodeStale, "the next keyset is number %d, this one was made as number %d", tx.meta.Keyset+1, spec.Number)
+	}
 	if tx.keysets.len() >= KeysetsMax {
 		return nil, refuse(CodeLimit, "there are %d keysets, the limit", KeysetsMax)
 	}
@@ -76,7 +83,7 @@ func (tx *Tx) addKeyset(spec KeysetSpec, at funding.Millis) (any, error) {
 		return nil, refuse(CodeInvalid, "%d keys instead of %d", len(spec.Keys), cashu.CoinKinds)
 	}
 	keyset := mint.Keyset{
-		Number: tx.meta.Keyset + 1, ID: spec.ID, Unit: tx.meta.Unit, Epoch: spec.Epoch, State: mint.KeysetActive,
+		Number: spec.Number, ID: spec.ID, Unit: tx.meta.Unit, Epoch: spec.Epoch, State: mint.KeysetActive,
 		InputFeePPK: spec.InputFeePPK, FinalExpiry: spec.FinalExpiry, Keys: make(cashu.Keys, len(spec.Keys)),
 	}
 	for power, point := range spec.Keys {
@@ -87,9 +94,6 @@ func (tx *Tx) addKeyset(spec KeysetSpec, at funding.Millis) (any, error) {
 	}
 	if keyset.StateAt(int64(at)) != mint.KeysetActive {
 		return nil, refuse(CodeInvalid, "keyset %s has expired before it began", spec.ID)
-	}
-	if number, ok := tx.keysetIDs.get(spec.ID); ok {
-		return KeysetAnswer{Number: number}, nil // the same once more
 	}
 	tx.meta.Keyset = keyset.Number
 	tx.keysets.put(keyset.Number, &KeysetRecord{Keyset: keyset, Made: at})

@@ -63,7 +63,9 @@ func Snapshot(v *View, w io.Writer) error {
 	d.write([]byte(snapshotMagic))
 	d.write([]byte{snapshotMetaMark})
 	d.item(v.meta)
-	v.dump(d)
+	for _, dump := range v.dumps {
+		dump(d)
+	}
 	d.write([]byte{snapshotEnd})
 	if d.err == nil {
 		_, d.err = d.out.Write(d.hash.Sum(nil))
@@ -75,29 +77,6 @@ func Snapshot(v *View, w io.Writer) error {
 		return fmt.Errorf("write snapshot of entry %d: %w", v.meta.Index, d.err)
 	}
 	return nil
-}
-
-// dump writes the tables in the order in which a restore needs them.
-func (v *View) dump(d *dumper) {
-	dumpRows(d, 1, v.pools)
-	dumpRows(d, 2, v.series)
-	dumpRows(d, 3, v.shapes)
-	dumpRows(d, 4, v.nodes)
-	dumpRows(d, 5, v.pots)
-	dumpRows(d, 6, v.jobs)
-	dumpRows(d, 7, v.bills)
-	dumpRows(d, 8, v.runs)
-	dumpRows(d, 9, v.files)
-	dumpRows(d, 10, v.streams)
-	dumpRows(d, 11, v.refunds)
-	dumpRows(d, 12, v.balances)
-	dumpRows(d, 13, v.keysets)
-	dumpRows(d, 14, v.spent)
-	dumpRows(d, 15, v.outputs)
-	dumpRows(d, 16, v.requests)
-	dumpRows(d, 17, v.quotes)
-	dumpRows(d, 18, v.tokens)
-	dumpRows(d, 19, v.servers)
 }
 
 // loader reads what a dumper wrote.
@@ -157,6 +136,12 @@ func (t *table[K, V]) restore(l *loader) error {
 }
 
 func (t *table[K, V]) id() uint8 { return t.number }
+
+// dumper is the table as it is now, to be written whenever there is time for it.
+func (t *table[K, V]) dumper() func(*dumper) {
+	frozen := t.freeze()
+	return func(d *dumper) { dumpRows(d, t.number, frozen) }
+}
 
 // Restore reads a snapshot. Nothing of it is used unless all of it is there and its hash is right.
 func Restore(r io.Reader) (*Machine, error) {

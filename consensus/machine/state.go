@@ -88,6 +88,7 @@ type anyTable interface {
 	merge()
 	drop()
 	restore(l *loader) error
+	dumper() func(*dumper)
 	id() uint8
 }
 

@@ -10,7 +10,8 @@ import (
 // View is the state at one moment. It shares its pages with the machine and with other views, and
 // never changes. Records that it hands out must not be changed either.
 type View struct {
-	meta meta
+	meta  meta
+	dumps []func(*dumper) // writes the tables, in the order in which a restore needs them
 
 	pools    rows[scheduler.PoolID, *scheduler.Pool]
 	series   rows[scheduler.PoolID, funding.Series]
@@ -55,8 +56,13 @@ type View struct {
 
 // freeze copies the state: a page of headers, whatever it holds.
 func (s *state) freeze() *View {
+	tables := s.tables()
+	dumps := make([]func(*dumper), len(tables))
+	for i, t := range tables {
+		dumps[i] = t.dumper()
+	}
 	return &View{
-		meta:  s.meta,
+		meta: s.meta, dumps: dumps,
 		pools: s.pools.freeze(), series: s.series.freeze(), shapes: s.shapes.freeze(), nodes: s.nodes.freeze(),
 		pots: s.pots.freeze(), jobs: s.jobs.freeze(), bills: s.bills.freeze(), runs: s.runs.freeze(),
 		files: s.files.freeze(), streams: s.streams.freeze(), refunds: s.refunds.freeze(),
