@@ -43,12 +43,15 @@ const (
 type LimitError struct {
 	What string // as the user knows it
 	Max  int64
-	Got  int64
+	Got  int64 // negative: too large to be counted
 	Unit string
 }
 
 // Error names the limit.
 func (e *LimitError) Error() string {
+	if e.Got < 0 {
+		return fmt.Sprintf("%s: the limit is %d %s", e.What, e.Max, e.Unit)
+	}
 	return fmt.Sprintf("%s: %d %s, the limit is %d", e.What, e.Got, e.Unit, e.Max)
 }
 
@@ -142,7 +145,10 @@ func (w Work) validateInputs() error {
 		if err := ValidatePath("input", in.To); err != nil {
 			return err
 		}
-		if in.Size < 0 || in.Size > InputBytesMax {
+		if in.Size < 0 {
+			return &FieldError{"input " + in.To, "its size is negative"}
+		}
+		if in.Size > InputBytesMax {
 			return &LimitError{What: "input " + in.To, Max: InputBytesMax, Got: in.Size, Unit: "bytes"}
 		}
 		if in.Mode&^0o777 != 0 {

@@ -93,7 +93,11 @@ func Decimal(micro int64) string {
 
 // wholeUnits rounds up to what can be paid as coins.
 func wholeUnits(a funding.Amount) int64 {
-	return int64((a + funding.UnitMicro - 1) / funding.UnitMicro)
+	whole := a / funding.UnitMicro
+	if a%funding.UnitMicro > 0 {
+		whole++
+	}
+	return int64(whole)
 }
 
 // seconds writes a time so that it can be pasted back into a command.

@@ -66,7 +66,7 @@ func (t *terms) check() error {
 	case a.Pay < 0:
 		return &FieldError{"pay", "is negative"}
 	case a.Pay > funding.PotMax:
-		return &LimitError{What: "pay", Max: int64(funding.PotMax), Got: int64(a.Pay), Unit: "micro-units"}
+		return &LimitError{What: "pay", Max: wholeUnits(funding.PotMax), Got: wholeUnits(a.Pay), Unit: "units"}
 	case a.Bid < 0:
 		return &FieldError{"bid", "is negative"}
 	case a.Bid > funding.RateMax:
@@ -170,7 +170,7 @@ func (t *terms) sum(a Agreement, tasks int64) (Agreement, error) {
 
 // tooMuch answers what no pot could hold.
 func (t *terms) tooMuch(err error) error {
-	limit := &LimitError{What: "what the job may cost", Max: int64(funding.PotMax), Got: -1, Unit: "micro-units"}
+	limit := &LimitError{What: "what the job may cost", Max: wholeUnits(funding.PotMax), Got: -1, Unit: "units"}
 	if err == nil {
 		return limit
 	}

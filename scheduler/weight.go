@@ -33,17 +33,14 @@ func WeightOf(w Weights, need Resources) (funding.Weight, error) {
 		if p.amount < 0 || p.weight < 0 {
 			return 0, fmt.Errorf("weigh %v: negative: %w", need, ErrWeight)
 		}
-		scaledHi, scaled := bits.Mul64(uint64(p.weight), p.scale)
-		productHi, product := bits.Mul64(uint64(p.amount), scaled)
-		if scaledHi != 0 && p.amount != 0 || productHi >= 1<<62 {
+		over, product := bits.Mul64(uint64(p.amount), uint64(p.weight))
+		if over != 0 { // more than the largest weight of any part
 			return 0, fmt.Errorf("weigh %v: %w", need, ErrWeight)
 		}
+		partHi, partLo := bits.Mul64(product, p.scale) // below 2^104, and there are four
 		var carry uint64
-		lo, carry = bits.Add64(lo, product, 0)
-		hi, _ = bits.Add64(hi, productHi, carry)
-		if hi >= 1<<62 {
-			return 0, fmt.Errorf("weigh %v: %w", need, ErrWeight)
-		}
+		lo, carry = bits.Add64(lo, partLo, 0)
+		hi, _ = bits.Add64(hi, partHi, carry)
 	}
 	if hi >= denominator {
 		return 0, fmt.Errorf("weigh %v: %w", need, ErrWeight)

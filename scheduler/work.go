@@ -16,7 +16,14 @@ func (w Work) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode work: %w", err)
 	}
+	if len(b) > SpecMax {
+		return nil, tooLong(len(b))
+	}
 	return b, nil
+}
+
+func tooLong(size int) error {
+	return &LimitError{What: "command, script, variables and names of files together", Max: SpecMax, Got: int64(size), Unit: "bytes"}
 }
 
 // DecodeWork reads what Encode wrote. Unknown fields, duplicates, indefinite lengths and bytes left
@@ -24,7 +31,7 @@ func (w Work) Encode() ([]byte, error) {
 func DecodeWork(spec []byte) (Work, error) {
 	var w Work
 	if len(spec) > SpecMax {
-		return w, &LimitError{What: "the encoded work", Max: SpecMax, Got: int64(len(spec)), Unit: "bytes"}
+		return w, tooLong(len(spec))
 	}
 	mode, err := cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
