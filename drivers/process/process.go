@@ -99,8 +99,7 @@ func (d *Driver) open() (err error) {
 		return err
 	}
 	if !config.NoCgroups {
-		sum := sha256.Sum256([]byte(config.Dir))
-		if d.cgroups, err = findCgroups(config.CgroupParent, fmt.Sprintf("coinop-%x-", sum[:4])); err != nil {
+		if d.cgroups, err = findCgroups(config.CgroupParent, CgroupPrefix(config.Dir)); err != nil {
 			return err
 		}
 	} else {
@@ -110,6 +109,12 @@ func (d *Driver) open() (err error) {
 		return err
 	}
 	return d.load()
+}
+
+// CgroupPrefix begins the names of the cgroups of all tasks of the driver in dir, so that drivers side by side don't meet.
+func CgroupPrefix(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return fmt.Sprintf("coinop-%x-", sum[:4])
 }
 
 func (d *Driver) indexDir() string { return filepath.Join(d.config.Dir, "tasks") }

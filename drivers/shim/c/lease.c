@@ -80,6 +80,7 @@ void time_passed(void)
 		return;
 	}
 	freeze_add(BY_LEASE);
+	at = now();
 	if (S.stop_sent || (S.spec.grace_ms && at - S.lease_frozen_at >= S.spec.grace_ms * 1000000UL))
 		kill_for(S.stop_sent ? STOPPED : LEASE);
 }

@@ -1,0 +1,152 @@
+package process_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/drivertest"
+	"github.com/coinop/coinop/drivers/process"
+	"github.com/coinop/coinop/drivers/shim"
+)
+
+// life is a driver in this process that can be ended and begun again.
+type life struct {
+	t      testing.TB
+	config process.Config
+	driver *process.Driver
+	end    func()
+}
+
+func (l *life) begin() error {
+	d, err := process.New(l.config)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	l.driver = d
+	l.end = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			l.t.Error(err)
+		}
+	}
+	return nil
+}
+
+func begin(t testing.TB, config process.Config) *life {
+	t.Helper()
+	l := &life{t: t, config: config}
+	if err := l.begin(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.end() })
+	return l
+}
+
+// harness fits a process driver, wherever it runs, into the suite.
+func harness(t testing.TB, stateDir string) drivertest.Harness {
+	base := t.TempDir()
+	mark := fmt.Sprintf("DRIVERTEST=%d.%s", os.Getpid(), filepath.Base(stateDir)+filepath.Base(filepath.Dir(stateDir)))
+	h := drivertest.Harness{
+		Now:      shim.Boottime,
+		Folder:   func() (string, error) { return os.MkdirTemp(base, "task-") },
+		Exit:     func(code int) []string { return []string{"/bin/sh", "-c", fmt.Sprintf("exit %d", code)} },
+		Block:    []string{"sleep", "1000"},
+		Stubborn: []string{"/bin/sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`},
+		Programs: true, Mark: mark,
+		Leaks: func() ([]string, error) { return leaks(stateDir, mark) },
+	}
+	if os.Geteuid() == 0 {
+		h.UID, h.GID = 65534, 65534
+	}
+	return h
+}
+
+// leaks lists processes, cgroups and files that belong to no task any more.
+func leaks(stateDir, mark string) ([]string, error) {
+	var left []string
+	for _, pattern := range []string{
+		"/sys/fs/cgroup/" + process.CgroupPrefix(stateDir) + "*", "/sys/fs/cgroup/*/" + process.CgroupPrefix(stateDir) + "*",
+		filepath.Join(stateDir, "tasks", "*"),
+	} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, found...)
+	}
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range environs {
+		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte(mark)) {
+			left = append(left, file)
+		}
+	}
+	return left, nil
+}
+
+func suite(t *testing.T, config process.Config) {
+	l := begin(t, config)
+	h := harness(t, config.Dir)
+	h.Driver = func() drivers.Driver { return l.driver }
+	h.Restart = func() error {
+		l.end()
+		return l.begin()
+	}
+	drivertest.Run(t, h)
+}
+
+func TestProcessDriver(t *testing.T) {
+	suite(t, process.Config{Dir: t.TempDir()})
+}
+
+func TestWithoutCgroups(t *testing.T) {
+	suite(t, process.Config{Dir: t.TempDir(), NoCgroups: true})
+}
+
+// TestAsPlainUser runs TestProcessDriver again as nobody.
+func TestAsPlainUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this is a plain user already")
+	}
+	const nobody = 65534
+	dir, err := os.MkdirTemp("", "plain-user-") // t.TempDir's parents are root's alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	program := filepath.Join(dir, "process.test")
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(program, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.CommandContext(t.Context(), program, "-test.run", "^TestProcessDriver$", "-test.v")
+	run.Dir = dir
+	run.Env = []string{"TMPDIR=" + dir, "PATH=/usr/bin:/bin"}
+	run.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := run.CombinedOutput()
+	if err != nil {
+		t.Fatalf("as nobody: %v\n%s", err, out)
+	}
+	if skipped := strings.Count(string(out), "--- SKIP"); skipped > 4 { // memory twice, pids, cpu
+		t.Errorf("%d checks skipped:\n%s", skipped, out)
+	}
+}
