@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -148,6 +149,15 @@ func (a *Authority) Issue(kind Kind, name string, csrDER []byte) ([]byte, error)
 	}
 	return der, nil
 }
+
+// ServerName is a server's id, which follows from its key: so that nobody joins as another.
+func ServerName(publicKeyDER []byte) string {
+	sum := sha256.Sum256(publicKeyDER)
+	return "s" + hex.EncodeToString(sum[:8])
+}
+
+// NameOf is what a certificate was issued for.
+func NameOf(cert *x509.Certificate) string { return cert.Subject.CommonName }
 
 // NewKey makes a member's key.
 func NewKey(random io.Reader) (ed25519.PrivateKey, error) {

@@ -54,7 +54,7 @@ func Check(authority *x509.Certificate, peer []*x509.Certificate, kind Kind) err
 }
 
 // Dialing is the TLS configuration with which a member calls a server for one protocol.
-func (id Identity) Dialing(proto string, admit func(Pin) error) *tls.Config {
+func (id Identity) Dialing(proto string, admit func(*x509.Certificate) error) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(id.Authority)
 	return &tls.Config{
@@ -70,7 +70,7 @@ func (id Identity) Dialing(proto string, admit func(Pin) error) *tls.Config {
 			if admit == nil {
 				return nil
 			}
-			return admit(PinOf(s.PeerCertificates[0].Raw))
+			return admit(s.PeerCertificates[0])
 		},
 	}
 }

@@ -20,10 +20,10 @@ type pins struct {
 	in map[pki.Pin]bool
 }
 
-func (p *pins) admit(_ pki.Kind, pin pki.Pin) error {
+func (p *pins) admit(_ pki.Kind, cert *x509.Certificate) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.in[pin] {
+	if !p.in[pki.PinOf(cert.Raw)] {
 		return errors.New("not a member")
 	}
 	return nil
@@ -58,13 +58,14 @@ func echo(_ context.Context, c net.Conn, _ *x509.Certificate) { io.Copy(c, c) }
 
 func open(t *testing.T, id pki.Identity, p *pins) *TLS {
 	t.Helper()
-	port, err := ListenTLS(TLSConfig{
-		Listen: "127.0.0.1:0", Identity: id, Admit: p.admit, Log: slog.New(slog.DiscardHandler),
-		Open: map[string]bool{"join": true}, Kinds: map[string]pki.Kind{"executor": pki.Executor},
-	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	port := NewTLS(TLSConfig{
+		Listener: ln, Identity: id, Admit: p.admit, Log: slog.New(slog.DiscardHandler),
+		Open: map[string]bool{"join": true}, Kinds: map[string]pki.Kind{"executor": pki.Executor},
+	})
 	port.Handle("raft", echo)
 	port.Handle("join", echo)
 	port.Handle("executor", echo)

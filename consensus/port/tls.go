@@ -17,13 +17,13 @@ const handshakeMax = 10 * time.Second
 
 // TLSConfig is what a port over TCP needs.
 type TLSConfig struct {
-	Listen   string // host:port; port 0 takes a free one
+	Listener net.Listener // owned by the port from now on
 	Identity pki.Identity
 	Open     map[string]bool     // protocols that take peers without a certificate
 	Kinds    map[string]pki.Kind // the kind that a protocol wants; Server where nothing is said
-	// Admit says whether the pin still belongs to a member of that kind. It is asked at every
+	// Admit says whether the certificate is still a member's of that kind. It is asked at every
 	// handshake, on either side.
-	Admit func(kind pki.Kind, pin pki.Pin) error
+	Admit func(kind pki.Kind, cert *x509.Certificate) error
 	Log   *slog.Logger
 }
 
@@ -34,13 +34,9 @@ type TLS struct {
 	h   *handlers
 }
 
-// ListenTLS takes the address; Serve answers.
-func ListenTLS(cfg TLSConfig) (*TLS, error) {
-	ln, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on the cluster port %s: %w", cfg.Listen, err)
-	}
-	return &TLS{cfg: cfg, ln: ln, h: newHandlers()}, nil
+// NewTLS makes a port; it answers from Serve on.
+func NewTLS(cfg TLSConfig) *TLS {
+	return &TLS{cfg: cfg, ln: cfg.Listener, h: newHandlers()}
 }
 
 // Addr is where others reach this port.
@@ -119,7 +115,7 @@ func (p *TLS) serverConfig() *tls.Config {
 			if err := pki.Check(p.cfg.Identity.Authority, s.PeerCertificates, kind); err != nil {
 				return err
 			}
-			return p.cfg.Admit(kind, pki.PinOf(s.PeerCertificates[0].Raw))
+			return p.cfg.Admit(kind, s.PeerCertificates[0])
 		},
 	}
 }
@@ -128,8 +124,8 @@ func (p *TLS) serverConfig() *tls.Config {
 func (p *TLS) Dial(ctx context.Context, addr, proto string) (net.Conn, error) {
 	d := tls.Dialer{
 		NetDialer: &net.Dialer{Timeout: handshakeMax},
-		Config: p.cfg.Identity.Dialing(proto, func(pin pki.Pin) error {
-			return p.cfg.Admit(pki.Server, pin)
+		Config: p.cfg.Identity.Dialing(proto, func(cert *x509.Certificate) error {
+			return p.cfg.Admit(pki.Server, cert)
 		}),
 	}
 	conn, err := d.DialContext(ctx, "tcp", addr)

@@ -1,0 +1,144 @@
+package consensus
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/coinop/coinop/consensus/machine"
+)
+
+// fsm hands committed entries to the machine. Apply, Snapshot and Restore belong to one goroutine
+// of raft's.
+type fsm struct {
+	machine atomic.Pointer[machine.Machine]
+	applied *progress // index of the last entry of the log that is applied
+	visible atomic.Uint64
+	bytes   atomic.Int64 // of entries since the last snapshot
+	events  *tail
+	sums    *sums
+	changed *signal // at each batch; who looks at the state again waits for it
+
+	dir       string
+	booked    func(context.Context, uint64) error
+	log       *slog.Logger
+	exclusive sync.Mutex // one snapshot is written at a time
+}
+
+func newFSM(dir string, events int, booked func(context.Context, uint64) error, log *slog.Logger) *fsm {
+	f := &fsm{applied: newProgress(), events: newTail(events), sums: newSums(), changed: newSignal(), dir: dir, booked: booked, log: log}
+	f.machine.Store(machine.New())
+	return f
+}
+
+func (f *fsm) view() *machine.View { return f.machine.Load().View() }
+
+// Apply is part of raft.FSM.
+func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch is part of raft.BatchingFSM.
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	results := make([]any, len(logs))
+	m := f.machine.Load()
+	var events []machine.Event
+	for i, l := range logs {
+		if l.Type != raft.LogCommand {
+			continue // a change of members, which raft keeps
+		}
+		r := m.Apply(l.Index, l.Data)
+		if r.Code == machine.CodePanic {
+			f.keepAside(l, r)
+		}
+		f.sums.add(l.Index, r.Sum)
+		f.bytes.Add(int64(len(l.Data)))
+		events = append(events, r.Events...)
+		results[i] = r
+	}
+	f.events.add(events)
+	last := logs[len(logs)-1].Index
+	f.visible.Store(last)
+	f.applied.reach(last)
+	f.changed.changed()
+	return results
+}
+
+// keepAside writes down an entry that hit a bug: the same bytes through a newer binary tell
+// whether it is mended.
+func (f *fsm) keepAside(l *raft.Log, r machine.Result) {
+	f.log.Error("an entry hit a bug and was refused; its bytes are kept aside", "index", l.Index, "panic", r.Panic)
+	name := filepath.Join(f.dir, "panics", fmt.Sprintf("%020d.entry", l.Index))
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
+		err = os.WriteFile(name, l.Data, 0o600)
+		if err != nil {
+			f.log.Error("keep the entry aside", "index", l.Index, "error", err)
+		}
+	}
+}
+
+// Snapshot is part of raft.FSM: it takes a view and is written later.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	return &snapshot{fsm: f, view: f.view(), bytes: f.bytes.Load()}, nil
+}
+
+// Restore is part of raft.FSM.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	m, err := machine.Restore(r)
+	if err != nil {
+		return err
+	}
+	f.machine.Store(m)
+	v := m.View()
+	f.events.jump(v.Seq())
+	f.sums.clear()
+	f.bytes.Store(0)
+	f.visible.Store(v.Index())
+	f.applied.reach(v.Index())
+	f.changed.changed()
+	return nil
+}
+
+// snapshot is a view on its way to the disk.
+type snapshot struct {
+	fsm   *fsm
+	view  *machine.View
+	bytes int64
+}
+
+const bookedWait = time.Minute
+
+// Persist is part of raft.FSMSnapshot. Raft throws log entries away after it, so it waits for the
+// book first; a book that stands still only lets the log grow.
+func (s *snapshot) Persist(sink raft.SnapshotSink) error {
+	s.fsm.exclusive.Lock()
+	defer s.fsm.exclusive.Unlock()
+	if s.fsm.booked != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), bookedWait)
+		err := s.fsm.booked(ctx, s.view.Seq())
+		cancel()
+		if err != nil {
+			_ = sink.Cancel() // the error below is the one that counts
+			return fmt.Errorf("the book does not hold the events up to %d: %w", s.view.Seq(), err)
+		}
+	}
+	if err := machine.Snapshot(s.view, sink); err != nil {
+		_ = sink.Cancel() // as above
+		return err
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("finish the snapshot: %w", err)
+	}
+	s.fsm.bytes.Add(-s.bytes)
+	return nil
+}
+
+// Release is part of raft.FSMSnapshot.
+func (s *snapshot) Release() {}

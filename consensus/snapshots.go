@@ -1,0 +1,195 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/coinop/coinop/consensus/machine"
+)
+
+const snapshotLookEvery = time.Second
+
+// snapshotLoop takes a snapshot whenever enough bytes of entries have come since the last one.
+func (n *Node) snapshotLoop(ctx context.Context, r *raft.Raft) error {
+	tick := time.NewTicker(snapshotLookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if n.fsm.bytes.Load() < n.cfg.Tuning.SnapshotBytes {
+			continue
+		}
+		if err := n.Compact(); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Warn("take a snapshot", "error", err)
+		}
+	}
+}
+
+// Compact takes a snapshot now and lets the log forget what lies before it.
+func (n *Node) Compact() error {
+	r, err := n.running()
+	if err != nil {
+		return err
+	}
+	if err := r.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("take a snapshot: %w", err)
+	}
+	return nil
+}
+
+// SnapshotSave writes the whole state, as it is after all that was acknowledged before the call.
+// No secret is in it: neither the mint's nor the authority's.
+func (n *Node) SnapshotSave(ctx context.Context, w io.Writer) error {
+	if _, err := n.Linearize(ctx); err != nil {
+		return fmt.Errorf("save a snapshot: %w", err)
+	}
+	if err := machine.Snapshot(n.View(), w); err != nil {
+		return fmt.Errorf("save a snapshot: %w", err)
+	}
+	return nil
+}
+
+const restoreMax = 10 * time.Minute
+
+// SnapshotRestore replaces the state by a saved one. It wants a cluster of one server, which the
+// others join afterwards: members of the saved state may be gone, or have other certificates.
+func (n *Node) SnapshotRestore(ctx context.Context, from io.Reader) error {
+	r, err := n.running()
+	if err != nil {
+		return err
+	}
+	if !n.Leads() {
+		return fmt.Errorf("restore a snapshot: %w: ask the server that leads", ErrNoLeader)
+	}
+	f := r.GetConfiguration()
+	if err := f.Error(); err != nil {
+		return fmt.Errorf("restore a snapshot: %w", err)
+	}
+	if len(f.Configuration().Servers) != 1 {
+		return errors.New("restore a snapshot: the cluster has several servers; restore into a new cluster of one and let the others join it")
+	}
+	file, size, err := n.checkSnapshot(from)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	err = r.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: size}, file, restoreMax)
+	if err != nil {
+		return fmt.Errorf("restore a snapshot: %w", err)
+	}
+	if err := n.takeOffice(r); err != nil {
+		return fmt.Errorf("restore a snapshot: %w", err)
+	}
+	n.settleClockOnce(ctx, r)
+	return n.adopt(ctx)
+}
+
+// checkSnapshot reads it once for itself before anything is replaced by it; the file has no name.
+func (n *Node) checkSnapshot(from io.Reader) (*os.File, int64, error) {
+	f, err := os.CreateTemp(n.cfg.Dir, "restore-*")
+	if err != nil {
+		return nil, 0, fmt.Errorf("restore a snapshot: %w", err)
+	}
+	os.Remove(f.Name())
+	size, err := io.Copy(f, from)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		_, err = machine.Restore(f)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("restore a snapshot: %w", err)
+	}
+	return f, size, nil
+}
+
+// adopt makes this server the only one of a restored state.
+func (n *Node) adopt(ctx context.Context) error {
+	commands := []machine.Command{*n.facts()}
+	for _, s := range n.Servers() {
+		if s.ID != n.ID() {
+			commands = append(commands, machine.Server{ID: s.ID, Removed: true, Token: n.operatorToken()})
+		}
+	}
+	for _, c := range commands {
+		result, err := n.Propose(ctx, c)
+		if err == nil {
+			err = result.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("make the restored state this server's: %w", err)
+		}
+	}
+	return nil
+}
+
+// Replay makes events again from the newest snapshot and the log after it, and hands visit those
+// numbered above seq. It is slow and takes the state's memory once more: what is left when neither
+// Events nor a peer's book has them.
+func (n *Node) Replay(ctx context.Context, seq uint64, visit func([]machine.Event) error) error {
+	s := n.stores.Load()
+	if s == nil {
+		return ErrNotRunning
+	}
+	m, err := newestSnapshot(s)
+	if err != nil {
+		return err
+	}
+	if have := m.View().Seq(); have > seq {
+		return fmt.Errorf("make events after %d again: %w: the log begins after %d", seq, ErrBehind, have)
+	}
+	end := n.fsm.visible.Load()
+	for index := m.View().Index() + 1; index <= end; index++ {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("make events again: %w", err)
+		}
+		var l raft.Log
+		if err := s.log.GetLog(index, &l); err != nil {
+			return fmt.Errorf("make events again: read entry %d: %w", index, err)
+		}
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		events := m.Apply(index, l.Data).Events
+		for len(events) > 0 && events[0].Seq <= seq {
+			events = events[1:]
+		}
+		if len(events) == 0 {
+			continue
+		}
+		if err := visit(events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newestSnapshot(s *stores) (*machine.Machine, error) {
+	list, err := s.snapshots.List()
+	if err != nil {
+		return nil, fmt.Errorf("make events again: list the snapshots: %w", err)
+	}
+	if len(list) == 0 {
+		return machine.New(), nil
+	}
+	_, r, err := s.snapshots.Open(list[0].ID)
+	if err != nil {
+		return nil, fmt.Errorf("make events again: open a snapshot: %w", err)
+	}
+	defer r.Close()
+	return machine.Restore(r)
+}

@@ -1,0 +1,178 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+	"golang.org/x/sync/errgroup"
+)
+
+// stores is where raft keeps things.
+type stores struct {
+	log       *wal.WAL
+	snapshots *raft.FileSnapshotStore
+}
+
+func (n *Node) openStores() (*stores, error) {
+	dir := filepath.Join(n.cfg.Dir, "raft", "log")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the log: %w", err)
+	}
+	log, err := wal.Open(dir, wal.WithLogger(newRaftLog(n.cfg.Log)), wal.WithSegmentSize(n.cfg.Tuning.SegmentBytes))
+	if err != nil {
+		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
+	}
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(filepath.Join(n.cfg.Dir, "raft"), 2, newRaftLog(n.cfg.Log))
+	if err != nil {
+		log.Close()
+		return nil, fmt.Errorf("open the snapshots: %w", err)
+	}
+	return &stores{log: log, snapshots: snapshots}, nil
+}
+
+const (
+	transportTimeout = 10 * time.Second
+	appendMax        = 1024
+	leavingMax       = 2 * time.Second
+)
+
+func (n *Node) raftConfig(id string, notify chan<- bool) *raft.Config {
+	t := n.cfg.Tuning
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.HeartbeatTimeout = t.Heartbeat
+	c.ElectionTimeout = t.Election
+	c.LeaderLeaseTimeout = t.Heartbeat
+	c.CommitTimeout = t.Commit
+	c.MaxAppendEntries = appendMax
+	c.BatchApplyCh = true
+	c.ShutdownOnRemove = false // it goes on telling why it takes no part
+	c.TrailingLogs = t.TrailingLogs
+	// Snapshots are taken by bytes, in snapshotLoop; raft's own count of entries must not be first.
+	c.SnapshotThreshold = math.MaxUint64
+	c.SnapshotInterval = 24 * time.Hour
+	c.NotifyCh = notify
+	c.Logger = newRaftLog(n.cfg.Log)
+	c.NoLegacyTelemetry = true
+	return c
+}
+
+// runRaft takes part in the log until ctx ends.
+func (n *Node) runRaft(ctx context.Context, p *papers, cluster Port, stream *streamLayer) error {
+	s, err := n.openStores()
+	if err != nil {
+		return err
+	}
+	defer s.log.Close()
+	defer stream.Close()
+	transport := n.cfg.Transport
+	if transport == nil {
+		net := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+			Stream: stream, MaxPool: 4, Timeout: transportTimeout, Logger: newRaftLog(n.cfg.Log),
+		})
+		defer net.Close()
+		transport = net
+	}
+	notify := make(chan bool, 16)
+	config := n.raftConfig(p.id, notify)
+	if err := n.bootstrap(config, p, s, transport); err != nil {
+		return err
+	}
+	r, err := raft.NewRaft(config, n.fsm, s.log, s.log, s.snapshots, transport)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	observations := make(chan raft.Observation, 16)
+	observer := raft.NewObserver(observations, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	r.RegisterObserver(observer)
+	defer r.DeregisterObserver(observer)
+	n.stores.Store(s)
+	n.raft.Store(r)
+	close(n.ready)
+	defer n.leave(r)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.leadLoop(ctx, notify) })
+	group.Go(func() error { return n.observeLoop(ctx, observations) })
+	group.Go(func() error { return n.snapshotLoop(ctx, r) })
+	group.Go(func() error { return n.diskLoop(ctx, r) })
+	group.Go(func() error { return n.announceLoop(ctx) })
+	return group.Wait()
+}
+
+// bootstrap writes the first configuration of a new cluster's log: its founder alone.
+func (n *Node) bootstrap(config *raft.Config, p *papers, s *stores, t raft.Transport) error {
+	if !p.founder {
+		return nil
+	}
+	has, err := raft.HasExistingState(s.log, s.log, s.snapshots)
+	if err != nil {
+		return fmt.Errorf("look into the log: %w", err)
+	}
+	if has {
+		return nil
+	}
+	first := raft.Configuration{Servers: []raft.Server{{
+		ID: raft.ServerID(p.id), Address: raft.ServerAddress(n.raftAddr(t)),
+	}}}
+	if err := raft.BootstrapCluster(config, s.log, s.log, s.snapshots, t, first); err != nil {
+		return fmt.Errorf("begin the log: %w", err)
+	}
+	return nil
+}
+
+// raftAddr is the address under which raft knows this server.
+func (n *Node) raftAddr(t raft.Transport) string {
+	if n.cfg.Transport != nil {
+		return string(t.LocalAddr())
+	}
+	return n.ClusterAddr()
+}
+
+// leave hands the lead over, so that the others need no election, and stops raft.
+func (n *Node) leave(r *raft.Raft) {
+	if r.State() == raft.Leader {
+		done := make(chan error, 1)
+		go func() { done <- r.LeadershipTransfer().Error() }()
+		select {
+		case <-done: // where there is nobody to take over, this says so at once
+		case <-time.After(leavingMax):
+		}
+	}
+	n.leads.Store(false)
+	if err := r.Shutdown().Error(); err != nil {
+		n.cfg.Log.Warn("stop raft", "error", err)
+	}
+	n.clock.lose()
+	n.turned.changed()
+}
+
+func (n *Node) observeLoop(ctx context.Context, observations <-chan raft.Observation) error {
+	for {
+		select {
+		case <-observations:
+			n.turned.changed()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// running is raft, once it runs.
+func (n *Node) running() (*raft.Raft, error) {
+	if r := n.raft.Load(); r != nil {
+		return r, nil
+	}
+	return nil, ErrNotRunning
+}
+
+var errRetry = errors.New("nothing was tried: ask again")
