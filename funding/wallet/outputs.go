@@ -3,10 +3,14 @@ package wallet
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/coinop/coinop/funding/cashu"
 )
+
+// ErrForged says that a mint's signature is not of the key that it publishes.
+var ErrForged = errors.New("the mint cheats or is broken")
 
 // output is a blinded output with the counter that it is derived from.
 type output struct {
@@ -94,7 +98,8 @@ func (w *Wallet) unblind(o output, signature cashu.BlindSignature, set keyset) (
 		return cashu.Proof{}, fmt.Errorf("the mint signed for %d where %d was asked", signature.Amount, o.message.Amount)
 	}
 	if err := signature.VerifyDLEQ(key, o.message.B_); err != nil {
-		return cashu.Proof{}, err
+		// Not wrapped: it is no refusal, the coins that paid for it are gone.
+		return cashu.Proof{}, fmt.Errorf("%w: %v", ErrForged, err)
 	}
 	secret, r, err := cashu.Derive(w.seed, o.message.ID, o.counter)
 	if err != nil {

@@ -122,7 +122,7 @@ func (w *Wallet) prepare(ctx context.Context, kind Kind, order Order, secret Sec
 			return payment, nil
 		}
 		var short *ErrShort
-		if !errors.As(err, &short) || short.Free+short.Tied < short.Need || !w.config.Now().Before(deadline) {
+		if !errors.As(err, &short) || short.Tied == 0 || short.Free+short.Tied < short.Need || !w.config.Now().Before(deadline) {
 			return Payment{}, fmt.Errorf("prepare payment: %w", err)
 		}
 		if err := pause(ctx, delay); err != nil {

@@ -1,0 +1,436 @@
+package wallet
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coinop/coinop/funding/cashu"
+	"github.com/coinop/coinop/funding/mint"
+)
+
+func TestAJobIsPaidAndItsChangeComesBack(t *testing.T) {
+	m := newTestMint(t, 100, 1)
+	w := funded(t, m, 1000)
+	wantFree(t, w, m, 1000)
+
+	p := job(t, w, m, 300)
+	for _, input := range inputsOf(t, p) {
+		if input.DLEQ != nil {
+			t.Error("a coin is sent with what links it to its issue")
+		}
+	}
+	if len(p.Blanks) != mint.BlanksNeeded(300) || p.Fee == 0 {
+		t.Errorf("%d blanks, fee %d", len(p.Blanks), p.Fee)
+	}
+	number := mustSubmit(t, w, m, p)
+	wantFree(t, w, m, 1000-300-p.Fee)
+
+	if got, err := w.CollectChange(t.Context(), m.url()); err != nil || got != 0 {
+		t.Errorf("change before the end: %d %v", got, err)
+	}
+	m.end(t, number, 17)
+	if got, err := w.CollectChange(t.Context(), m.url()); err != nil || got != 283 {
+		t.Errorf("change %d %v, want 283", got, err)
+	}
+	if got, err := w.CollectChange(t.Context(), m.url()); err != nil || got != 0 {
+		t.Errorf("change again: %d %v", got, err)
+	}
+	wantFree(t, w, m, 1000-17-p.Fee)
+	wantSum(t, w)
+	if b := balance(t, w, m); b.Waiting != 0 {
+		t.Errorf("%d payments wait for change", b.Waiting)
+	}
+	if m.issued != 1000 || m.earned != 17+p.Fee {
+		t.Errorf("the mint has issued %d and earned %d", m.issued, m.earned)
+	}
+	// The change is money: all of it but the fee can be spent.
+	mustSubmit(t, w, m, job(t, w, m, 1000-17-p.Fee-5))
+	wantSum(t, w)
+}
+
+func inputsOf(t *testing.T, p Payment) []cashu.Proof {
+	t.Helper()
+	var r jobRequest
+	if err := cashu.DecodeJSON(p.Request, &r); err != nil {
+		t.Fatal(err)
+	}
+	return r.Inputs
+}
+
+func TestTheKeyOfAJobIsWrittenDownBeforeItIsSent(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	p := job(t, w, m, 10)
+	held, err := w.Secrets(t.Context(), m.url(), "job")
+	if err != nil || len(held) != 1 || held[0].Secret != p.Secret || held[0].Number != 0 || held[0].Name != "render" {
+		t.Fatalf("%v %v", held, err)
+	}
+	if p.Secret == (Secret{}) || strings.Contains(fmt.Sprintf("%v %#v", p.Secret, p.Secret), "0x") {
+		t.Error("no secret, or one that shows itself")
+	}
+	number := mustSubmit(t, w, m, p)
+	got, err := w.SecretOf(t.Context(), m.url(), "job", int64(number))
+	if err != nil || got.Secret != p.Secret {
+		t.Errorf("by its number: %v", err)
+	}
+	if _, err := w.SecretOf(t.Context(), m.url(), "job", 99); !errors.Is(err, ErrNoSecret) {
+		t.Errorf("a job of others: %v", err)
+	}
+}
+
+// A request that is paid from a pot carries no coins, but is written down too.
+func TestARequestWithoutCoins(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	p, err := w.Prepare(t.Context(), Order{Mint: m.url(), Method: "POST", Path: "/v1/jobs", SecretKind: "job"}, func(d Draft) ([]byte, error) {
+		if len(d.Inputs)+len(d.Outputs)+len(d.Blanks) != 0 {
+			t.Errorf("draft %+v", d)
+		}
+		return []byte("{}"), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Complete(t.Context(), p.ID, nil); err != nil {
+		t.Error(err)
+	}
+	wantFree(t, w, m, 100)
+}
+
+func TestMoreThanThereIs(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	_, err := w.Prepare(t.Context(), jobOrder(m, 101), buildJob(101))
+	var short *ErrShort
+	if !errors.As(err, &short) || short.Free != 100 || short.Need != 101 {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.Prepare(t.Context(), jobOrder(m, 1<<63), buildJob(1)); err == nil {
+		t.Error("2^63 can be paid")
+	}
+	if _, err := w.Prepare(t.Context(), Order{Mint: "http://nobody"}, buildJob(1)); !errors.Is(err, ErrMintUnknown) {
+		t.Errorf("an unknown mint: %v", err)
+	}
+	failed := errors.New("no")
+	if _, err := w.Prepare(t.Context(), jobOrder(m, 5), func(Draft) ([]byte, error) { return nil, failed }); !errors.Is(err, failed) {
+		t.Errorf("a request that cannot be made: %v", err)
+	}
+	wantFree(t, w, m, 100)
+}
+
+func TestARefusedPaymentFreesItsCoinsAndForgetsItsKey(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	before := counterOf(t, w)
+	p := job(t, w, m, 10)
+	m.fault = nil
+	m.mu.Lock()
+	m.keysets[0].State = mint.KeysetRetiring // no new outputs
+	m.mu.Unlock()
+	if _, err := submit(t.Context(), w, m, p); !errors.Is(err, &cashu.Error{Code: cashu.CodeKeysetInactive}) {
+		t.Fatalf("%v", err)
+	}
+	wantFree(t, w, m, 100)
+	if held, _ := w.Secrets(t.Context(), m.url(), "job"); len(held) != 0 {
+		t.Error("the key of a job that is not is kept")
+	}
+	if counterOf(t, w) <= before {
+		t.Error("counters went back")
+	}
+	if err := w.Refused(t.Context(), p.ID); err != nil {
+		t.Errorf("refused again: %v", err)
+	}
+	if err := w.Complete(t.Context(), p.ID, nil); err == nil {
+		t.Error("a refused payment was completed")
+	}
+	wantSum(t, w)
+}
+
+func counterOf(t *testing.T, w *Wallet) (n int64) {
+	t.Helper()
+	if err := w.db.QueryRow(`SELECT sum(counter) FROM keysets`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestATokenGoesFromOneWalletToAnother(t *testing.T) {
+	m := newTestMint(t, 100, 1)
+	alice := funded(t, m, 1000)
+	carol := open(t, t.TempDir())
+	token, err := alice.Send(t.Context(), m.url(), "", 333, "for lunch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := carol.Receive(t.Context(), token.Text); !errors.Is(err, ErrMintUnknown) {
+		t.Errorf("from an unknown mint: %v", err)
+	}
+	if err := carol.Use(t.Context(), m.url()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := carol.Receive(t.Context(), token.Text)
+	if err != nil || got < 330 || got >= 333 {
+		t.Fatalf("received %d %v", got, err)
+	}
+	wantFree(t, carol, m, got)
+	wantSum(t, alice)
+	wantSum(t, carol)
+	// The sender cannot take it back, and nobody can take it twice.
+	for _, w := range []*Wallet{alice, carol} {
+		if _, err := w.Receive(t.Context(), token.Text); !errors.Is(err, &cashu.Error{Code: cashu.CodeSpent}) {
+			t.Errorf("received again: %v", err)
+		}
+		wantSum(t, w)
+	}
+	// One that was never received can be taken back.
+	second, err := alice.Send(t.Context(), m.url(), "credit", 64, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, err := alice.Sent(t.Context())
+	if err != nil || len(sent) != 2 || sent[0].Text != second.Text || sent[0].Amount != 64 {
+		t.Errorf("sent %v %v", sent, err)
+	}
+	if _, err := alice.Receive(t.Context(), second.Text); err != nil {
+		t.Error(err)
+	}
+	wantSum(t, alice)
+	if _, err := alice.Send(t.Context(), m.url(), "", 0, ""); err == nil {
+		t.Error("nothing was sent")
+	}
+	var short *ErrShort
+	if _, err := alice.Send(t.Context(), m.url(), "", 5000, ""); !errors.As(err, &short) {
+		t.Errorf("more than there is: %v", err)
+	}
+}
+
+func TestAForgedTokenIsSeenBeforeTheMintIsAsked(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	alice, carol := funded(t, m, 100), open(t, t.TempDir())
+	if err := carol.Use(t.Context(), m.url()); err != nil {
+		t.Fatal(err)
+	}
+	token, err := alice.Send(t.Context(), m.url(), "", 64, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := cashu.DecodeToken(token.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if good.Proofs[0].DLEQ == nil || good.Proofs[0].DLEQ.R == nil {
+		t.Error("the token carries no proof for its receiver")
+	}
+	for name, change := range map[string]func(*cashu.Token){
+		"another secret": func(k *cashu.Token) { k.Proofs[0].Secret = strings.Repeat("ab", 32) },
+		"another amount": func(k *cashu.Token) { k.Proofs[0].Amount *= 2 },
+		"no such amount": func(k *cashu.Token) { k.Proofs[0].Amount = 3 },
+		"another unit":   func(k *cashu.Token) { k.Unit = "sat" },
+		"another keyset": func(k *cashu.Token) { k.Proofs[0].ID = "00456a94ab4e1c46" },
+	} {
+		bad := good
+		bad.Proofs = append([]cashu.Proof(nil), good.Proofs...)
+		change(&bad)
+		text, err := cashu.EncodeToken(bad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := carol.Receive(t.Context(), text); err == nil {
+			t.Errorf("%s: received", name)
+		}
+	}
+	if m.calls["/v1/swap"] != 0 { // Alice has had a coin of 64
+		t.Errorf("the mint was asked %d times", m.calls["/v1/swap"])
+	}
+	short := good
+	short.Proofs = append([]cashu.Proof(nil), good.Proofs...)
+	for i := range short.Proofs {
+		short.Proofs[i].ID = short.Proofs[i].ID[:16]
+		short.Proofs[i].DLEQ = nil
+	}
+	text, err := cashu.EncodeToken(short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := carol.Receive(t.Context(), text); err != nil || got != 64 {
+		t.Errorf("with a short keyset id and no proofs: %d %v", got, err)
+	}
+}
+
+func TestAMintThatSignsWithAnotherKeyIsCaught(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	key, err := w.NewQuoteKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.forges = true
+	quote := m.quote("second", 50, &key)
+	if _, err := w.Issue(t.Context(), m.url(), "voucher", quote); !errors.Is(err, ErrForged) || IsRefusal(err) {
+		t.Errorf("%v", err)
+	}
+	wantFree(t, w, m, 100)
+	// Nothing was given up: once it signs rightly, the coins are there.
+	m.forges, m.forgets = false, true
+	if err := w.Resume(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantFree(t, w, m, 150)
+	wantSum(t, w)
+}
+
+func TestTwoMintsKeepTheirCoinsApart(t *testing.T) {
+	one, two := newTestMint(t, 0, 1), newTestMint(t, 0, 2)
+	w := funded(t, one, 100)
+	if err := w.Use(t.Context(), two.url()); err != nil {
+		t.Fatal(err)
+	}
+	issue(t, w, two, "second", 50)
+	wantFree(t, w, one, 100)
+	wantFree(t, w, two, 50)
+	mustSubmit(t, w, two, job(t, w, two, 50))
+	wantFree(t, w, one, 100)
+	wantFree(t, w, two, 0)
+	wantSum(t, w)
+}
+
+// A mint that shows another's keysets would be sent the other's coins.
+func TestAnotherAddressOfAMintMustBeVouchedFor(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	other := strings.Replace(m.url(), "127.0.0.1", "localhost", 1)
+	if err := w.Use(t.Context(), other); err == nil || !strings.Contains(err.Error(), m.url()) {
+		t.Errorf("a second address alone: %v", err)
+	}
+	if err := w.Use(t.Context(), "http://127.0.0.1:1/mint", m.url(), other); err != nil {
+		t.Fatalf("both together: %v", err)
+	}
+	order := jobOrder(m, 10)
+	order.Mint = other + "/"
+	p, err := w.Prepare(t.Context(), order, buildJob(10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustSubmit(t, w, m, p)
+	wantFree(t, w, m, 90)
+	elsewhere := newTestMint(t, 0, 2)
+	if err := w.Use(t.Context(), elsewhere.url()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Use(t.Context(), elsewhere.url(), m.url()); err == nil {
+		t.Error("two mints became one")
+	}
+	if err := w.Use(t.Context(), "http://127.0.0.1:1/mint"); err == nil {
+		t.Error("nobody answered and nothing was said")
+	}
+	if err := w.Use(t.Context()); err == nil {
+		t.Error("no URL")
+	}
+	if known, err := w.Knows(t.Context(), other); err != nil || !known {
+		t.Error("the second address is not known")
+	}
+}
+
+func TestAfterARotationOldCoinsGoFirst(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 1000)
+	m.rotate(t, 0)
+	if err := w.Use(t.Context(), m.url()); err != nil {
+		t.Fatal(err)
+	}
+	issue(t, w, m, "again", 1000)
+	p := job(t, w, m, 500)
+	for _, input := range inputsOf(t, p) {
+		if input.ID != m.keysets[0].ID {
+			t.Errorf("a coin of %d of the new keyset was taken", input.Amount)
+		}
+	}
+	for _, o := range append(p.Outputs, p.Blanks...) {
+		if o.ID != m.keysets[1].ID {
+			t.Error("an output is of the old keyset")
+		}
+	}
+	mustSubmit(t, w, m, p)
+	wantFree(t, w, m, 1500)
+	// A keyset that the mint lists no more is worth nothing, and is not sent.
+	m.mu.Lock()
+	m.keysets = m.keysets[1:]
+	m.mu.Unlock()
+	if err := w.Use(t.Context(), m.url()); err != nil {
+		t.Fatal(err)
+	}
+	if b := balance(t, w, m); b.Free+b.Lost != 1500 && b.Lost == 0 {
+		t.Errorf("balance %+v", b)
+	}
+	wantSum(t, w)
+}
+
+func TestAMintWhoseKeysDoNotHashToTheirIDIsNotUsed(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	m.keysets[0].InputFeePPK = 5
+	w := open(t, t.TempDir())
+	if err := w.Use(t.Context(), m.url()); err == nil || !strings.Contains(err.Error(), "hash") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTheFolderIsForItsOwnerAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a folder?with#odd%name")
+	w := open(t, dir)
+	for _, path := range []string{dir, filepath.Join(dir, "wallet.db")} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: %v %v", path, info, err)
+		}
+	}
+	if len(strings.Fields(w.Words())) != 12 {
+		t.Errorf("words %q", w.Words())
+	}
+	again := open(t, dir)
+	if again.Words() != w.Words() {
+		t.Error("the second handle has other words")
+	}
+	other := "half depart obvious quality work element tank gorilla view sugar picture humble"
+	for _, words := range []string{other, "half depart"} {
+		if w, err := Open(t.Context(), Config{Dir: dir, Mint: overHTTP, Words: words}); err == nil {
+			_ = w.Close()
+			t.Errorf("opened with %q", words)
+		}
+	}
+	if _, err := Open(t.Context(), Config{Mint: overHTTP}); err == nil {
+		t.Error("opened nowhere")
+	}
+}
+
+func TestOnlyACodedAnswerIsARefusal(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		body   string
+		no     bool
+	}{
+		{400, `{"code":11001,"detail":"spent"}`, true}, {429, `{"code":80001,"detail":"slow down"}`, true},
+		{400, `{"detail":"?"}`, false}, {404, `<html>`, false}, {503, `{"code":11001,"detail":"x"}`, false}, {502, ``, false},
+	} {
+		if err := refusal(c.status, []byte(c.body)); IsRefusal(err) != c.no {
+			t.Errorf("%d %s: %v", c.status, c.body, err)
+		}
+	}
+	client := NewHTTPMint(http.DefaultClient, "http://127.0.0.1:1")
+	if _, err := client.Info(t.Context()); err == nil || IsRefusal(err) {
+		t.Errorf("nobody there: %v", err)
+	}
+	m := newTestMint(t, 0, 1)
+	client = NewHTTPMint(http.DefaultClient, m.url()+"/")
+	if info, err := client.Info(t.Context()); err != nil || info.Name != "test" {
+		t.Errorf("%v %v", info, err)
+	}
+	m.quote("q", 5, nil)
+	if q, err := client.MintQuote(t.Context(), "voucher", "q"); err != nil || q.Amount != 5 {
+		t.Errorf("%v %v", q, err)
+	}
+}
