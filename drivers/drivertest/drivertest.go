@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type Harness struct {
 	Programs  bool                     // the machine's own programs can be run: the checks of real processes apply
 	Restart   func() error             // kills the driver's process; it comes back by itself. nil: it has none
 	Leaks     func() ([]string, error) // what is left of tasks that were removed
+	Timeout   time.Duration            // of each check; 0: a minute, of which none takes a tenth on an idle machine
 	Mark      string                   // a NAME=value in every task's environment, by which Leaks knows its processes
 }
 
@@ -49,9 +51,6 @@ type Session struct {
 	folders     []string
 	ids         []string
 }
-
-// checkTimeout bounds a check on a busy machine; none takes a tenth of it on an idle one.
-const checkTimeout = 60 * time.Second
 
 // Checks lists all of them, those for any driver first.
 func Checks() []Check {
@@ -79,15 +78,16 @@ func Run(t *testing.T, h Harness) {
 	}
 }
 
-// Failing runs the suite and returns the names of the checks that fail, for drivers that are meant to.
-func Failing(ctx context.Context, h Harness) ([]string, error) {
+// Failing runs the checks named, or all, and returns the names of those that fail: for drivers that are meant to.
+func Failing(ctx context.Context, h Harness, names ...string) ([]string, error) {
 	description, err := h.Driver().Describe(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var failing []string
 	for i, check := range Checks() {
-		if check.Needs != nil && !check.Needs(h, description) {
+		wanted := len(names) == 0 || slices.Contains(names, check.Name)
+		if !wanted || check.Needs != nil && !check.Needs(h, description) {
 			continue
 		}
 		if err := runCheck(ctx, h, description, check, i); err != nil {
@@ -98,7 +98,10 @@ func Failing(ctx context.Context, h Harness) ([]string, error) {
 }
 
 func runCheck(ctx context.Context, h Harness, d drivers.Description, check Check, number int) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	if h.Timeout == 0 {
+		h.Timeout = time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
 	s := &Session{Harness: h, ctx: ctx, description: d, prefix: fmt.Sprintf("c%d", number)}
 	err := check.Run(s)

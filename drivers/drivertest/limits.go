@@ -81,7 +81,7 @@ func tooManyProcesses(s *Session) error {
 }
 
 func throttled(s *Session) error {
-	task, err := s.shell(`i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done`)
+	task, err := s.shell(`i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done`)
 	if err != nil {
 		return err
 	}

@@ -355,7 +355,7 @@ func frozenIsStill(s *Session) error {
 }
 
 func counts(s *Session) error {
-	task, err := s.shell(`i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; /bin/sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done'`)
+	task, err := s.shell(`i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; /bin/sh -c 'i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done'`)
 	if err != nil {
 		return err
 	}

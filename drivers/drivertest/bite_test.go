@@ -1,0 +1,225 @@
+package drivertest_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/drivertest"
+	"github.com/coinop/coinop/drivers/fake"
+	"github.com/coinop/coinop/drivers/process"
+	"github.com/coinop/coinop/drivers/shim"
+)
+
+// broken is a good driver with one fault.
+type broken struct {
+	drivers.Driver
+	task    func(*drivers.Task)
+	control func(*drivers.Control) (swallow bool)
+	status  func(*drivers.Status)
+	remove  bool // does nothing
+	usage   func(*drivers.Usage)
+	watch   bool // knows only the state of the moment
+}
+
+func (b *broken) Start(ctx context.Context, t drivers.Task) (drivers.Status, error) {
+	if b.task != nil {
+		b.task(&t)
+	}
+	s, err := b.Driver.Start(ctx, t)
+	if b.status != nil {
+		b.status(&s)
+	}
+	return s, err
+}
+
+func (b *broken) Control(ctx context.Context, id string, c drivers.Control) error {
+	if b.control != nil && b.control(&c) {
+		return nil
+	}
+	return b.Driver.Control(ctx, id, c)
+}
+
+func (b *broken) Remove(ctx context.Context, id string) error {
+	if b.remove {
+		return nil
+	}
+	return b.Driver.Remove(ctx, id)
+}
+
+func (b *broken) Usage(ctx context.Context, id string) (drivers.Usage, error) {
+	u, err := b.Driver.Usage(ctx, id)
+	if b.usage != nil {
+		b.usage(&u)
+	}
+	return u, err
+}
+
+func (b *broken) Watch(ctx context.Context, id string) (<-chan drivers.Status, error) {
+	if b.watch {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		return b.Driver.Watch(ctx, id)
+	}
+	in, err := b.Driver.Watch(ctx, id)
+	if err != nil || b.status == nil {
+		return in, err
+	}
+	out := make(chan drivers.Status)
+	go func() {
+		defer close(out)
+		for s := range in {
+			b.status(&s)
+			select {
+			case out <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+func fakeHarness(t *testing.T) (drivertest.Harness, drivers.Driver) {
+	d := fake.New(fake.Config{})
+	base := t.TempDir()
+	return drivertest.Harness{
+		Now: d.Now, Advance: d.Advance, Timeout: 300 * time.Millisecond,
+		Folder: func() (string, error) { return os.MkdirTemp(base, "task-") },
+		Exit:   func(code int) []string { return []string{"exit", strconv.Itoa(code)} },
+		Block:  []string{"block"}, Stubborn: []string{"stubborn"},
+	}, d
+}
+
+func swallow(kind drivers.ControlKind) func(*drivers.Control) bool {
+	return func(c *drivers.Control) bool { return c.Kind == kind }
+}
+
+// Each fault of a driver is found by the check that is there for it.
+func TestSuiteBites(t *testing.T) {
+	for _, c := range []struct {
+		fault string
+		check string
+		b     broken
+	}{
+		{"every exit code is 0", "the exit code is the command's", broken{status: func(s *drivers.Status) { s.Exit.Code = 0 }}},
+		{"every start is a new task", "starting a task twice starts it once", broken{task: func() func(*drivers.Task) {
+			n := 0
+			return func(t *drivers.Task) { n++; t.ID += "x" + strconv.Itoa(n) }
+		}()}},
+		{"a watch stops at once", "a watch of all tasks sees those to come", broken{watch: true}},
+		{"kill does nothing", "kill ends a task", broken{control: swallow(drivers.Kill)}},
+		{"stop never insists", "stop asks, then insists", broken{control: func(c *drivers.Control) bool { c.KillDelayMillis = 1e9; return false }}},
+		{"nonsense is accepted", "what cannot be is refused, and nothing happens", broken{control: swallow(0)}},
+		{"remove does nothing", "a removed task is forgotten, and its id free", broken{remove: true}},
+		{"freeze does nothing", "freeze and thaw are timed", broken{control: swallow(drivers.Freeze)}},
+		{"freezes are not recorded", "freeze and thaw are timed", broken{status: func(s *drivers.Status) { s.Frozen = nil }}},
+		{"there is no lease", "a lapsed lease freezes, a renewal thaws", broken{task: func(t *drivers.Task) { t.LeaseUntil = 0 }}},
+		{"renewals are lost", "a renewed lease does not lapse", broken{control: swallow(drivers.Lease)}},
+		{"a lease is never shortened", "a lease cut short holds at once", broken{control: func(c *drivers.Control) bool { c.Until += 1e15; return false }}},
+		{"the grace has no end", "a lease that stays lapsed kills in the end", broken{task: func(t *drivers.Task) { t.LeaseGraceMillis = 0 }}},
+		{"a lapsed lease starts", "a task whose lease has lapsed never starts", broken{task: func(t *drivers.Task) { t.LeaseUntil += 1e15 }}},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			h, good := fakeHarness(t)
+			bites(t, h, good, c.b, c.check)
+		})
+	}
+}
+
+func bites(t *testing.T, h drivertest.Harness, good drivers.Driver, b broken, check string) {
+	t.Helper()
+	h.Driver = func() drivers.Driver { return good }
+	if failing, err := drivertest.Failing(t.Context(), h, check); err != nil || len(failing) > 0 {
+		t.Fatalf("the good driver fails %q: %v", failing, err)
+	}
+	b.Driver = good
+	h.Driver = func() drivers.Driver { return &b }
+	failing, err := drivertest.Failing(t.Context(), h, check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(failing, check) {
+		t.Errorf("%q did not notice", check)
+	}
+}
+
+// The same with real processes, for what a fake cannot get wrong.
+func TestSuiteBitesOnProcesses(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the limits that are left out here need root to be there at all")
+	}
+	state := t.TempDir()
+	d, err := process.New(process.Config{Dir: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	base := t.TempDir()
+	for _, c := range []struct {
+		fault string
+		check string
+		b     broken
+	}{
+		{"a variable slips in", "arguments and variables arrive byte for byte, and no others", broken{task: func(t *drivers.Task) { t.Env = append(t.Env, "LEAK=1") }}},
+		{"arguments become UTF-8", "arguments and variables arrive byte for byte, and no others", broken{task: func(t *drivers.Task) {
+			t.Argv = slices.Clone(t.Argv)
+			for i := range t.Argv {
+				t.Argv[i] = strings.ToValidUTF8(t.Argv[i], "?")
+			}
+		}}},
+		{"it runs as root", "a task starts clean", broken{task: func(t *drivers.Task) { t.UID, t.GID, t.AllowRoot = 0, 0, true }}},
+		{"the log is not capped", "output is capped to its first and last bytes", broken{task: func(t *drivers.Task) { t.LogHeadBytes = 1 << 30 }}},
+		{"no memory limit", "too much memory is an end out of memory", broken{task: func(t *drivers.Task) { t.MemoryBytes = 0 }}},
+		{"out of memory is a mere signal", "too much memory is an end out of memory", broken{status: func(s *drivers.Status) { s.Exit.Cause = drivers.CauseSignalled }}},
+		{"no limit of processes", "processes are limited", broken{task: func(t *drivers.Task) { t.PidsMax = 0 }}},
+		{"no limit of processor time", "processor time is limited", broken{task: func(t *drivers.Task) { t.CPUMilli = 0 }}},
+		{"no limit of files", "open files are limited", broken{task: func(t *drivers.Task) { t.FilesMax = 0 }}},
+		{"signals reach the first process only", "a signal is told, and reaches the group", broken{control: func(c *drivers.Control) bool { c.Group = false; return false }}},
+		{"freezing is only said", "a frozen task does nothing", broken{control: swallow(drivers.Freeze)}},
+		{"nothing is counted", "usage counts processor time", broken{usage: func(u *drivers.Usage) { *u = drivers.Usage{} }}},
+		{"missing limits are kept quiet", "what is not limited is said", broken{status: func(s *drivers.Status) { s.Missing = nil }}},
+		{"remove leaves it all", "many tasks leave nothing", broken{remove: true}},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			var ids []string
+			h := drivertest.Harness{
+				Now: shim.Boottime, Timeout: 4 * time.Second, UID: 65534, GID: 65534, Programs: true, Mark: "BITE=" + state,
+				Folder: func() (string, error) {
+					dir, err := os.MkdirTemp(base, "task-")
+					return dir, err
+				},
+				Exit:     func(code int) []string { return []string{"/bin/sh", "-c", "exit " + strconv.Itoa(code)} },
+				Block:    []string{"sleep", "1000"},
+				Stubborn: []string{"/bin/sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`},
+			}
+			bites(t, h, d, c.b, c.check)
+			entries, err := os.ReadDir(state + "/tasks")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				ids = append(ids, e.Name())
+			}
+			for _, id := range ids {
+				if err := d.Remove(t.Context(), id); err != nil && !errors.Is(err, drivers.ErrNoTask) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}

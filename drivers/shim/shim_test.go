@@ -1,0 +1,176 @@
+package shim
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// What is checked in is what the sources give. Another compiler gives other bytes, so only the one noted is compared.
+func TestBuildIsReproducible(t *testing.T) {
+	out := t.TempDir()
+	build := exec.Command("sh", "c/build.sh", out)
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	compared := 0
+	for _, arch := range []string{"amd64", "arm64"} {
+		noted, err := os.ReadFile("bin/COMPILER_" + arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		here, err := os.ReadFile(filepath.Join(out, "COMPILER_"+arch))
+		if err != nil || !bytes.Equal(here, noted) {
+			t.Logf("%s was built by %s and not compared here", arch, strings.TrimSpace(string(noted)))
+			continue
+		}
+		built, err := os.ReadFile(filepath.Join(out, "shim_linux_"+arch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := os.ReadFile("bin/shim_linux_" + arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(built, kept) {
+			t.Errorf("bin/shim_linux_%s is not what c/ gives: run c/build.sh", arch)
+		}
+		compared++
+	}
+	if compared == 0 {
+		t.Skip("no compiler that built any of them is here")
+	}
+}
+
+func TestInstallReplacesAnother(t *testing.T) {
+	dir := t.TempDir()
+	path, err := Install(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("an older shim"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Install(dir); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%d files in its folder, %v", len(entries), err)
+	}
+}
+
+// The record as C writes it, read by Go, written by Go, is the same record.
+func TestRecordRoundTrip(t *testing.T) {
+	program, err := Install(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	pid, err := Start(program, Spec{
+		Dir: dir, WorkDir: "/", Argv: []string{"/bin/sh", "-c", "exit 7"}, LogHeadBytes: 1, LogTailBytes: 1, Missing: 5,
+	}, func(string) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if alive, err := Alive(dir); alive || err != nil {
+		t.Errorf("alive %v, %v", alive, err)
+	}
+	r, err := ReadRecord(filepath.Join(dir, ExitFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.State != Exited || r.Code != 7 || r.Cause != ExitedItself || r.Missing != 5 || r.ShimPid != int32(pid) || r.Started >= r.Ended {
+		t.Errorf("record %+v", r)
+	}
+	r.Spans = append(r.Spans, Span{From: 1, To: 2, Cause: FrozenByLease}, Span{From: 3, Cause: FrozenByControl})
+	if err := WriteExit(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	again, err := ReadRecord(filepath.Join(dir, ExitFile))
+	r.SpanCount = 2
+	if err != nil || !reflect.DeepEqual(r, again) {
+		t.Errorf("wrote %+v, read %+v, %v", r, again, err)
+	}
+}
+
+// A half-written, cut or foreign file is no record.
+func TestRecordIsChecked(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, ExitFile)
+	if err := WriteExit(dir, Record{State: Lost, Spans: []Span{{From: 1, To: 2}}}); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range good {
+		bad := bytes.Clone(good)
+		bad[at] ^= 0x40
+		for _, data := range [][]byte{bad, good[:at]} {
+			if _, err := decodeRecord(data); err == nil {
+				t.Fatalf("byte %d of %d was changed or cut and nobody noticed", at, len(good))
+			}
+		}
+	}
+	if _, err := ReadRecord(filepath.Join(dir, "none")); !errors.Is(err, ErrNoRecord) {
+		t.Error(err)
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	dir := f.TempDir()
+	if err := WriteExit(dir, Record{State: Exited, Spans: []Span{{From: 1, To: 2}}}); err != nil {
+		f.Fatal(err)
+	}
+	good, err := os.ReadFile(filepath.Join(dir, ExitFile))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if r, err := decodeRecord(data); err == nil && len(r.Spans) != int(r.SpanCount) {
+			t.Errorf("%d spans of %d", len(r.Spans), r.SpanCount)
+		}
+	})
+}
+
+func TestNobodyListens(t *testing.T) {
+	if err := Send(t.TempDir(), Message{Kind: CommandKill}); !errors.Is(err, ErrNoShim) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestLeaseFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, until := range []int64{0, 1, 1 << 60} {
+		if until != 0 {
+			if err := WriteLease(dir, until); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := ReadLease(dir); got != until || err != nil {
+			t.Errorf("%d, %v, want %d", got, err, until)
+		}
+	}
+}
