@@ -157,10 +157,13 @@ func (r *run) awaitGo(ctx context.Context) error {
 			r.version = r.order.GetVersion() // not starting is all that this asks
 		}
 		r.mu.Unlock()
-		lease, _ := r.leaseAt(now)
+		lease, byMoney := r.leaseAt(now)
 		if run && lease-now >= leaseLeastNs {
 			r.mu.Lock()
 			r.began, r.written, r.active = now, lease, true
+			if byMoney {
+				r.cut(lease)
+			}
 			r.version = r.order.GetVersion()
 			if r.order.GetNotice() == nil {
 				r.obeyed = r.version

@@ -34,6 +34,7 @@ type cluster struct {
 	dead     map[string]bool // addresses where nobody answers
 	mute     bool            // reports are read and not answered
 	late     time.Duration   // answers take so long
+	hang     bool            // blobs never come
 	closing  bool
 	sessions []*wire.Session
 	streams  map[grpc.ServerStream]chan struct{} // told when orders changed
@@ -305,7 +306,12 @@ func (h *half) GetBlob(blob *wire.Blob, stream grpc.ServerStreamingServer[wire.C
 	h.mu.Lock()
 	b, found := h.blobs[d]
 	h.gets++
+	hang := h.hang
 	h.mu.Unlock()
+	if hang {
+		<-stream.Context().Done()
+		return stream.Context().Err()
+	}
 	if err != nil || !found {
 		return status.Error(codes.NotFound, "no server has these bytes")
 	}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/executor/wire"
@@ -111,6 +112,11 @@ func New(config Config) (*Executor, error) {
 	}
 	if !nodeName.MatchString(config.Name) {
 		return nil, fmt.Errorf("executor: node name %q: want lower-case letters, digits, dots and dashes, at most 63", config.Name)
+	}
+	for name, value := range config.Labels {
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return nil, fmt.Errorf("executor: label %q=%q is no text", name, value)
+		}
 	}
 	if len(config.Drivers) == 0 {
 		return nil, errors.New("executor: no driver")

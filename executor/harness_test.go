@@ -65,7 +65,7 @@ func newMachine(t *testing.T, dir string) *machine {
 	m.config = Config{
 		Dir: filepath.Join(dir, "executor"), Name: "n1", Pool: "default", Version: "test", User: "nobody",
 		Drivers: map[string]drivers.Driver{"fake": m.driver}, Servers: []string{"a:1"}, Connect: m.cluster.connect,
-		CPUMilli: 4000, Boot: m.boot, Log: slog.New(slog.DiscardHandler),
+		CPUMilli: 4000, Boot: m.boot, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	ticking, stop := context.WithCancel(t.Context())
 	var clock sync.WaitGroup
@@ -131,15 +131,19 @@ func (m *machine) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel, m.done = cancel, make(chan error, 1)
-	go func() { m.done <- e.Run(ctx) }()
+	go func() {
+		err := e.Run(ctx)
+		if err != nil {
+			m.t.Errorf("the executor ended with: %v", err)
+		}
+		m.done <- err
+	}()
 }
 
 func (m *machine) stop() {
 	m.t.Helper()
 	m.cancel()
-	if err := <-m.done; err != nil {
-		m.t.Errorf("the executor ended with: %v", err)
-	}
+	<-m.done
 }
 
 func (m *machine) restart() { m.stop(); m.start() }

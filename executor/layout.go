@@ -51,8 +51,14 @@ func (l layout) trashed(id uint64) string {
 // open makes the folder, takes its lock and empties the trash. Tasks pass through the outer folders to their own, so
 // those may be entered by all and listed by nobody.
 func (l layout) open() (*os.File, error) {
-	for path, mode := range map[string]fs.FileMode{l.dir: 0o711, l.runs(): 0o711, l.store(): 0o700, l.trash(): 0o700} {
-		if err := os.MkdirAll(path, mode); err != nil {
+	for _, folder := range []struct {
+		path string
+		mode fs.FileMode
+	}{{l.dir, 0o711}, {l.runs(), 0o711}, {l.store(), 0o700}, {l.trash(), 0o700}} {
+		if err := os.MkdirAll(folder.path, folder.mode); err != nil {
+			return nil, err
+		}
+		if err := admit(folder.path, folder.mode); err != nil {
 			return nil, err
 		}
 	}
@@ -73,6 +79,16 @@ func (l layout) open() (*os.File, error) {
 		}
 	}
 	return lock, nil
+}
+
+// admit lets tasks' users pass through a folder that was made with a stricter umask, or by the one who put keys there.
+func admit(path string, mode fs.FileMode) error {
+	const pass = 0o011
+	info, err := os.Stat(path)
+	if err != nil || os.Geteuid() != 0 || mode&pass == 0 || info.Mode()&pass == pass {
+		return err
+	}
+	return os.Chmod(path, info.Mode().Perm()|pass)
 }
 
 // list reads the folders of all runs. One without a spec belongs to a run that was never begun.

@@ -88,8 +88,7 @@ func (r *run) renewTo(ctx context.Context, lease int64, byMoney bool) {
 	}
 	if byMoney { // remembered first: the freeze must not come before its reason
 		r.mu.Lock()
-		r.cuts = append(r.cuts, lease)
-		r.cuts = r.cuts[max(0, len(r.cuts)-cutsMax):]
+		r.cut(lease)
 		r.mu.Unlock()
 	}
 	err := driver.Control(ctx, r.journal.task, drivers.Control{Kind: drivers.Lease, Until: lease})
@@ -103,6 +102,12 @@ func (r *run) renewTo(ctx context.Context, lease int64, byMoney bool) {
 	default: // the next answer tries again, long before the lease lapses
 		r.log.Warn("a lease could not be renewed", "run", r.id, "error", err)
 	}
+}
+
+// cut remembers that money ends a lease. The caller holds mu.
+func (r *run) cut(lease int64) {
+	r.cuts = append(r.cuts, lease)
+	r.cuts = r.cuts[max(0, len(r.cuts)-cutsMax):]
 }
 
 // cutByMoney says whether a freeze that began at the given boot time began because the money ended. The caller holds mu.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -258,6 +259,10 @@ func (r *run) removeTask(ctx context.Context) error {
 
 // conclude keeps the end and reports it.
 func (r *run) conclude(end *ended) error {
+	end.status.End.Message = plainText(end.status.End.Message)
+	for i, note := range end.status.End.Notes {
+		end.status.End.Notes[i] = plainText(note)
+	}
 	r.mu.Lock()
 	end.status.Run, end.status.Version = r.id, r.version
 	if r.order != nil {
@@ -291,6 +296,15 @@ func (r *run) forget(ctx context.Context) error {
 		return fmt.Errorf("remove folder: %w", err)
 	}
 	return r.config.step(r.id, "forgotten")
+}
+
+// plainText makes what may hold a file's name or a command fit for a message: what is not UTF-8 could not be sent, ever.
+func plainText(s string) string {
+	const most = 500
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
 func (r *run) isEnded() bool    { r.mu.Lock(); defer r.mu.Unlock(); return r.end != nil }

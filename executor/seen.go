@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/coinop/coinop/executor/wire"
@@ -102,18 +104,18 @@ func (s seen) encode() ([]byte, error) {
 }
 
 func (s *seen) decode(line []byte) error {
-	var sum uint32
-	var found seen
-	if _, err := fmt.Sscanf(string(line[:8]), "%08x", &sum); err != nil {
-		return fmt.Errorf("no sum: %w", err)
+	body, found := strings.CutSuffix(string(line), "\n")
+	if _, body, found = strings.Cut(body, " "); !found {
+		return errors.New("no sum")
 	}
-	if err := json.Unmarshal(line[9:], &found); err != nil {
+	var next seen
+	if err := json.Unmarshal([]byte(body), &next); err != nil {
 		return err
 	}
-	if body, err := json.Marshal(found); err != nil || crc32.ChecksumIEEE(body) != sum {
+	if again, err := next.encode(); err != nil || !bytes.Equal(again, line) {
 		return errors.New("the sum is wrong")
 	}
-	*s = found
+	*s = next
 	return nil
 }
 

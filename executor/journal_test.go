@@ -1,0 +1,249 @@
+package executor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coinop/coinop/executor/wire"
+)
+
+// steps are the moments of a run at which an executor can be killed, in order.
+var steps = []string{
+	"spec written", "prepared", "starting", "started", "running", "final", "logs stored", "end written",
+	"dropped", "driver removed", "forgotten",
+}
+
+// haltAt makes the executor stop as if killed when the run reaches a step for the first time.
+func (m *machine) haltAt(step string) (reached chan struct{}) {
+	reached = make(chan struct{})
+	halted := false // by the run's own goroutine
+	m.config.step = func(_ uint64, at string) error {
+		if at != step && !halted {
+			return nil
+		}
+		if !halted {
+			halted = true
+			close(reached)
+		}
+		return errHalted
+	}
+	return reached
+}
+
+func TestExecutorKilledAtAnyStepDoublesAndLosesNothing(t *testing.T) {
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			var reached chan struct{}
+			onMachineWith(t, func(m *machine) { reached = m.haltAt(step) }, func(m *machine) {
+				run := running(1, "run", "10s", "3")
+				run.Spec.Env = []string{"print=hello"}
+				run.Spec.Outputs = []string{"*.txt"}
+				m.touch = touchFile(t, "result.txt", "42")
+				m.cluster.order(run)
+				if i := slices.Index(steps, step); i >= slices.Index(steps, "dropped") {
+					m.cluster.awaitEnd(1)
+					m.cluster.forget(1)
+				}
+				<-reached
+				m.stop()
+				m.config.step = nil
+				m.cluster.change(func() { delete(m.cluster.runs, 1) })
+				m.start()
+				if m.cluster.orders[1] != nil {
+					end := m.cluster.awaitEnd(1)
+					expectEnd(t, end, wire.Cause_CAUSE_EXITED, 3)
+					near(t, "time it ran", millis(end.GetRanMs()), 10*time.Second, 50*time.Millisecond)
+					if end.GetEnd().GetStdout().GetSize() != 5 || len(end.GetEnd().GetOutputs()) != 1 {
+						t.Errorf("log or output is missing: %v", end.GetEnd())
+					}
+					m.cluster.forget(1)
+				}
+				m.awaitFolderGone(1)
+				if n := m.starts(1); n != 1 {
+					t.Errorf("it was started %d times", n)
+				}
+				if _, err := m.driver.Usage(t.Context(), "ctestcluster-1"); err == nil {
+					t.Error("the driver still knows the task")
+				}
+				for _, folder := range []string{"trash", "runs"} {
+					if left, err := os.ReadDir(filepath.Join(m.config.Dir, folder)); err != nil || len(left) > 0 {
+						t.Errorf("%s holds %v, %v", folder, left, err)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestEveryStepIsReached(t *testing.T) {
+	var seen []string
+	onMachineWith(t, func(m *machine) {
+		m.config.step = func(_ uint64, step string) error { seen = append(seen, step); return nil }
+	}, func(m *machine) {
+		run := running(1, "run", "10s", "0")
+		run.Spec.Env = []string{"print=hello"}
+		m.cluster.order(run)
+		m.cluster.awaitEnd(1)
+		m.cluster.forget(1)
+		m.awaitFolderGone(1)
+	})
+	if !slices.Equal(seen, steps) {
+		t.Errorf("a run passes %q\nbut executors are killed at %q", seen, steps)
+	}
+}
+
+func TestRestartFindsRunningTasks(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		for run := uint64(1); run <= 5; run++ {
+			m.cluster.order(running(run, "run", "100s", fmt.Sprint(run)))
+		}
+		m.cluster.awaitState(5, wire.RunState_RUN_STATE_RUNNING)
+		m.wait(time.Second)
+		m.restart()
+		m.cluster.await("the new stream", func() bool { return len(m.cluster.wholes) == 2 })
+		if !slices.Equal(m.cluster.wholes[1], []uint64{1, 2, 3, 4, 5}) {
+			t.Errorf("the new stream begins with runs %v", m.cluster.wholes[1])
+		}
+		for run := uint64(1); run <= 5; run++ {
+			end := m.cluster.awaitEnd(run)
+			expectEnd(t, end, wire.Cause_CAUSE_EXITED, int32(run))
+			near(t, "time it ran", millis(end.GetRanMs()), 100*time.Second, 50*time.Millisecond)
+			if m.starts(run) != 1 {
+				t.Errorf("run %d was started %d times", run, m.starts(run))
+			}
+		}
+	})
+}
+
+func TestRunThatEndedWhileNoExecutorWasThereIsReported(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		m.cluster.order(running(1, "run", "10s", "7"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.stop()
+		m.wait(30 * time.Second)
+		m.start()
+		end := m.cluster.awaitEnd(1)
+		expectEnd(t, end, wire.Cause_CAUSE_EXITED, 7)
+		near(t, "time it ran", millis(end.GetRanMs()), 10*time.Second, 50*time.Millisecond)
+		near(t, "age", millis(end.GetStartedAgeMs()), 30*time.Second, 2*time.Second)
+	})
+}
+
+func TestTaskThatVanishedIsOurFaultAndIsNotStartedAgain(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		m.cluster.order(running(1, "block"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.stop()
+		if err := m.driver.Remove(t.Context(), "ctestcluster-1"); err != nil {
+			t.Fatal(err)
+		}
+		m.start()
+		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_FAULT, codeOurs)
+		if m.starts(1) != 1 {
+			t.Errorf("it was started %d times", m.starts(1))
+		}
+	})
+}
+
+func TestMachineThatRestartedOwnsUpToWhatItLost(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		m.cluster.order(running(1, "block"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.stop()
+		if err := m.driver.Remove(t.Context(), "ctestcluster-1"); err != nil {
+			t.Fatal(err)
+		}
+		// Killed after it had asked for the start and before it saw the first process, then the machine restarted.
+		if err := os.Remove(filepath.Join(m.folder(1), startedFile)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(m.folder(1), startingFile), []byte("another boot"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m.start()
+		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_FAULT, codeOurs)
+	})
+}
+
+func TestRunThatTheServersKnowAsStartedIsNotStartedByANewFolder(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		run := running(1, "exit", "0")
+		run.Started = true
+		m.cluster.order(run)
+		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_FAULT, codeOurs)
+		if m.starts(1) != 0 {
+			t.Error("it was started again")
+		}
+		m.cluster.forget(1)
+		m.wait(time.Second)
+		m.cluster.cut()
+		m.cluster.await("a new stream", func() bool { return len(m.cluster.wholes) == 2 })
+		if len(m.cluster.wholes[1]) != 0 {
+			t.Errorf("the new stream begins with runs %v", m.cluster.wholes[1])
+		}
+	})
+}
+
+func TestOnlyOneExecutorWorksInAFolder(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		m.wait(time.Second)
+		second, err := New(m.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another executor") {
+			t.Errorf("a second executor ended with: %v", err)
+		}
+	})
+}
+
+func TestStoppingLeavesTasksAlone(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		m.cluster.order(running(1, "block"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.stop()
+		m.wait(10 * time.Second)
+		if err := m.driver.Lose("ctestcluster-1"); err != nil {
+			t.Errorf("the task is gone: %v", err)
+		}
+		m.start()
+	})
+}
+
+func TestStoppingWithStopTasksEndsThemUncharged(t *testing.T) {
+	onMachineWith(t, func(m *machine) { m.config.StopTasks = true }, func(m *machine) {
+		waiting := running(2, "block")
+		waiting.Want = wire.Want_WANT_PAUSE
+		m.cluster.order(running(1, "stubborn"), waiting)
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.cancel()
+		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_LEAVING, 137)
+		expectEnd(t, m.cluster.awaitEnd(2), wire.Cause_CAUSE_LEAVING, codeOurs)
+		if !m.cluster.leaving {
+			t.Error("it did not say that it is leaving")
+		}
+		m.cluster.forget(1, 2)
+		<-m.done
+		if left, err := os.ReadDir(filepath.Join(m.config.Dir, "runs")); err != nil || len(left) > 0 {
+			t.Errorf("runs holds %v, %v", left, err)
+		}
+		m.done <- nil
+	})
+}
+
+func TestStoppingDoesNotWaitForeverForTheServers(t *testing.T) {
+	onMachineWith(t, func(m *machine) { m.config.StopTasks = true }, func(m *machine) {
+		m.cluster.order(running(1, "stubborn"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.cluster.close()
+		began := time.Now()
+		m.stop()
+		near(t, "time to stop", time.Since(began), 10*time.Second, time.Second)
+		m.done <- nil
+	})
+}
