@@ -290,15 +290,39 @@ func TestCoinsAreSpreadWithinTheirLimit(t *testing.T) {
 	}
 }
 
-func BenchmarkPrepare(b *testing.B) {
+// BenchmarkSubmission does all that one client process asks of its wallet:
+// open, look for what is unfinished, prepare, complete, close.
+func BenchmarkSubmission(b *testing.B) {
 	m := newTestMint(b, 0, 1)
-	w := funded(b, m, 1<<30)
+	dir := b.TempDir()
+	w := open(b, dir)
+	if err := w.Use(b.Context(), m.url()); err != nil {
+		b.Fatal(err)
+	}
+	issue(b, w, m, "first", 1<<31)
 	for b.Loop() {
-		p, err := w.Prepare(b.Context(), jobOrder(m, 1000), buildJob(1000))
+		one, err := Open(b.Context(), Config{Dir: dir, Mint: overHTTP})
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := w.Refused(b.Context(), p.ID); err != nil {
+		if _, err := one.Unfinished(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		p := job(b, one, m, 1000)
+		var signatures []cashu.BlindSignature
+		b.StopTimer()
+		for _, o := range p.Outputs {
+			signature, err := m.ring.Sign(o.ID, o.Amount, o.B_)
+			if err != nil {
+				b.Fatal(err)
+			}
+			signatures = append(signatures, signature)
+		}
+		b.StartTimer()
+		if err := one.CompleteAs(b.Context(), p.ID, 1, signatures); err != nil {
+			b.Fatal(err)
+		}
+		if err := one.Close(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,7 +3,7 @@ package wallet
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -147,12 +147,8 @@ func storeKeysets(tx *sql.Tx, mint int64, urls []string, listed []cashu.KeysetIn
 			expiry = *info.FinalExpiry
 		}
 		if keys, isFresh := fresh[info.ID]; isFresh {
-			text, err := json.Marshal(keys)
-			if err != nil {
-				return err
-			}
-			_, err = tx.Exec(`INSERT INTO keysets (id, mint, unit, active, listed, fee, expiry, keys) VALUES (?, ?, ?, ?, 1, ?, ?, ?)
-				ON CONFLICT DO NOTHING`, info.ID, mint, info.Unit, info.Active, int64(info.InputFeePPK), expiry, string(text))
+			_, err := tx.Exec(`INSERT INTO keysets (id, mint, unit, active, listed, fee, expiry, keys) VALUES (?, ?, ?, ?, 1, ?, ?, ?)
+				ON CONFLICT DO NOTHING`, info.ID, mint, info.Unit, info.Active, int64(info.InputFeePPK), expiry, packKeys(keys))
 			if err != nil {
 				return err
 			}
@@ -204,16 +200,42 @@ func keysetsOf(ctx context.Context, q query, mint int64) ([]keyset, error) {
 	var sets []keyset
 	for rows.Next() {
 		set := keyset{mint: mint}
-		var keys string
+		var keys []byte
 		if err := rows.Scan(&set.id, &set.unit, &set.active, &set.listed, &set.fee, &set.expiry, &keys); err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal([]byte(keys), &set.keys); err != nil {
+		if set.keys, err = unpackKeys(keys); err != nil {
 			return nil, fmt.Errorf("keyset %s: %w", set.id, err)
 		}
 		sets = append(sets, set)
 	}
 	return sets, rows.Err()
+}
+
+const packedKey = 8 + cashu.PointBytes
+
+func packKeys(keys cashu.Keys) []byte {
+	packed := make([]byte, 0, packedKey*len(keys))
+	for _, key := range keys {
+		packed = binary.BigEndian.AppendUint64(packed, uint64(key.Amount))
+		packed = append(packed, key.Point[:]...)
+	}
+	return packed
+}
+
+func unpackKeys(packed []byte) (cashu.Keys, error) {
+	if len(packed)%packedKey != 0 {
+		return nil, errors.New("its keys are damaged")
+	}
+	keys := make(cashu.Keys, len(packed)/packedKey)
+	for i := range keys {
+		one := packed[i*packedKey : (i+1)*packedKey]
+		keys[i].Amount = cashu.Units(binary.BigEndian.Uint64(one))
+		if err := keys[i].Point.UnmarshalBinary(one[8:]); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }
 
 // activeOf picks the keyset for new outputs of a unit; any unit where none is

@@ -139,7 +139,7 @@ func (w *Wallet) Receive(ctx context.Context, text string) (cashu.Units, error) 
 		return 0, fmt.Errorf("receive: %w", err)
 	}
 	p, err := w.prepare(ctx, KindReceive, Order{
-		Mint: token.Mint, Unit: set.unit, Outputs: spread(worth, have, spreadIssue), Method: "POST", Path: "/v1/swap",
+		Mint: token.Mint, Unit: set.unit, Outputs: spread(worth, have, spreadIssue), Free: true, Method: "POST", Path: "/v1/swap",
 		Purpose: strings.TrimSpace("received " + token.Memo),
 	}, Secret{}, func(d Draft) ([]byte, error) {
 		return json.Marshal(cashu.SwapRequest{Inputs: cashu.Bare(inputs), Outputs: d.Outputs})

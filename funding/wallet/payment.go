@@ -51,6 +51,9 @@ type Order struct {
 	// Outputs that are not change: the caller knows their amounts, and Pay does
 	// not contain them.
 	Outputs []cashu.Units
+	// Free says that the Outputs are owed to the wallet, as a refund is: no coins
+	// are taken for them.
+	Free bool
 }
 
 // Draft is what the request is to be made of.
@@ -149,9 +152,12 @@ func (w *Wallet) reserve(ctx context.Context, tx *sql.Tx, kind Kind, order Order
 	if err != nil {
 		return Payment{}, err
 	}
+	if order.Free && order.Pay != 0 {
+		return Payment{}, errors.New("a payment that is owed to the wallet pays nothing")
+	}
 	draft := Draft{ID: id, Secret: secret}
 	amounts := append([]cashu.Units(nil), order.Outputs...)
-	if kind == KindJob || kind == KindSwap {
+	if !order.Free {
 		var change cashu.Units
 		if draft.Inputs, draft.Fee, change, err = takeCoins(ctx, tx, sets, active, order); err != nil {
 			return Payment{}, err

@@ -61,7 +61,7 @@ func (w *Wallet) Issue(ctx context.Context, mintURL, method string, quote cashu.
 		return 0, fmt.Errorf("issue: %w", err)
 	}
 	p, err := w.prepare(ctx, KindMint, Order{
-		Mint: mintURL, Unit: quote.Unit, Outputs: spread(quote.Amount, have, spreadIssue),
+		Mint: mintURL, Unit: quote.Unit, Outputs: spread(quote.Amount, have, spreadIssue), Free: true,
 		Method: "POST", Path: "/v1/mint/" + method, Purpose: "issued against a quote",
 	}, Secret{}, func(d Draft) ([]byte, error) {
 		request := cashu.MintRequest{Quote: quote.Quote, Outputs: d.Outputs}

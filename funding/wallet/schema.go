@@ -1,52 +1,55 @@
 package wallet
 
-const schemaFormat = 1
+const schemaFormat = "1"
 
+// Keys lie as amount and point, 41 bytes each: they were checked when they came,
+// and reading them back must not cost a square root each.
+//
 // Coins belong to a keyset and a keyset to a mint; a mint may have several
 // addresses. Amounts are whole units. A coin's secret and blinding factor are
 // kept though they follow from the counter, because coins that came in a token
 // have none.
 const schema = `
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS mints (id INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS addresses (
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE mints (id INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE addresses (
 	url TEXT PRIMARY KEY, mint INTEGER NOT NULL REFERENCES mints
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS keysets (
+CREATE TABLE keysets (
 	id TEXT PRIMARY KEY, mint INTEGER NOT NULL REFERENCES mints, unit TEXT NOT NULL,
 	active INTEGER NOT NULL, listed INTEGER NOT NULL, fee INTEGER NOT NULL, expiry INTEGER NOT NULL,
-	keys TEXT NOT NULL, counter INTEGER NOT NULL DEFAULT 0
+	keys BLOB NOT NULL, counter INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS payments (
+CREATE TABLE payments (
 	id TEXT PRIMARY KEY, mint INTEGER NOT NULL REFERENCES mints, kind TEXT NOT NULL, state TEXT NOT NULL,
 	owner TEXT NOT NULL, purpose TEXT NOT NULL, unit TEXT NOT NULL, pay INTEGER NOT NULL, fee INTEGER NOT NULL,
 	method TEXT NOT NULL, path TEXT NOT NULL, request BLOB NOT NULL, secret BLOB NOT NULL, at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS payments_by_state ON payments (state, kind);
-CREATE TABLE IF NOT EXISTS coins (
+CREATE INDEX payments_by_state ON payments (state, kind);
+CREATE TABLE coins (
 	secret TEXT PRIMARY KEY, keyset TEXT NOT NULL REFERENCES keysets, amount INTEGER NOT NULL, c BLOB NOT NULL,
 	e BLOB, s BLOB, r BLOB, payment TEXT REFERENCES payments, sent INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS coins_by_payment ON coins (payment);
-CREATE INDEX IF NOT EXISTS coins_by_amount ON coins (keyset, amount);
-CREATE TABLE IF NOT EXISTS outputs (
+CREATE INDEX coins_by_payment ON coins (payment);
+CREATE INDEX coins_by_amount ON coins (keyset, amount);
+CREATE TABLE outputs (
 	payment TEXT NOT NULL REFERENCES payments, blank INTEGER NOT NULL, place INTEGER NOT NULL,
 	keyset TEXT NOT NULL REFERENCES keysets, counter INTEGER NOT NULL, amount INTEGER NOT NULL, b BLOB NOT NULL,
 	PRIMARY KEY (payment, blank, place)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS history (
+CREATE TABLE history (
 	number INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, mint INTEGER NOT NULL REFERENCES mints,
 	unit TEXT NOT NULL, amount INTEGER NOT NULL, purpose TEXT NOT NULL, payment TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS secrets (
+CREATE TABLE secrets (
 	secret BLOB PRIMARY KEY, mint INTEGER NOT NULL REFERENCES mints, kind TEXT NOT NULL, number INTEGER NOT NULL,
 	name TEXT NOT NULL, payment TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS secrets_by_number ON secrets (mint, kind, number);
-CREATE TABLE IF NOT EXISTS quotekeys (
+CREATE INDEX secrets_by_number ON secrets (mint, kind, number);
+CREATE TABLE quotekeys (
 	pubkey BLOB PRIMARY KEY, number INTEGER NOT NULL UNIQUE
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tokens (
+CREATE TABLE tokens (
 	id TEXT PRIMARY KEY, mint INTEGER NOT NULL REFERENCES mints, amount INTEGER NOT NULL, token TEXT NOT NULL, at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `

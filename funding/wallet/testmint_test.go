@@ -468,10 +468,7 @@ func submitTo(ctx context.Context, w *Wallet, url string, p Payment) (int, error
 	if err := json.Unmarshal(raw, &answer); err != nil {
 		return 0, err
 	}
-	if err := w.Complete(ctx, p.ID, answer.Signatures); err != nil {
-		return 0, err
-	}
-	return answer.Job, w.SetNumber(ctx, p.ID, int64(answer.Job))
+	return answer.Job, w.CompleteAs(ctx, p.ID, int64(answer.Job), answer.Signatures)
 }
 
 // swapBody is a swap's request.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -93,10 +94,9 @@ func (w *Wallet) open(ctx context.Context) error {
 		return err
 	}
 	w.db.SetMaxOpenConns(4)
-	if err := w.transact(ctx, w.prepareFile); err != nil {
+	if err := w.prepareFile(ctx); err != nil {
 		return err
 	}
-	w.seed = bip39.NewSeed(w.words, "")
 	id, err := w.newID()
 	if err != nil {
 		return err
@@ -105,42 +105,55 @@ func (w *Wallet) open(ctx context.Context) error {
 	return err
 }
 
-// prepareFile makes the tables and draws the words, or checks those given.
-func (w *Wallet) prepareFile(tx *sql.Tx) error {
-	if _, err := tx.Exec(schema); err != nil {
-		return err
-	}
+// prepareFile reads the words, or makes the tables and draws them.
+func (w *Wallet) prepareFile(ctx context.Context) error {
 	given := strings.Join(strings.Fields(strings.ToLower(w.config.Words)), " ")
 	if given != "" && !bip39.IsMnemonicValid(given) {
 		return errors.New("the recovery words do not match each other; one is wrong or out of order")
 	}
-	var format int
-	err := tx.QueryRow(`SELECT value FROM meta WHERE name = 'format'`).Scan(&format)
-	if err == nil {
-		if format != schemaFormat {
-			return fmt.Errorf("the file has format %d, this program knows %d", format, schemaFormat)
-		}
-		if err := tx.QueryRow(`SELECT value FROM meta WHERE name = 'words'`).Scan(&w.words); err != nil {
-			return err
-		}
-		if given != "" && given != w.words {
-			return errors.New("there is a wallet with other recovery words here; restore into an empty folder")
-		}
-		return nil
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
+	var tables int
+	if err := w.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'meta'`).Scan(&tables); err != nil {
 		return err
 	}
-	if w.words = given; given == "" {
+	if tables == 0 {
+		return w.transact(ctx, func(tx *sql.Tx) error { return w.makeFile(tx, given) })
+	}
+	var format, seed string
+	for name, into := range map[string]*string{"format": &format, "words": &w.words, "seed": &seed} {
+		if err := w.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, name).Scan(into); err != nil {
+			return err
+		}
+	}
+	if format != schemaFormat {
+		return fmt.Errorf("the file has format %s, this program knows %s", format, schemaFormat)
+	}
+	if given != "" && given != w.words {
+		return errors.New("there is a wallet with other recovery words here; restore into an empty folder")
+	}
+	var err error
+	w.seed, err = hex.DecodeString(seed)
+	return err
+}
+
+// makeFile makes the tables. The seed is kept beside the words that it follows
+// from: deriving it takes longer than all else that a start does.
+func (w *Wallet) makeFile(tx *sql.Tx, words string) error {
+	if words == "" {
 		entropy := make([]byte, 16)
 		if _, err := io.ReadFull(w.config.Random, entropy); err != nil {
 			return err
 		}
-		if w.words, err = bip39.NewMnemonic(entropy); err != nil {
+		var err error
+		if words, err = bip39.NewMnemonic(entropy); err != nil {
 			return err
 		}
 	}
-	_, err = tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?)`, schemaFormat, w.words)
+	w.words, w.seed = words, bip39.NewSeed(words, "")
+	if _, err := tx.Exec(schema); err != nil {
+		return err
+	}
+	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?)`,
+		schemaFormat, w.words, hex.EncodeToString(w.seed))
 	return err
 }
 

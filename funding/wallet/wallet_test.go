@@ -102,6 +102,43 @@ func TestARequestWithoutCoins(t *testing.T) {
 	wantFree(t, w, m, 100)
 }
 
+// A refund is owed: its outputs are signed without coins, and it too is sent
+// again if its answer is lost.
+func TestARefundIsTakenWithoutCoins(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	order := Order{Mint: m.url(), Method: "POST", Path: "/v1/refunds", NoBlanks: true, Outputs: cashu.Split(37), Free: true}
+	p, err := w.Prepare(t.Context(), order, func(d Draft) ([]byte, error) {
+		if len(d.Inputs) != 0 || len(d.Blanks) != 0 || len(d.Outputs) != 3 {
+			t.Errorf("draft %+v", d)
+		}
+		return []byte("{}"), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := w.Unfinished(t.Context()); err != nil || len(list) != 1 || list[0].ID != p.ID {
+		t.Errorf("unfinished %v %v", list, err)
+	}
+	var signatures []cashu.BlindSignature
+	for _, o := range p.Outputs {
+		signature, err := m.ring.Sign(o.ID, o.Amount, o.B_)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signatures = append(signatures, signature)
+	}
+	if err := w.Complete(t.Context(), p.ID, signatures); err != nil {
+		t.Fatal(err)
+	}
+	wantFree(t, w, m, 137)
+	wantSum(t, w)
+	order.Pay = 5
+	if _, err := w.Prepare(t.Context(), order, buildJob(5)); err == nil {
+		t.Error("it pays and is owed at once")
+	}
+}
+
 func TestMoreThanThereIs(t *testing.T) {
 	m := newTestMint(t, 0, 1)
 	w := funded(t, m, 100)
