@@ -40,6 +40,12 @@ func (v *View) checkPots(accounts []funding.Change) error {
 		held[id.Pot] += s.Held
 		return true
 	})
+	v.runs.ascend(0, func(_ scheduler.RunID, run *scheduler.Run) bool {
+		if job, ok := v.jobs.get(run.Job); ok && job.Mode == funding.Stream {
+			held[job.Pot] += run.Hold // placed and not started: no longer the job's, not yet the stream's
+		}
+		return true
+	})
 	var wrong error
 	v.pots.ascend(0, func(id funding.PotID, pot *funding.Pot) bool {
 		if wrong = funding.CheckPot(*pot, v.Balance(pot.Account()), held[id]); wrong == nil {

@@ -33,6 +33,9 @@ func (c Deposit) apply(tx *Tx, _ funding.Millis) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := tx.potGrew(pot.ID); err != nil {
+			return nil, err
+		}
 		return DepositAnswer{
 			Pot: pot.ID, Deposit: deposit.ID, Paid: deposit.Amount, Fee: units(c.Payment.Coins.Fee), Index: tx.index,
 		}, nil

@@ -22,3 +22,64 @@ type JobCapAnswer struct {
 
 // Kind is part of [Command].
 func (JobCap) Kind() Kind { return KindJobCap }
+
+func (c JobCap) apply(tx *Tx, at funding.Millis) (any, error) {
+	j, err := tx.openOwn(c.Job, c.Control, TokenHash{}, at)
+	if err != nil {
+		return nil, err
+	}
+	if c.CapOthers != nil {
+		if *c.CapOthers < 0 || !j.job.OwnPot {
+			return nil, refuse(CodeInvalid, "what others may add is limited for a job's own pot, to zero or more")
+		}
+		most := *c.CapOthers
+		j.pot.Cap = &most
+	}
+	if c.MaxTotal != nil {
+		if err := j.limitTotal(*c.MaxTotal); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.goOn(); err != nil {
+		return nil, err
+	}
+	pot := tx.pots.must(j.pot.ID)
+	return JobCapAnswer{Job: c.Job, CapOthers: pot.Cap, MaxTotal: j.job.MaxTotal}, nil
+}
+
+// limitTotal sets the most that the job may ever cost. What runs keeps what is held for it, so the
+// limit cannot fall below that.
+func (j *jobTx) limitTotal(most funding.Amount) error {
+	if err := j.uncover(); err != nil {
+		return err
+	}
+	bound := j.job.Charged
+	if j.job.Mode == funding.Safe {
+		bound += j.job.Hold
+	}
+	if most < 0 || most != 0 && most < bound {
+		return refuse(CodeLimit, "job %d has cost and reserved %d for what runs; the most it may cost cannot be %d", j.job.ID, bound, most)
+	}
+	j.job.MaxTotal = most
+	if j.job.Mode == funding.Safe {
+		return nil
+	}
+	if most == 0 {
+		if j.caps.has(j.job.ID) {
+			j.caps.del(j.job.ID)
+		}
+		return nil
+	}
+	hold := funding.StreamHold{Pot: j.pot.ID, Pool: uint32(j.pool.ID), Held: most - j.job.Charged}
+	var failed error
+	j.eachOpenRun(func(run *scheduler.Run) {
+		if run.Start == 0 || failed != nil {
+			return
+		}
+		if hold, failed = hold.Start(run.Weight, run.From, 0); failed == nil {
+			hold, failed = hold.Settle(run.Owed)
+		}
+	})
+	j.caps.put(j.job.ID, &hold)
+	return failed
+}

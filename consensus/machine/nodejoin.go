@@ -1,6 +1,11 @@
 package machine
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/scheduler"
 )
 
@@ -33,3 +38,104 @@ type NodeJoinAnswer struct {
 
 // Kind is part of [Command].
 func (NodeJoin) Kind() Kind { return KindNodeJoin }
+
+// Bounds of what a machine may say of itself.
+const (
+	NodesMax     = 20_000
+	factsMax     = 64  // labels, drivers, missing limits
+	factBytesMax = 256 // of each
+)
+
+// check refuses facts that no machine of ours would send.
+func (f NodeFacts) check() error {
+	if err := f.Has.Validate(); err != nil {
+		return refuse(CodeInvalid, "what the machine has: %v", err)
+	}
+	if len(f.Labels) > factsMax || len(f.Drivers) > factsMax || len(f.Missing) > factsMax {
+		return refuse(CodeLimit, "at most %d labels, drivers and missing limits", factsMax)
+	}
+	texts := append(slices.Concat(f.Drivers, f.Missing), f.Version, f.OS, f.Arch)
+	for _, name := range slices.Sorted(maps.Keys(f.Labels)) {
+		texts = append(texts, name, f.Labels[name])
+	}
+	for _, text := range texts {
+		if len(text) > factBytesMax {
+			return refuse(CodeLimit, "a fact has %d bytes, the limit is %d", len(text), factBytesMax)
+		}
+	}
+	return nil
+}
+
+func (f NodeFacts) on(node scheduler.Node) scheduler.Node {
+	node.Has, node.Labels, node.Drivers, node.Missing = f.Has, f.Labels, f.Drivers, f.Missing
+	node.Version, node.OS, node.Arch = f.Version, f.OS, f.Arch
+	return node
+}
+
+func (c NodeJoin) apply(tx *Tx, at funding.Millis) (any, error) {
+	if err := scheduler.ValidateName("node", c.Name); err != nil {
+		return nil, refuse(CodeInvalid, "%v", err)
+	}
+	if err := c.Facts.check(); err != nil {
+		return nil, err
+	}
+	pool, ok := tx.poolNames.get(c.Pool)
+	if !ok {
+		return nil, refuse(CodePoolUnknown, "there is no pool %q", c.Pool)
+	}
+	if c.Cert == ([32]byte{}) {
+		return nil, refuse(CodeInvalid, "node %s has no certificate", c.Name)
+	}
+	node := scheduler.Node{Name: c.Name, Pool: pool, State: scheduler.NodeUp, Cert: c.Cert, Joined: at}
+	id, known := tx.nodeNames.get(c.Name)
+	if known {
+		node = *tx.nodes.must(id)
+	}
+	gone := node.State == scheduler.NodeRemoved
+	switch {
+	case known && node.Cert == c.Cert && !gone:
+		return NodeJoinAnswer{Node: id, Cluster: tx.meta.Cluster}, tx.refresh(node, c.Facts)
+	case known && !gone:
+		return nil, refuse(CodeNameTaken, "there is a node %s with another certificate; remove it first", c.Name)
+	case tx.nodes.len() >= NodesMax:
+		return nil, refuse(CodeLimit, "there are %d nodes, the limit", NodesMax)
+	}
+	if err := tx.spendToken(c.Token, at, RoleJoinExecutor); err != nil {
+		return nil, err
+	}
+	if gone {
+		// The name goes to the new machine; what still runs on the old one stays its own.
+		if node.Open > 0 {
+			return nil, refuse(CodeNameTaken, "node %s was removed and has %d open runs", c.Name, node.Open)
+		}
+		tx.nodes.del(id)
+		node = scheduler.Node{Name: c.Name, Pool: pool, State: scheduler.NodeUp, Cert: c.Cert, Joined: at}
+	}
+	tx.meta.Node++
+	node.ID = tx.meta.Node
+	node = c.Facts.on(node)
+	tx.nodes.put(node.ID, &node)
+	tx.emit(Event{Kind: EventNodeJoined, Node: node.ID, Pool: node.Pool, Text: node.Name})
+	return NodeJoinAnswer{Node: node.ID, Cluster: tx.meta.Cluster}, nil
+}
+
+// refresh takes a known machine's facts; one that was lost is back. Its runs were given away: what
+// it still has of them it is told to stop.
+func (tx *Tx) refresh(node scheduler.Node, facts NodeFacts) error {
+	if err := facts.check(); err != nil {
+		return err
+	}
+	node = facts.on(node)
+	if node.State == scheduler.NodeLost {
+		node.State, node.Reason = scheduler.NodeUp, ""
+		if node.Faults >= nodeFaultsMax {
+			node.State, node.Reason = scheduler.NodeQuarantined, fmt.Sprintf("%d faults", node.Faults)
+		}
+		if node.Deadline != 0 {
+			node.State = scheduler.NodeDraining
+		}
+		tx.emit(Event{Kind: EventNodeUp, Node: node.ID, Pool: node.Pool, Text: node.Name})
+	}
+	tx.nodes.put(node.ID, &node)
+	return nil
+}

@@ -21,3 +21,56 @@ type NodeStateAnswer struct {
 
 // Kind is part of [Command].
 func (NodeState) Kind() Kind { return KindNodeState }
+
+func (c NodeState) apply(tx *Tx, at funding.Millis) (any, error) {
+	if c.Token != (TokenHash{}) {
+		if err := tx.checkToken(c.Token, at, RoleOperator); err != nil {
+			return nil, err
+		}
+	}
+	old, ok := tx.nodes.get(c.Node)
+	if !ok || old.State == scheduler.NodeRemoved {
+		return nil, refuse(CodeNodeUnknown, "there is no node %d", c.Node)
+	}
+	if len(c.Reason) > factBytesMax || c.Deadline < 0 || c.Deadline > funding.MillisMax {
+		return nil, refuse(CodeLimit, "a reason has at most %d bytes, a deadline lies in this century", factBytesMax)
+	}
+	node := *old
+	kind := EventNodeUp
+	switch c.State {
+	case scheduler.NodeUp:
+		node.State, node.Reason, node.Deadline, node.Faults = scheduler.NodeUp, "", 0, 0
+	case scheduler.NodeDraining:
+		node.State, node.Reason, node.Deadline = scheduler.NodeDraining, c.Reason, c.Deadline
+		kind = EventNodeDraining
+	case scheduler.NodeRemoved:
+		if err := tx.loseRuns(c.Node, at); err != nil {
+			return nil, err
+		}
+		node = *tx.nodes.must(c.Node)
+		node.State, node.Reason = scheduler.NodeRemoved, c.Reason
+		kind = EventNodeRemoved
+	default:
+		return nil, refuse(CodeInvalid, "a node can be drained, taken back or removed")
+	}
+	tx.nodes.put(node.ID, &node)
+	tx.emit(Event{Kind: kind, Node: node.ID, Pool: node.Pool, Text: c.Reason, Until: node.Deadline})
+	return NodeStateAnswer{Open: node.Open}, nil
+}
+
+// loseRuns ends what runs on a node that nobody can reach any more: not charged, and waiting again.
+func (tx *Tx) loseRuns(id scheduler.NodeID, at funding.Millis) error {
+	var open []scheduler.RunID
+	tx.nodeRuns.ascend(nodeRun{node: id}, func(key nodeRun, _ none) bool {
+		if key.node == id && tx.runs.has(key.run) {
+			open = append(open, key.run)
+		}
+		return key.node == id
+	})
+	for _, run := range open {
+		if err := tx.endRun(run, outcome{End: End{At: at, Reason: scheduler.ReasonNodeLost, Fault: true}, again: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/scheduler"
 )
 
@@ -17,3 +18,14 @@ type NodeUpdateAnswer struct {
 
 // Kind is part of [Command].
 func (NodeUpdate) Kind() Kind { return KindNodeUpdate }
+
+func (c NodeUpdate) apply(tx *Tx, _ funding.Millis) (any, error) {
+	node, ok := tx.nodes.get(c.Node)
+	if !ok || node.State == scheduler.NodeRemoved {
+		return nil, refuse(CodeNodeUnknown, "there is no node %d", c.Node)
+	}
+	if err := tx.refresh(*node, c.Facts); err != nil {
+		return nil, err
+	}
+	return NodeUpdateAnswer{State: tx.nodes.must(c.Node).State}, nil
+}

@@ -22,3 +22,20 @@ type OnHoldAnswer struct {
 
 // Kind is part of [Command].
 func (OnHold) Kind() Kind { return KindOnHold }
+
+func (c OnHold) apply(tx *Tx, at funding.Millis) (any, error) {
+	j, err := tx.openOwn(c.Job, c.Control, c.Token, at)
+	if err != nil {
+		return nil, err
+	}
+	if j.job.OnHold != c.On {
+		j.job.OnHold = c.On
+		j.save()
+		kind := EventReleased
+		if c.On {
+			kind = EventOnHold
+		}
+		tx.emit(j.about(kind))
+	}
+	return OnHoldAnswer{Job: c.Job, State: j.job.State, On: c.On}, nil
+}

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"slices"
+
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/scheduler"
 )
@@ -35,3 +37,103 @@ type RefusedItem struct {
 
 // Kind is part of [Command].
 func (Place) Kind() Kind { return KindPlace }
+
+// PlaceMax bounds the tasks that one entry places.
+const PlaceMax = 65_536
+
+func (c Place) apply(tx *Tx, at funding.Millis) (any, error) {
+	var answer PlaceAnswer
+	total := 0
+	for i, decision := range c.Decisions {
+		count := max(decision.Count, 1)
+		if total += int(count); total > PlaceMax || count > PlaceMax {
+			return nil, refuse(CodeLimit, "at most %d tasks are placed at once", PlaceMax)
+		}
+		for k := range count {
+			run, code, err := tx.placeTask(decision, decision.First+k, at)
+			if err != nil {
+				return nil, err
+			}
+			if code != OK {
+				answer.Refused = append(answer.Refused, RefusedItem{Item: int32(i), Code: code})
+				break
+			}
+			answer.Runs = append(answer.Runs, run)
+		}
+	}
+	return answer, nil
+}
+
+// placeTask starts one task on a node, if that may still be: the decision was made on an older view.
+func (tx *Tx) placeTask(d Placement, task int32, at funding.Millis) (scheduler.RunID, Code, error) {
+	if len(d.Nodes) != 1 || d.Firm {
+		return 0, CodeInvalid, nil
+	}
+	old, ok := tx.jobs.get(d.Job)
+	if !ok {
+		return 0, CodeJobUnknown, nil
+	}
+	shape := tx.shapes.must(old.Shape)
+	pool := tx.pools.must(old.Pool)
+	node, ok := tx.nodes.get(d.Nodes[0])
+	switch {
+	case !ok:
+		return 0, CodeNodeUnknown, nil
+	case old.Startable() == 0 || node.State != scheduler.NodeUp || node.Pool != old.Pool:
+		return 0, CodeStale, nil
+	case !shape.Need.Within(node.Free()) || !slices.Contains(node.Drivers, shape.Driver):
+		return 0, CodeStale, nil
+	case old.Effective() < pool.Floor || old.Effective() < pool.Price:
+		return 0, CodeStale, nil
+	}
+	job := *old
+	if !takeTask(&job, task) {
+		return 0, CodeStale, nil
+	}
+	run, err := tx.newRun(&job, task, node.ID, at)
+	if err != nil {
+		return 0, OK, err
+	}
+	job.Open++
+	tx.jobs.put(job.ID, &job)
+	used := *node
+	used.Used, used.Open = used.Used.Plus(shape.Need, 1), used.Open+1
+	tx.nodes.put(used.ID, &used)
+	tx.emit(Event{Kind: EventPlaced, Job: job.ID, Task: task, Run: run, Node: node.ID, Pool: job.Pool, Rate: job.Effective()})
+	return run, OK, nil
+}
+
+// takeTask takes a task out of those that wait: one that waits again, or the next of the range.
+func takeTask(job *scheduler.Job, task int32) bool {
+	if i, found := slices.BinarySearch(job.Requeued, task); found {
+		job.Requeued = slices.Delete(slices.Clone(job.Requeued), i, i+1)
+		return true
+	}
+	if task != job.Next || task > job.Tasks.Last {
+		return false
+	}
+	job.Next++
+	return true
+}
+
+// newRun makes the run and hands it its part of the job's hold. A stream's part leaves the job:
+// once the run has started, it belongs to what the pot holds for all its runs.
+func (tx *Tx) newRun(job *scheduler.Job, task int32, node scheduler.NodeID, at funding.Millis) (scheduler.RunID, error) {
+	tx.meta.Run++
+	run := scheduler.Run{
+		ID: tx.meta.Run, Job: job.ID, Task: task, Nodes: []scheduler.NodeID{node}, Pool: job.Pool, Shape: job.Shape,
+		Weight: job.Weight, Bid: job.Effective(), State: scheduler.RunPlaced, Placed: at,
+	}
+	if job.Mode == funding.Safe {
+		each, err := job.Bid.Cost(job.Weight, job.TimeLimit)
+		if err != nil {
+			return 0, err
+		}
+		run.Hold = each
+	} else {
+		run.Hold = job.Hold / funding.Amount(job.Slots-job.Open)
+		job.Hold -= run.Hold
+	}
+	tx.runs.put(run.ID, &run)
+	return run.ID, nil
+}

@@ -18,3 +18,49 @@ type PriceAnswer struct {
 
 // Kind is part of [Command].
 func (Price) Kind() Kind { return KindPrice }
+
+func (c Price) apply(tx *Tx, at funding.Millis) (any, error) {
+	pool, ok := tx.pools.get(c.Pool)
+	if !ok {
+		return nil, refuse(CodePoolUnknown, "there is no pool %d", c.Pool)
+	}
+	if err := c.Price.Check(); err != nil {
+		return nil, refuse(CodeInvalid, "%v", err)
+	}
+	// Nobody pays more than its bid; where nobody pays, the price shows the floor.
+	most, ok := scheduler.Lowest(tx.scheduler, c.Pool)
+	if !ok {
+		most = max(pool.Floor, min(pool.Price, c.Price))
+	}
+	if c.Price > most {
+		return nil, refuse(CodePriceAboveL, "a price of %d is above %d, the lowest bid that pays it", c.Price, most)
+	}
+	if next, moves := scheduler.NextPrice(pool, c.Price, at); c.Price != pool.Price && (!moves || next != c.Price) {
+		return nil, refuse(CodeStale, "the price of pool %s rose at %d and rises once in %d ms", pool.Name, pool.RaisedAt, pool.Tick)
+	}
+	if err := tx.setPrice(*pool, c.Price, at); err != nil {
+		return nil, err
+	}
+	return PriceAnswer{Price: c.Price}, nil
+}
+
+// setPrice gives a pool another price from now on. However many runs there are, it is one record
+// and one breakpoint: what they owe is read from the index.
+func (tx *Tx) setPrice(pool scheduler.Pool, price funding.Rate, at funding.Millis) error {
+	before, _ := tx.series.get(pool.ID)
+	after, err := before.Set(at, price)
+	if err != nil {
+		return err
+	}
+	tx.series.put(pool.ID, after)
+	if price > pool.Price {
+		pool.RaisedAt = at
+	}
+	changed := price != pool.Price
+	pool.Price = price
+	tx.pools.put(pool.ID, &pool)
+	if changed {
+		tx.emit(Event{Kind: EventPrice, Pool: pool.ID, Rate: price})
+	}
+	return nil
+}

@@ -43,3 +43,53 @@ type PulseAnswer struct {
 
 // Kind is part of [Command].
 func (Pulse) Kind() Kind { return KindPulse }
+
+// PulseMax bounds what one pulse carries out.
+const PulseMax = 65_536
+
+func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
+	if n := len(c.Renew) + len(c.Notice) + len(c.Pause) + len(c.Resume) + len(c.Stop) + len(c.Lost) + len(c.Settle) +
+		len(c.Prune) + len(c.Close) + len(c.Refunds); n > PulseMax {
+		return nil, refuse(CodeLimit, "%d parts in one pulse, the limit is %d", n, PulseMax)
+	}
+	var answer PulseAnswer
+	count := func(done bool) {
+		if done {
+			answer.Done++
+		} else {
+			answer.Skipped++
+		}
+	}
+	for _, part := range []error{
+		eachOf(c.Lost, count, tx.lose),
+		eachOf(c.Settle, count, tx.settleRun),
+		eachOf(c.Renew, count, tx.renewDue),
+		eachOf(c.Resume, count, tx.renewDue),
+		eachOf(c.Notice, count, tx.noticeLow),
+		eachOf(c.Pause, count, tx.pauseDue),
+		eachOf(c.Stop, count, tx.stopDue),
+		eachOf(c.Close, count, tx.closeDue),
+		eachOf(c.Refunds, count, tx.lapse),
+		eachOf(c.Prune, count, tx.prune),
+	} {
+		if part != nil {
+			return nil, part
+		}
+	}
+	if c.Expire > 0 {
+		answer.Done += tx.expire(c.Expire)
+	}
+	return answer, nil
+}
+
+// eachOf carries out one list of a pulse: what no longer holds is skipped.
+func eachOf[T any](items []T, count func(bool), do func(T) (bool, error)) error {
+	for _, item := range items {
+		done, err := do(item)
+		if err != nil {
+			return err
+		}
+		count(done)
+	}
+	return nil
+}

@@ -72,6 +72,10 @@ type RunFiles struct {
 	Stdout  Log              `cbor:"10,keyasint,omitzero"`
 	Stderr  Log              `cbor:"11,keyasint,omitzero"`
 	Outputs []File           `cbor:"12,keyasint,omitempty"`
+	Placed  funding.Millis   `cbor:"13,keyasint,omitempty"`
+	Started funding.Millis   `cbor:"14,keyasint,omitempty"`
+	Billed  funding.Millis   `cbor:"15,keyasint,omitempty"`
+	Charged funding.Amount   `cbor:"16,keyasint,omitempty"` // posted in all, the operator's part left out
 }
 
 // ReportAnswer lists the runs whose report was refused: unknown, ended before, or times that cannot be.
@@ -81,3 +85,96 @@ type ReportAnswer struct {
 
 // Kind is part of [Command].
 func (Report) Kind() Kind { return KindReport }
+
+// ReportMax bounds the runs that one entry reports on.
+const ReportMax = 65_536
+
+func (c Report) apply(tx *Tx, at funding.Millis) (any, error) {
+	if len(c.Runs) > ReportMax {
+		return nil, refuse(CodeLimit, "at most %d runs in one report", ReportMax)
+	}
+	var answer ReportAnswer
+	for i, report := range c.Runs {
+		code, err := tx.reportRun(report, at)
+		if err != nil {
+			return nil, err
+		}
+		if code != OK {
+			answer.Refused = append(answer.Refused, RefusedItem{Item: int32(i), Code: code})
+		}
+	}
+	return answer, nil
+}
+
+// reportRun takes one run's report, or refuses all of it: times that cannot be change nothing.
+func (tx *Tx) reportRun(report RunReport, at funding.Millis) (Code, error) {
+	run, ok := tx.runs.get(report.Run)
+	if !ok {
+		return CodeRunUnknown, nil
+	}
+	start := run.Start
+	if report.Started != nil && start == 0 {
+		if start = *report.Started; start < max(run.Placed, 1) || start > at {
+			return CodeInvalid, nil
+		}
+	}
+	if e := report.Ended; e != nil && !endPossible(e, max(start, run.Placed), at) {
+		return CodeInvalid, nil
+	}
+	if start != run.Start {
+		if err := tx.startRun(run, start); err != nil {
+			return OK, err
+		}
+	}
+	if report.Ended == nil {
+		return OK, nil
+	}
+	return OK, tx.endRun(report.Run, outcomeOf(tx.runs.must(report.Run), report.Ended))
+}
+
+// endPossible checks what an executor said against the order in which things happen.
+func endPossible(e *End, from, at funding.Millis) bool {
+	if e.At < from || e.At > at || e.Reason == scheduler.ReasonNone || e.Reason > scheduler.ReasonFloor || e.CPUMillis < 0 || e.PeakBytes < 0 {
+		return false
+	}
+	for _, span := range e.Stopped {
+		if span.From < from || span.To < span.From || span.To > e.At {
+			return false
+		}
+		from = span.To
+	}
+	return true
+}
+
+// startRun notes a run's first process: from here on it is metered.
+func (tx *Tx) startRun(old *scheduler.Run, start funding.Millis) error {
+	j, err := tx.openJob(old.Job)
+	if err != nil {
+		return err
+	}
+	run := *old
+	run.Start, run.From = start, j.indexAt(start, run.Pool)
+	if j.job.TimeLimit > 0 {
+		run.Until = start + j.job.TimeLimit
+	}
+	if run.State == scheduler.RunPlaced {
+		run.State = scheduler.RunRunning
+	}
+	if j.job.Mode == funding.Stream {
+		if err := j.startInStream(&run); err != nil {
+			return err
+		}
+	}
+	if j.job.Started == 0 {
+		j.job.Started = start
+	}
+	if j.job.State == scheduler.JobQueued {
+		j.job.State = scheduler.JobRunning
+	}
+	j.runs.put(run.ID, &run)
+	j.save()
+	started := j.about(EventStarted)
+	started.Run, started.Task, started.Node, started.Until = run.ID, run.Task, run.Nodes[0], run.Until
+	j.emit(started)
+	return nil
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the outcomes of scenarios and golden logs anew")
@@ -82,6 +83,8 @@ type world struct {
 	verbs  map[string]verb
 	purses map[string]*purse
 	pots   map[string]funding.PotID
+	jobs   map[string]scheduler.JobID
+	nodes  map[string]scheduler.NodeID
 	serial int    // numbers what is drawn at random elsewhere
 	resend []byte // the entry that `again` sends once more
 }
@@ -96,8 +99,9 @@ func newWorld(t *testing.T) *world {
 	w := &world{
 		t: t, m: New(), at: dayOne, verbs: make(map[string]verb),
 		purses: make(map[string]*purse), pots: make(map[string]funding.PotID),
+		jobs: make(map[string]scheduler.JobID), nodes: make(map[string]scheduler.NodeID),
 	}
-	for _, verbs := range []map[string]verb{timeVerbs(), moneyVerbs(), clusterVerbs()} {
+	for _, verbs := range []map[string]verb{timeVerbs(), moneyVerbs(), clusterVerbs(), jobVerbs()} {
 		for name, do := range verbs {
 			w.verbs[name] = do
 		}
@@ -294,3 +298,5 @@ func timeVerbs() map[string]verb {
 		},
 	}
 }
+
+func splitWords(line string) []string { return strings.Fields(line) }

@@ -111,12 +111,12 @@ func (j *jobTx) settleInStream(run *scheduler.Run, c charge) (posted funding.Amo
 		return 0, err
 	}
 	hold.Held -= posted
-	if hold, err = hold.Settle(posted); err != nil {
+	if hold, err = hold.Settle(c.usage); err != nil { // what was overrun is booked, and not owed again
 		return 0, err
 	}
 	j.putStream(j.streamID(), hold)
 	if limit, ok := j.caps.get(j.job.ID); ok {
-		next, err := limit.Settle(posted)
+		next, err := limit.Settle(c.usage)
 		if err != nil {
 			return 0, err
 		}

@@ -1,0 +1,546 @@
+package machine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+func jobVerbs() map[string]verb {
+	return map[string]verb{
+		"pool":     (*world).setPool,
+		"node":     (*world).join,
+		"drain":    (*world).drain,
+		"undrain":  func(w *world, a args) string { return w.nodeState(a, scheduler.NodeUp) },
+		"remove":   func(w *world, a args) string { return w.nodeState(a, scheduler.NodeRemoved) },
+		"lose":     (*world).lose,
+		"back":     (*world).back,
+		"submit":   (*world).submit,
+		"place":    (*world).place,
+		"placeall": (*world).placeAll,
+		"start":    (*world).start,
+		"finish":   (*world).finish,
+		"reprice":  (*world).reprice,
+		"price":    (*world).price,
+		"cancel":   (*world).cancel,
+		"hold":     func(w *world, a args) string { return w.onHold(a, true) },
+		"release":  func(w *world, a args) string { return w.onHold(a, false) },
+		"limit":    (*world).limit,
+		"run":      (*world).runOn,
+		"show":     (*world).show,
+		"receipt":  (*world).receipt,
+		"forget":   (*world).forget,
+		"pulse":    (*world).pulse,
+	}
+}
+
+// credits reads an amount of whole units with decimals.
+func credits(t *testing.T, text string) int64 {
+	t.Helper()
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(math.Round(f * float64(funding.UnitMicro)))
+}
+
+func (a args) credits(name string, otherwise int64) int64 {
+	a.t.Helper()
+	if value, ok := a.named[name]; ok {
+		return credits(a.t, value)
+	}
+	return otherwise
+}
+
+func money(a funding.Amount) string { return scheduler.Decimal(int64(a)) }
+
+// setPool changes the pool, or makes another one of the given name.
+func (w *world) setPool(a args) string {
+	command := PoolSet{Pool: devPool(), Token: keyOf("token", a.text("token", "operator"))}
+	if old, ok := w.m.View().PoolByName(a.word(0)); ok {
+		command.Pool = *old
+	}
+	p := &command.Pool
+	p.Name = a.text("name", a.word(0))
+	p.Floor = funding.Rate(a.credits("floor", int64(p.Floor)))
+	p.DefaultBid = max(funding.Rate(a.credits("bid", int64(p.DefaultBid))), p.Floor)
+	p.SubmitFee = funding.Amount(a.credits("fee", int64(p.SubmitFee)))
+	p.PauseGrace = a.duration("grace", p.PauseGrace)
+	p.Tranche = a.duration("tranche", p.Tranche)
+	p.LowFunds = a.duration("low", p.LowFunds)
+	p.KillDelay = a.duration("kill", p.KillDelay)
+	p.TimeMax = a.duration("longest", p.TimeMax)
+	p.Loopback = p.Loopback || a.has("loopback")
+	if a.has("trusted") {
+		p.Admission = scheduler.Trusted
+	}
+	if code := w.does(command, &PoolSetAnswer{}); code != "" {
+		return code
+	}
+	pool, _ := w.m.View().PoolByName(p.Name)
+	return w.happened("ok price="+money(funding.Amount(pool.Price)), EventEnded)
+}
+
+func (w *world) facts(a args) NodeFacts {
+	return NodeFacts{
+		Has:     scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30},
+		Drivers: []string{"process"}, OS: "linux",
+	}
+}
+
+// join lets a machine in with a token of its own, or with the one named.
+func (w *world) join(a args) string {
+	token := a.text("token", "")
+	if token == "" {
+		token = "join " + a.word(0)
+		made := Token{Hash: keyOf("token", token), Role: RoleJoinExecutor, Until: w.at + 3_600_000}
+		if code := w.does(made, &TokenAnswer{}); code != "" && code != string(CodeRequestConflict) {
+			return code
+		}
+	}
+	command := NodeJoin{
+		Token: keyOf("token", token), Name: a.word(0), Pool: a.text("pool", "default"),
+		Cert: keyOf("cert", a.text("cert", a.word(0))), Facts: w.facts(a),
+	}
+	var answer NodeJoinAnswer
+	if code := w.does(command, &answer); code != "" {
+		return code
+	}
+	w.nodes[a.word(0)] = answer.Node
+	return fmt.Sprintf("node %d %s", answer.Node, w.stateOf(a.word(0)))
+}
+
+func (w *world) stateOf(node string) string {
+	record, ok := w.m.View().Node(w.nodes[node])
+	if !ok {
+		return "unknown"
+	}
+	state := [...]string{"", "up", "draining", "lost", "quarantined", "removed"}[record.State]
+	return fmt.Sprintf("%s open=%d", state, record.Open)
+}
+
+func (w *world) nodeState(a args, state scheduler.NodeState) string {
+	command := NodeState{Node: w.nodes[a.word(0)], State: state, Reason: a.text("reason", ""), Token: keyOf("token", a.text("token", "operator"))}
+	if d := a.duration("deadline", 0); d != 0 {
+		command.Deadline = w.at + d
+	}
+	if code := w.does(command, &NodeStateAnswer{}); code != "" {
+		return code
+	}
+	return w.happened(w.stateOf(a.word(0)), EventQueued, EventEnded)
+}
+
+func (w *world) drain(a args) string { return w.nodeState(a, scheduler.NodeDraining) }
+
+func (w *world) lose(a args) string {
+	var answer PulseAnswer
+	if code := w.does(Pulse{Lost: []scheduler.NodeID{w.nodes[a.word(0)]}}, &answer); code != "" {
+		return code
+	}
+	return w.happened(w.stateOf(a.word(0)), EventQueued, EventEnded)
+}
+
+func (w *world) back(a args) string {
+	if code := w.does(NodeUpdate{Node: w.nodes[a.word(0)], Facts: w.facts(a)}, &NodeUpdateAnswer{}); code != "" {
+		return code
+	}
+	return w.stateOf(a.word(0))
+}
+
+// tasks reads an array: first-last%limit.
+func (a args) tasks() (r scheduler.TaskRange, atOnce int32) {
+	text, limit, limited := strings.Cut(a.text("array", "0-0"), "%")
+	first, last, _ := strings.Cut(text, "-")
+	r.First, r.Last = int32(number(a.t, first)), int32(number(a.t, last))
+	if limited {
+		atOnce = int32(number(a.t, limit))
+	}
+	return r, atOnce
+}
+
+// submit sends a job. What is left open of bid and time is the pool's default.
+func (w *world) submit(a args) string {
+	pool, ok := w.m.View().PoolByName(a.text("pool", "default"))
+	if !ok {
+		pool = &scheduler.Pool{ID: 99}
+	}
+	command := Submit{
+		Request: w.request(a), Keys: keysOf(a.word(0)), Pool: pool.ID, Driver: a.text("driver", "process"),
+		Need: scheduler.Resources{CPUMilli: a.number("cpus", 1) * 1000}, Mode: funding.Safe,
+		Bid: funding.Rate(a.credits("bid", int64(pool.DefaultBid))), TimeLimit: a.duration("time", 0),
+		MaxTotal: funding.Amount(a.credits("most", 0)), OnHold: a.has("hold"), Nodes: int32(a.number("nodes", 1)),
+		Loopback: a.has("loopback"), Work: []byte{0xa0}, Firm: a.has("firm"),
+	}
+	command.Tasks, command.AtOnce = a.tasks()
+	if command.Mode = map[string]funding.Mode{"safe": funding.Safe, "stream": funding.Stream}[a.text("mode", "safe")]; command.Mode == funding.Safe {
+		command.TimeLimit = a.duration("time", pool.TimeDefault)
+	}
+	if token := a.text("token", ""); token != "" {
+		command.Token = keyOf("token", token)
+	}
+	if name := a.text("pot", ""); name != "" {
+		command.Pot, command.Spend = w.pots[name], keyOf("spend", a.text("spend", name))
+	}
+	if _, ok := a.named["pay"]; ok {
+		command.Payment = w.payment(a)
+	}
+	if _, ok := a.named["cap"]; ok {
+		most := funding.Amount(a.credits("cap", 0))
+		command.CapOthers = &most
+	}
+	var answer SubmitAnswer
+	if code := w.does(command, &answer); code != "" {
+		w.keep(a, command.Payment)
+		return code
+	}
+	w.jobs[a.word(0)] = answer.Job
+	job, _ := w.m.View().Job(answer.Job)
+	return fmt.Sprintf("%s held=%s slots=%d", jobState(job), money(answer.Held), job.Slots)
+}
+
+func jobState(job *scheduler.Job) string {
+	return [...]string{"", "queued", "running", "paused", "done"}[job.State]
+}
+
+// run finds a task's open run: j1 is task 0 of j1, j1.5 its task 5.
+func (w *world) openRun(name string) (*scheduler.Run, scheduler.JobID) {
+	job, task, _ := strings.Cut(name, ".")
+	n := int64(0)
+	if task != "" {
+		n = number(w.t, task)
+	}
+	var found *scheduler.Run
+	w.m.View().RunsOf(w.jobs[job], func(run *scheduler.Run) bool {
+		if int64(run.Task) == n {
+			found = run
+		}
+		return found == nil
+	})
+	return found, w.jobs[job]
+}
+
+func (w *world) place(a args) string {
+	job, task, _ := strings.Cut(a.word(0), ".")
+	decision := Placement{Job: w.jobs[job], Count: int32(a.number("count", 1)), Firm: a.has("firm")}
+	if task != "" {
+		decision.First = int32(number(w.t, task))
+	}
+	for _, node := range a.words[1:] {
+		if id, ok := w.nodes[node]; ok {
+			decision.Nodes = append(decision.Nodes, id)
+		}
+	}
+	return w.placed(Place{Decisions: []Placement{decision}})
+}
+
+func (w *world) placed(command Place) string {
+	var answer PlaceAnswer
+	if code := w.does(command, &answer); code != "" {
+		return code
+	}
+	var words []string
+	if n := len(answer.Runs); n > 0 {
+		words = append(words, fmt.Sprintf("placed=%d", n))
+	}
+	for _, refused := range answer.Refused {
+		words = append(words, string(refused.Code))
+	}
+	if len(words) == 0 {
+		return "nothing"
+	}
+	return strings.Join(words, " ")
+}
+
+// placeAll does what the leader does: it decides on a view and proposes.
+func (w *world) placeAll(args) string {
+	var command Place
+	for _, d := range scheduler.Place(w.m.View().Scheduler(), w.at, 1000) {
+		command.Decisions = append(command.Decisions, Placement{Job: d.Job, First: d.Task, Nodes: []scheduler.NodeID{d.Node}})
+	}
+	return w.placed(command)
+}
+
+func (w *world) report(r RunReport) string {
+	var answer ReportAnswer
+	if code := w.does(Report{Runs: []RunReport{r}}, &answer); code != "" {
+		return code
+	}
+	if len(answer.Refused) > 0 {
+		return string(answer.Refused[0].Code)
+	}
+	return ""
+}
+
+func (w *world) start(a args) string {
+	run, id := w.openRun(a.word(0))
+	if run == nil {
+		return "no run"
+	}
+	at := w.at - a.duration("ago", 0)
+	if code := w.report(RunReport{Run: run.ID, Started: &at}); code != "" {
+		return code
+	}
+	job, _ := w.m.View().Job(id)
+	return jobState(job)
+}
+
+var reasons = []string{"", "exited", "signalled", "cancelled", "time", "money", "grace", "memory", "start", "fault", "lost", "drained", "most", "faults", "floor"}
+
+func (w *world) finish(a args) string {
+	run, id := w.openRun(a.word(0))
+	if run == nil {
+		return "no run"
+	}
+	e := End{
+		At: w.at - a.duration("ago", 0), Reason: scheduler.ReasonExited, Exit: int32(a.number("exit", 0)), Signal: int32(a.number("signal", 0)),
+		Fault: a.has("fault"), CPUMillis: a.number("cpu", 0), PeakBytes: a.number("peak", 0),
+	}
+	if e.Signal != 0 {
+		e.Reason = scheduler.ReasonSignalled
+	}
+	if reason := slices.Index(reasons, a.text("reason", "none")); reason > 0 {
+		e.Reason = scheduler.Reason(reason)
+	}
+	if d := a.duration("frozen", 0); d != 0 { // the time before the end
+		e.Stopped = []Span{{From: e.At - d - a.duration("then", 0), To: e.At - a.duration("then", 0)}}
+	}
+	report := RunReport{Run: run.ID, Ended: &e}
+	if d := a.duration("for", 0); d != 0 { // it also started, unreported until now
+		at := e.At - d
+		report.Started = &at
+	}
+	if code := w.report(report); code != "" {
+		return code
+	}
+	return w.standing(id)
+}
+
+// standing is how a job stands, with its money.
+func (w *world) standing(id scheduler.JobID) string {
+	view := w.m.View()
+	job, ok := view.Job(id)
+	if !ok {
+		return "unknown"
+	}
+	r, _ := view.Receipt(id)
+	words := []string{jobState(job)}
+	if job.Reason != scheduler.ReasonNone {
+		words = append(words, reasons[job.Reason])
+	}
+	if job.Exit != 0 {
+		words = append(words, fmt.Sprintf("exit=%d", job.Exit))
+	}
+	words = append(words, "charged="+money(r.Charged))
+	if job.State != scheduler.JobDone {
+		return strings.Join(append(words, fmt.Sprintf("held=%s slots=%d open=%d waiting=%d", money(w.held(job)), job.Slots, job.Open, job.Waiting())), " ")
+	}
+	if err := r.Check(); err != nil {
+		w.t.Error(err)
+	}
+	return strings.Join(append(words, "refunded="+money(r.Refunded)), " ")
+}
+
+// held is what a job and its runs have reserved, a stream's common part left out.
+func (w *world) held(job *scheduler.Job) funding.Amount {
+	held := job.Hold
+	if job.Mode == funding.Stream {
+		w.m.View().RunsOf(job.ID, func(run *scheduler.Run) bool {
+			held += run.Hold
+			return true
+		})
+	}
+	return held
+}
+
+func (w *world) show(a args) string {
+	if id, ok := w.jobs[a.word(0)]; ok {
+		return w.standing(id)
+	}
+	if _, ok := w.nodes[a.word(0)]; ok {
+		return w.stateOf(a.word(0))
+	}
+	pool, _ := w.m.View().PoolByName(a.word(0))
+	series, _ := w.m.View().Series(pool.ID)
+	return fmt.Sprintf("price=%s points=%d", money(funding.Amount(pool.Price)), len(series.Points))
+}
+
+// receipt tells the lines, then each deposit: deposited=charged+refunded.
+func (w *world) receipt(a args) string {
+	r, ok := w.m.View().Receipt(w.jobs[a.word(0)])
+	if !ok {
+		return "unknown"
+	}
+	var words []string
+	for _, line := range r.Lines {
+		words = append(words, fmt.Sprintf("%s=%s", strings.ReplaceAll(line.What, " ", "_"), money(line.Amount)))
+	}
+	for _, d := range r.Deposits {
+		words = append(words, fmt.Sprintf("%d:%s=%s+%s", d.Deposit, money(d.Deposited), money(d.Charged), money(d.Refunded)))
+	}
+	return strings.Join(append(words, fmt.Sprintf("billed=%v", time.Duration(r.Billed)*time.Millisecond)), " ")
+}
+
+func (w *world) reprice(a args) string {
+	pool, _ := w.m.View().PoolByName(a.word(0))
+	next, moves := scheduler.NextPrice(pool, scheduler.Price(w.m.View().Scheduler(), pool.ID), w.at)
+	if !moves {
+		return "stays " + money(funding.Amount(pool.Price))
+	}
+	var answer PriceAnswer
+	if code := w.does(Price{Pool: pool.ID, Price: next}, &answer); code != "" {
+		return code
+	}
+	return "price=" + money(funding.Amount(answer.Price))
+}
+
+func (w *world) price(a args) string {
+	pool, _ := w.m.View().PoolByName(a.word(0))
+	var answer PriceAnswer
+	if code := w.does(Price{Pool: pool.ID, Price: funding.Rate(credits(w.t, a.word(1)))}, &answer); code != "" {
+		return code
+	}
+	return "price=" + money(funding.Amount(answer.Price))
+}
+
+func (w *world) cancel(a args) string {
+	name, _, _ := strings.Cut(a.word(0), ".")
+	command := Cancel{Job: w.jobs[name], Control: keyOf("control", a.text("key", name)), Signal: int32(a.number("signal", 0))}
+	if token := a.text("token", ""); token != "" {
+		command.Token = keyOf("token", token)
+	}
+	if _, ok := a.named["array"]; ok {
+		tasks, _ := a.tasks()
+		command.Tasks = &tasks
+	}
+	if code := w.does(command, &CancelAnswer{}); code != "" {
+		return code
+	}
+	return w.happened(w.standing(w.jobs[name]), EventNotice)
+}
+
+func (w *world) onHold(a args, on bool) string {
+	var answer OnHoldAnswer
+	command := OnHold{Job: w.jobs[a.word(0)], Control: keyOf("control", a.text("key", a.word(0))), On: on}
+	if code := w.does(command, &answer); code != "" {
+		return code
+	}
+	return fmt.Sprintf("on=%t", answer.On)
+}
+
+func (w *world) limit(a args) string {
+	command := JobCap{Job: w.jobs[a.word(0)], Control: keyOf("control", a.text("key", a.word(0)))}
+	for name, to := range map[string]**funding.Amount{"most": &command.MaxTotal, "others": &command.CapOthers} {
+		if _, ok := a.named[name]; ok {
+			amount := funding.Amount(a.credits(name, 0))
+			*to = &amount
+		}
+	}
+	if code := w.does(command, &JobCapAnswer{}); code != "" {
+		return code
+	}
+	return w.standing(w.jobs[a.word(0)])
+}
+
+// happened adds what the last entry made happen to an outcome.
+func (w *world) happened(outcome string, kinds ...EventKind) string {
+	for _, e := range w.last.Events {
+		if slices.Contains(kinds, e.Kind) {
+			outcome += " " + w.told(e)
+		}
+	}
+	return outcome
+}
+
+func (w *world) told(e Event) string {
+	text := string(e.Kind)
+	for name, id := range w.jobs {
+		if id == e.Job {
+			text += ":" + name
+		}
+	}
+	if e.Task != 0 {
+		text += fmt.Sprintf(".%d", e.Task)
+	}
+	if e.Reason != scheduler.ReasonNone {
+		text += "(" + reasons[e.Reason] + ")"
+	}
+	if e.Until != 0 {
+		text += fmt.Sprintf("→%v", time.Duration(e.Until-dayOne)*time.Millisecond)
+	}
+	return text
+}
+
+// runOn lets time pass, second by second or as `each` says, with a leader that proposes what is due.
+func (w *world) runOn(a args) string {
+	each := a.duration("each", 1000)
+	words := []string{}
+	for end := w.at + duration(w.t, a.word(0)); w.at < end; {
+		w.at = min(end, w.at+each)
+		for range 100 {
+			pulse, due := w.m.View().Due(w.at)
+			if !due {
+				break
+			}
+			var answer PulseAnswer
+			if code := w.does(pulse, &answer); code != "" {
+				return code
+			}
+			if answer.Done == 0 {
+				w.t.Fatalf("due at %v and yet nothing to do: %+v", time.Duration(w.at-dayOne)*time.Millisecond, pulse)
+			}
+			for _, e := range w.last.Events {
+				if slices.Contains([]EventKind{EventLowFunds, EventPaused, EventResumed, EventNotice, EventEnded, EventSettled}, e.Kind) {
+					words = append(words, fmt.Sprintf("%v:%s", time.Duration(w.at-dayOne)*time.Millisecond, w.told(e)))
+				}
+			}
+		}
+	}
+	if len(words) == 0 {
+		return "nothing happens"
+	}
+	return strings.Join(words, " ")
+}
+
+// pulse proposes something that is not due: nothing may come of it.
+func (w *world) pulse(a args) string {
+	var command Pulse
+	for _, word := range a.words[1:] {
+		if run, _ := w.openRun(word); run != nil {
+			stream := StreamID{Pot: w.jobPot(run.Job), Pool: run.Pool}
+			stop := StopRun{Run: run.ID, StopAt: w.at, KillAt: w.at + 1, Reason: scheduler.Reason(slices.Index(reasons, a.text("reason", "")))}
+			command.Stop = append(command.Stop, stop)
+			command.Settle = append(command.Settle, run.ID)
+			command.Pause = append(command.Pause, stream)
+			command.Notice = append(command.Notice, stream)
+			command.Renew = append(command.Renew, stream)
+		}
+	}
+	var answer PulseAnswer
+	if code := w.does(command, &answer); code != "" {
+		return code
+	}
+	return fmt.Sprintf("done=%d skipped=%d", answer.Done, answer.Skipped)
+}
+
+func (w *world) jobPot(id scheduler.JobID) funding.PotID {
+	job, _ := w.m.View().Job(id)
+	return job.Pot
+}
+
+func (w *world) forget(a args) string {
+	var answer ForgetAnswer
+	if code := w.does(Forget{Jobs: []scheduler.JobID{w.jobs[a.word(0)]}}, &answer); code != "" {
+		return code
+	}
+	if len(answer.Refused) > 0 {
+		return string(answer.Refused[0].Code)
+	}
+	return "forgotten"
+}

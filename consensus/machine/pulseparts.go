@@ -1,0 +1,248 @@
+package machine
+
+import (
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+// settleEach is how often long runs are settled; what was posted is final.
+const settleEach funding.Millis = 86_400_000
+
+// lose takes a node's lease as lapsed for good: its places are given away.
+func (tx *Tx) lose(id scheduler.NodeID) (bool, error) {
+	node, ok := tx.nodes.get(id)
+	if !ok || node.State == scheduler.NodeLost || node.State == scheduler.NodeRemoved {
+		return false, nil
+	}
+	if err := tx.loseRuns(id, tx.at); err != nil {
+		return false, err
+	}
+	lost := *tx.nodes.must(id)
+	lost.State, lost.Reason = scheduler.NodeLost, "its lease lapsed"
+	tx.nodes.put(id, &lost)
+	tx.emit(Event{Kind: EventNodeLost, Node: id, Pool: lost.Pool, Text: lost.Reason})
+	return true, nil
+}
+
+// settleRun posts what a long run owes so far. Settled often or once, the total is the same.
+func (tx *Tx) settleRun(id scheduler.RunID) (bool, error) {
+	old, ok := tx.runs.get(id)
+	if !ok || old.Start == 0 || tx.at < max(old.Start, old.Settled)+settleEach {
+		return false, nil
+	}
+	run := *old
+	j, err := tx.openJob(run.Job)
+	if err != nil {
+		return false, err
+	}
+	m, err := j.meter(&run, tx.at, nil, false)
+	if err != nil {
+		return false, err
+	}
+	var posted funding.Amount
+	if j.job.Mode == funding.Stream {
+		posted, err = j.settleInStream(&run, m.charge)
+	} else if posted, err = j.settle(&run, m.charge, run.Hold); err == nil {
+		run.Hold -= posted
+		j.job.Hold -= posted
+	}
+	if err != nil {
+		return false, err
+	}
+	run.Owed += m.usage // what was overrun is booked too, and not owed again
+	run.Settled = tx.at
+	j.runs.put(id, &run)
+	j.save()
+	settled := j.about(EventSettled)
+	settled.Run, settled.Task, settled.Amount = id, run.Task, posted
+	j.emit(settled)
+	return true, nil
+}
+
+// renewDue fills up a stream whose tranche nears its end, and resumes one that was topped up.
+func (tx *Tx) renewDue(id StreamID) (bool, error) {
+	r, err := tx.renew(id)
+	return r.added > 0 || r.resumed, err
+}
+
+// noticeLow tells the owner that the money is ending, once, when the pot has nothing more to give.
+func (tx *Tx) noticeLow(id StreamID) (bool, error) {
+	hold, ok := tx.streams.get(id)
+	if !ok || hold.Noticed || hold.Paused != 0 || hold.Closing {
+		return false, nil
+	}
+	r, err := tx.renew(id)
+	if err != nil || !r.low {
+		return r.added > 0, err
+	}
+	low := *tx.streams.must(id)
+	low.Noticed = true
+	tx.putStream(id, low)
+	series, _ := tx.series.get(id.Pool)
+	end, _ := low.Ends()
+	until, _ := series.When(end)
+	told := make(map[scheduler.JobID]bool) // looked up, never iterated
+	for _, run := range tx.runsOfStream(id) {
+		if !told[run.Job] {
+			told[run.Job] = true
+			tx.emit(Event{Kind: EventLowFunds, Job: run.Job, Pot: id.Pot, Pool: id.Pool, Until: until})
+		}
+	}
+	return true, nil
+}
+
+// pauseDue pauses a stream whose tranche is used up and whose pot is empty.
+func (tx *Tx) pauseDue(id StreamID) (bool, error) {
+	if _, err := tx.renew(id); err != nil {
+		return false, err
+	}
+	hold, ok := tx.streams.get(id)
+	if !ok || hold.Paused != 0 || hold.Closing {
+		return false, nil
+	}
+	if end, ok := hold.Ends(); !ok || tx.indexAt(tx.at, id.Pool).Cmp(end) < 0 {
+		return false, nil
+	}
+	tx.pause(id)
+	return true, nil
+}
+
+// stopDue gives a run notice, if the reason holds. What an order may say is bounded by it: a task
+// never runs on beyond what has been paid for or asked for.
+func (tx *Tx) stopDue(s StopRun) (bool, error) {
+	run, ok := tx.runs.get(s.Run)
+	if !ok || run.State == scheduler.RunStopping {
+		return false, nil
+	}
+	job := tx.jobs.must(run.Job)
+	order := stop{reason: s.Reason, at: max(tx.at, s.StopAt), kill: s.KillAt}
+	var holds bool
+	switch delay := killDelay(tx.pools.must(run.Pool), job.TimeLimit); s.Reason {
+	case scheduler.ReasonTimeLimit:
+		holds = run.Until != 0 && tx.at >= run.Until-delay
+		order.kill = run.Until
+	case scheduler.ReasonPauseGrace, scheduler.ReasonMoneyEnd:
+		return tx.stopStream(run, job, s)
+	case scheduler.ReasonMaxTotal:
+		return tx.stopAtMost(job)
+	case scheduler.ReasonDrained:
+		node := tx.nodes.must(run.Nodes[0])
+		holds = node.State == scheduler.NodeDraining && node.Deadline != 0 && tx.at >= node.Deadline-delay
+		order.kill = node.Deadline
+	}
+	if !holds {
+		return false, nil
+	}
+	order.kill = max(order.kill, tx.at)
+	tx.stopRun(run.ID, order)
+	return true, nil
+}
+
+// stopStream closes the jobs of a paused stream whose grace or reserve is over. Named by one run,
+// it is done for all: the money was theirs together.
+func (tx *Tx) stopStream(run *scheduler.Run, job *scheduler.Job, s StopRun) (bool, error) {
+	id := StreamID{Pot: job.Pot, Pool: run.Pool}
+	hold, ok := tx.streams.get(id)
+	if !ok || hold.Paused == 0 || hold.Closing {
+		return false, nil
+	}
+	pool := tx.pools.must(id.Pool)
+	series, _ := tx.series.get(id.Pool)
+	kill, reason := graceEnd(hold, series)
+	delay := graceDelay(pool)
+	if tx.at < kill-delay || reason != s.Reason {
+		return false, nil
+	}
+	closing := *hold
+	closing.Closing = true
+	tx.putStream(id, closing)
+	runs := tx.runsOfStream(id)
+	jobs := make(map[scheduler.JobID]bool) // looked up, never iterated
+	for _, other := range runs {
+		if jobs[other.Job] {
+			continue
+		}
+		jobs[other.Job] = true
+		j, err := tx.openJob(other.Job)
+		if err != nil {
+			return false, err
+		}
+		if err := j.closeJob(stop{reason: reason, at: tx.at, kill: max(kill, tx.at)}); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// graceEnd is when a paused stream's place is lost: its grace is over, or its reserve before that.
+func graceEnd(hold *funding.StreamHold, series funding.Series) (funding.Millis, scheduler.Reason) {
+	if end, ok := hold.Ends(); ok {
+		if when, ok := series.When(end); ok && when < hold.Grace {
+			return when, scheduler.ReasonMoneyEnd
+		}
+	}
+	return hold.Grace, scheduler.ReasonPauseGrace
+}
+
+func graceDelay(pool *scheduler.Pool) funding.Millis { return min(pool.KillDelay, pool.PauseGrace/10) }
+
+// stopAtMost closes a stream job that is about to have cost all that it may ever cost.
+func (tx *Tx) stopAtMost(job *scheduler.Job) (bool, error) {
+	hold, ok := tx.caps.get(job.ID)
+	if !ok || hold.Closing {
+		return false, nil
+	}
+	pool := tx.pools.must(job.Pool)
+	series, _ := tx.series.get(job.Pool)
+	end, ok := hold.Ends()
+	if !ok {
+		return false, nil
+	}
+	kill, ok := series.When(end)
+	if !ok || tx.at < kill-killDelay(pool, job.TimeLimit) {
+		return false, nil
+	}
+	closing := *hold
+	closing.Closing = true
+	tx.caps.put(job.ID, &closing)
+	j, err := tx.openJob(job.ID)
+	if err != nil {
+		return false, err
+	}
+	return true, j.closeJob(stop{reason: scheduler.ReasonMaxTotal, at: tx.at, kill: max(kill, tx.at)})
+}
+
+// closeDue closes a pot that waits for nothing.
+func (tx *Tx) closeDue(id funding.PotID) (bool, error) {
+	pot, ok := tx.pots.get(id)
+	if !ok || pot.State != funding.PotClosing || pot.Jobs != 0 || pot.Held != 0 {
+		return false, nil
+	}
+	_, _, err := tx.closePot(pot, Event{})
+	return err == nil, err
+}
+
+// prune forgets a pool's prices from before its oldest open run, or what of it is not settled.
+func (tx *Tx) prune(id scheduler.PoolID) (bool, error) {
+	old, ok := tx.series.get(id)
+	if !ok {
+		return false, nil
+	}
+	series := old.Prune(min(tx.at, oldestOpen(tx.openRuns.rows, id, tx.at)))
+	if len(series.Points) == len(old.Points) {
+		return false, nil
+	}
+	tx.series.put(id, series)
+	return true, nil
+}
+
+// oldestOpen is the time from which a pool's prices are still needed.
+func oldestOpen(open rows[runSince, none], pool scheduler.PoolID, at funding.Millis) funding.Millis {
+	open.ascend(runSince{pool: pool}, func(key runSince, _ none) bool {
+		if key.pool == pool {
+			at = min(at, key.since)
+		}
+		return false
+	})
+	return at
+}

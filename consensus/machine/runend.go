@@ -1,0 +1,221 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+// faultsKept bounds the nodes that a job remembers for having failed it.
+const faultsKept = 16
+
+// nodeFaultsMax is how many faults put a node into quarantine.
+const nodeFaultsMax = 3
+
+// sigterm is the signal by which tasks are asked to stop.
+const sigterm = 15
+
+// outcome is how a run ended, as the machine sees it.
+type outcome struct {
+	End
+	again bool // the task waits again, uncharged: it was our doing
+}
+
+// outcomeOf reads an executor's word in the light of what was ordered. What we stopped ended for
+// our reason, whatever the process made of the signal.
+func outcomeOf(run *scheduler.Run, e *End) outcome {
+	o := outcome{End: *e}
+	if run.Stop != scheduler.ReasonNone && o.At >= run.StopAt && !o.Fault {
+		o.Reason = run.Stop
+	}
+	if o.Fault && o.Reason != scheduler.ReasonNodeLost {
+		o.Reason = scheduler.ReasonFault
+	}
+	o.Fault = o.Reason == scheduler.ReasonFault || o.Reason == scheduler.ReasonNodeLost
+	o.again = o.Fault || o.Reason == scheduler.ReasonDrained
+	return o
+}
+
+// exitCode is what a shell would make of it.
+func (o outcome) exitCode() int32 {
+	switch o.Reason {
+	case scheduler.ReasonExited, scheduler.ReasonStartFailed:
+		return o.Exit
+	case scheduler.ReasonTimeLimit, scheduler.ReasonMoneyEnd, scheduler.ReasonPauseGrace, scheduler.ReasonMaxTotal:
+		return 124
+	case scheduler.ReasonOutOfMemory:
+		return 128 + 9
+	case scheduler.ReasonFault, scheduler.ReasonNodeLost, scheduler.ReasonDrained, scheduler.ReasonFaultsTwice:
+		return 125
+	}
+	if o.Signal == 0 {
+		return 128 + sigterm
+	}
+	return 128 + o.Signal
+}
+
+// endRun ends one attempt of a task: its time is charged or voided, its place is given back, and
+// the task is done, failed or waits again. With the last task the job ends.
+func (tx *Tx) endRun(id scheduler.RunID, o outcome) error {
+	run := *tx.runs.must(id)
+	j, err := tx.openJob(run.Job)
+	if err != nil {
+		return fmt.Errorf("end run %d: %w", id, err)
+	}
+	left, err := j.chargeRun(&run, o)
+	if err != nil {
+		return fmt.Errorf("end run %d: %w", id, err)
+	}
+	j.job.Open--
+	j.job.Slots--
+	j.leaveNode(&run, o)
+	j.runs.del(id)
+	j.afterRun(&run, &o)
+	j.files.put(id, &RunFiles{
+		Run: id, Job: run.Job, Task: run.Task, Node: run.Nodes[0], Ended: o.At, Reason: o.Reason, Exit: o.Exit, Signal: o.Signal,
+		Text: o.Text, Stdout: o.Stdout, Stderr: o.Stderr, Outputs: o.Outputs, Placed: run.Placed, Started: run.Start,
+		Billed: left.billed, Charged: run.Owed,
+	})
+	ended := j.about(EventRunEnded)
+	ended.Run, ended.Task, ended.Node, ended.Amount = id, run.Task, run.Nodes[0], run.Owed
+	ended.Reason, ended.Exit = o.Reason, o.Exit
+	j.emit(ended)
+	return j.goOn()
+}
+
+// metered is a run's time and what it comes to.
+type metered struct {
+	charge
+	billed funding.Millis
+}
+
+// meter computes what a run owes up to a time beyond what is settled: from its first process on,
+// without what it was frozen for, the whole rounded once. With its end comes the minimum.
+func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends bool) (metered, error) {
+	var m metered
+	if run.Start == 0 {
+		return m, nil
+	}
+	if run.Until != 0 {
+		to = min(to, run.Until)
+	}
+	to = max(to, run.Start, run.Settled)
+	from, away := run.From, funding.Millis(0)
+	for _, span := range frozen {
+		// What was settled on the way is final, so time frozen before it stays charged.
+		a, b := min(max(span.From, run.Start, run.Settled), to), min(max(span.To, run.Start, run.Settled), to)
+		stretch, err := j.indexAt(b, run.Pool).Sub(j.indexAt(a, run.Pool))
+		if err != nil {
+			return m, err
+		}
+		if from, err = from.Add(stretch); err != nil {
+			return m, err
+		}
+		away += b - a
+	}
+	total, err := funding.Owed(run.Weight, from, j.indexAt(to, run.Pool))
+	if err != nil {
+		return m, err
+	}
+	m.billed = to - run.Start - away
+	m.usage = max(0, total-run.Owed)
+	if short := scheduler.TimeMin - m.billed; ends && short > 0 {
+		series, _ := j.series.get(run.Pool)
+		if m.minimum, err = series.PriceAt(to).Cost(run.Weight, short); err != nil {
+			return m, err
+		}
+		m.billed = scheduler.TimeMin
+	}
+	return m, nil
+}
+
+// chargeRun settles a run that ends and gives back what was held for it and not used.
+func (j *jobTx) chargeRun(run *scheduler.Run, o outcome) (m metered, err error) {
+	if !o.again {
+		if m, err = j.meter(run, o.At, o.Stopped, true); err != nil {
+			return m, err
+		}
+		j.job.Billed += m.billed
+		j.job.CPUMillis += o.CPUMillis
+		j.job.PeakBytes = max(j.job.PeakBytes, o.PeakBytes)
+	}
+	if j.job.Mode == funding.Stream && run.Start != 0 {
+		posted, err := j.leaveStream(run, m.charge)
+		run.Owed += posted
+		return m, err
+	}
+	posted, err := j.settle(run, m.charge, run.Hold)
+	if err != nil {
+		return m, err
+	}
+	if j.pot, err = j.pot.Release(run.Hold - posted); err != nil {
+		return m, err
+	}
+	if j.job.Mode == funding.Safe {
+		j.job.Hold -= run.Hold
+	}
+	run.Owed += posted
+	return m, nil
+}
+
+// leaveNode gives a run's place back, and counts what was the node's fault.
+func (j *jobTx) leaveNode(run *scheduler.Run, o outcome) {
+	need := j.shapes.must(run.Shape).Need
+	for _, id := range run.Nodes {
+		old, ok := j.nodes.get(id)
+		if !ok {
+			continue
+		}
+		node := *old
+		node.Used, node.Open = node.Used.Plus(need, -1), node.Open-1
+		if o.Reason == scheduler.ReasonFault {
+			node.Faults++
+			if node.Faults >= nodeFaultsMax && (node.State == scheduler.NodeUp || node.State == scheduler.NodeDraining) {
+				node.State, node.Reason = scheduler.NodeQuarantined, fmt.Sprintf("%d faults", node.Faults)
+				j.emit(Event{Kind: EventQuarantined, Node: id, Pool: node.Pool, Text: node.Reason})
+			}
+		}
+		j.nodes.put(id, &node)
+	}
+}
+
+// afterRun says what becomes of the task: done, failed, or waiting again.
+func (j *jobTx) afterRun(run *scheduler.Run, o *outcome) {
+	key := jobTask{Job: run.Job, Task: run.Task}
+	if o.Fault {
+		met, _ := j.faults.get(key)
+		if node := run.Nodes[0]; !slices.Contains(met, node) {
+			met = append(slices.Clip(met), node)
+			j.faults.put(key, met)
+			if !slices.Contains(j.job.Faults, node) && len(j.job.Faults) < faultsKept {
+				j.job.Faults = append(slices.Clip(j.job.Faults), node)
+			}
+		}
+		if len(met) >= 2 {
+			o.Reason, o.again = scheduler.ReasonFaultsTwice, false
+		}
+	}
+	if o.again && j.job.Reason == scheduler.ReasonNone {
+		i, _ := slices.BinarySearch(j.job.Requeued, run.Task)
+		j.job.Requeued = slices.Insert(slices.Clone(j.job.Requeued), i, run.Task)
+		queued := j.about(EventQueued)
+		queued.Task, queued.Reason = run.Task, o.Reason
+		j.emit(queued)
+		return
+	}
+	if j.faults.has(key) {
+		j.faults.del(key)
+	}
+	if o.Reason == scheduler.ReasonExited && o.Exit == 0 {
+		j.job.Done++
+		return
+	}
+	if j.job.Failed++; j.job.Failed == 1 {
+		j.job.Exit = o.exitCode()
+		if j.job.Reason == scheduler.ReasonNone && j.job.Tasks.First == j.job.Tasks.Last {
+			j.job.Reason = o.Reason
+		}
+	}
+}
