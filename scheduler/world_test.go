@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -244,4 +245,26 @@ func lose(h *history, change func()) *Index {
 	h.x = x.Copy()
 	change()
 	return x
+}
+
+// TestACopyIsReadWhileItsOwnerGoesOn: for the race detector, and for the answer that must not move.
+func TestACopyIsReadWhileItsOwnerGoesOn(t *testing.T) {
+	w, x := benchWorld(100, 400, 2)
+	view := x.Copy()
+	want, price := Place(view, 0, 0), Price(view, 1)
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for range 5 {
+				if !slices.Equal(want, Place(view, 0, 0)) || price != Price(view, 1) {
+					t.Error("the copy has changed")
+				}
+			}
+		})
+	}
+	for range 5 {
+		w.apply(x, Place(x, 0, 50))
+		x.Copy()
+	}
+	readers.Wait()
 }
