@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type cluster struct {
 	mesh *port.Mesh // nil: TLS
 	inm  bool       // raft's own transport in memory
 	tune func(i int, c *Config)
+	dir  string
 	all  []*member
 }
 
@@ -67,7 +69,7 @@ func firstEntry(t testing.TB) *machine.Init {
 }
 
 func newCluster(t testing.TB, mesh bool, tune func(i int, c *Config)) *cluster {
-	c := &cluster{t: t, tune: tune}
+	c := &cluster{t: t, tune: tune, dir: t.TempDir()} // made first, so that it is removed last
 	if mesh {
 		c.mesh = port.NewMesh()
 	}
@@ -113,7 +115,7 @@ func (c *cluster) member() *member {
 	m := &member{}
 	i := len(c.all)
 	m.cfg = Config{
-		Dir: c.t.TempDir(), ClusterAddr: "127.0.0.1:0", HTTPAddr: fmt.Sprintf("127.0.0.1:%d", 10_000+i), Version: "test",
+		Dir: filepath.Join(c.dir, fmt.Sprint(i)), ClusterAddr: "127.0.0.1:0", HTTPAddr: fmt.Sprintf("127.0.0.1:%d", 10_000+i), Version: "test",
 		Secret:    func() ([]byte, error) { return m.secret, nil },
 		SetSecret: func(b []byte) error { m.secret = b; return nil },
 		Log:       slog.New(slog.DiscardHandler),
