@@ -2,6 +2,8 @@ package wallet
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -225,9 +227,65 @@ func TestTwelveWordsBringTheCoinsBack(t *testing.T) {
 	}
 	wantFree(t, lost, m, want-50-q.Fee+50)
 	wantSum(t, lost)
-	if again, err := lost.Restore(t.Context(), m.url()); err != nil || again.Coins != 0 {
-		t.Errorf("found again %v %v", again, err)
+}
+
+// A copy of a wallet offers coins that the first has spent; it is refused, and
+// prune tells which to forget.
+func TestCoinsThatWereSpentElsewhereAreForgotten(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 100)
+	twin := open(t, t.TempDir())
+	if err := twin.Use(t.Context(), m.url()); err != nil {
+		t.Fatal(err)
 	}
+	issue(t, twin, m, "twin", 7)
+	err := twin.transact(t.Context(), func(tx *sql.Tx) error {
+		var coins []cashu.Proof
+		for _, secret := range mustSecrets(t, w) {
+			coin, err := readCoinOf(t, w, secret)
+			if err != nil {
+				return err
+			}
+			coins = append(coins, coin)
+		}
+		_, err := storeCoins(tx, coins)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := job(t, w, m, 50)
+	mustSubmit(t, w, m, p)
+	if _, err := submit(t.Context(), twin, m, job(t, twin, m, 105)); !errors.Is(err, &cashu.Error{Code: cashu.CodeSpent}) {
+		t.Errorf("spent coins: %v", err)
+	}
+	if gone, err := twin.Prune(t.Context(), m.url()); err != nil || gone != 50 {
+		t.Errorf("pruned %d %v, want 50", gone, err)
+	}
+	wantFree(t, twin, m, 57)
+	mustSubmit(t, twin, m, job(t, twin, m, 57))
+	if gone, err := w.Prune(t.Context(), m.url()); err != nil || gone != 50 {
+		t.Errorf("pruned %d %v from the first, want 50", gone, err)
+	}
+	wantSum(t, w)
+}
+
+func mustSecrets(t *testing.T, w *Wallet) []string {
+	t.Helper()
+	list, err := column(t.Context(), w.db, `SELECT secret FROM coins ORDER BY amount`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func readCoinOf(t *testing.T, w *Wallet, secret string) (coin cashu.Proof, err error) {
+	t.Helper()
+	err = w.transact(t.Context(), func(tx *sql.Tx) error {
+		coin, err = readCoin(tx, secret)
+		return err
+	})
+	return coin, err
 }
 
 func TestChosenCoinsPayExactlyOrWithChange(t *testing.T) {
