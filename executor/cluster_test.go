@@ -73,6 +73,13 @@ func (c *cluster) tellAll() {
 	c.changed = make(chan struct{})
 }
 
+// locked reads something of the cluster.
+func locked[T any](c *cluster, read func() T) T {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return read()
+}
+
 // order adds or replaces orders and sends the whole set.
 func (c *cluster) order(orders ...*wire.Order) {
 	c.change(func() {
@@ -229,7 +236,10 @@ func (h *half) Sync(stream grpc.BidiStreamingServer[wire.Report, wire.Desired]) 
 		case <-stream.Context().Done():
 			return nil
 		}
-		if desired := h.desired(answers, named); whole && desired != nil {
+		if !whole {
+			continue
+		}
+		if desired := h.desired(answers, named); desired != nil {
 			if err := stream.Send(desired); err != nil {
 				return err
 			}
@@ -329,3 +339,8 @@ func (c *cluster) give(b []byte) []byte {
 	c.change(func() { c.blobs[d] = b })
 	return d[:]
 }
+
+// secondStream is what the first whole report of the second stream named. The caller holds mu.
+func (c *cluster) secondStream() []uint64 { return c.wholes[1] }
+
+func (c *cluster) fetched() int { return locked(c, func() int { return c.gets }) }

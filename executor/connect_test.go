@@ -33,7 +33,7 @@ func TestAnyServerLeadsToTheLeader(t *testing.T) {
 func TestServersThatNameEachOtherAreNotAskedInALoop(t *testing.T) {
 	onMachineWith(t, func(m *machine) { m.cluster.leader = "nobody:1"; m.cluster.dead["nobody:1"] = true }, func(m *machine) {
 		m.wait(time.Minute)
-		if n := len(m.cluster.dialled); n > 60 || n < 12 {
+		if n := locked(m.cluster, func() int { return len(m.cluster.dialled) }); n > 60 || n < 12 {
 			t.Errorf("%d connections were tried in a minute without a leader, want a few", n)
 		}
 	})
@@ -46,7 +46,7 @@ func TestServerThatSaysNothingIsGivenUp(t *testing.T) {
 	}, func(m *machine) {
 		m.cluster.order(running(1, "exit", "0"))
 		m.wait(2 * time.Minute)
-		if n := len(m.cluster.dialled); n < 4 {
+		if n := locked(m.cluster, func() int { return len(m.cluster.dialled) }); n < 4 {
 			t.Errorf("%d connections were tried in two minutes of silence", n)
 		}
 		m.cluster.change(func() { m.cluster.mute = false })
@@ -73,7 +73,7 @@ func TestOlderOrdersAreIgnored(t *testing.T) {
 					if m.starts(2) != 0 || m.driver.Lose("ctestcluster-1-unknown") == nil {
 						t.Error("older orders were obeyed")
 					}
-					if _, err := m.driver.Usage(t.Context(), "ctestcluster-1"); err != nil {
+					if _, err := m.driver.Usage(m.t.Context(), "ctestcluster-1"); err != nil {
 						t.Errorf("run 1 was dropped: %v", err)
 					}
 				}

@@ -154,16 +154,16 @@ func TestInputIsFetchedOnceAndCheckedEachTime(t *testing.T) {
 		use(2)
 		m.restart()
 		use(3)
-		if m.cluster.gets != 1 {
-			t.Errorf("it was fetched %d times", m.cluster.gets)
+		if n := m.cluster.fetched(); n != 1 {
+			t.Errorf("it was fetched %d times", n)
 		}
 		d, _ := digestOf(input.GetDigest())
 		if err := os.WriteFile(filepath.Join(m.config.Dir, "store", d.String()), []byte("rotten bytes"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		use(4)
-		if m.cluster.gets != 2 {
-			t.Errorf("rotten bytes in the store: fetched %d times in all, want 2", m.cluster.gets)
+		if n := m.cluster.fetched(); n != 2 {
+			t.Errorf("rotten bytes in the store: fetched %d times in all, want 2", n)
 		}
 	})
 }
@@ -248,7 +248,7 @@ func TestOutputsNeverLeaveTheFolder(t *testing.T) {
 		for _, f := range end.GetOutputs() {
 			names = append(names, f.GetName())
 			d, _ := digestOf(f.GetDigest())
-			if b := m.cluster.blobs[d]; int64(len(b)) != f.GetSize() || string(b) == "ours" {
+			if b := locked(m.cluster, func() []byte { return m.cluster.blobs[d] }); int64(len(b)) != f.GetSize() || string(b) == "ours" {
 				t.Errorf("%s was stored as %q", f.GetName(), b)
 			}
 		}

@@ -3,7 +3,6 @@ package executor
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,11 +30,14 @@ type machine struct {
 	config  Config
 	began   time.Time
 
-	mu     sync.Mutex
-	tasks  map[uint64][]drivers.Task // each start, by run
-	touch  func(drivers.Task)        // does what the task would do with its folder
-	cancel context.CancelFunc
-	done   chan error
+	mu      sync.Mutex
+	tasks   map[uint64][]drivers.Task // each start, by run
+	touch   func(drivers.Task)        // does what the task would do with its folder
+	refuse  map[drivers.ControlKind]error
+	away    bool // the driver's process is gone
+	signals int
+	cancel  context.CancelFunc
+	done    chan error
 }
 
 // onMachine plays a story on a machine that is up and connected.
@@ -64,7 +66,7 @@ func newMachine(t *testing.T, dir string) *machine {
 	m.driver = fake.New(fake.Config{Behave: m.behave})
 	m.config = Config{
 		Dir: filepath.Join(dir, "executor"), Name: "n1", Pool: "default", Version: "test", User: "nobody",
-		Drivers: map[string]drivers.Driver{"fake": m.driver}, Servers: []string{"a:1"}, Connect: m.cluster.connect,
+		Drivers: map[string]drivers.Driver{"fake": &moody{m.driver, m}}, Servers: []string{"a:1"}, Connect: m.cluster.connect,
 		CPUMilli: 4000, Boot: m.boot, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	ticking, stop := context.WithCancel(t.Context())
@@ -108,6 +110,38 @@ func (m *machine) behave(task drivers.Task) fake.Behaviour {
 	}
 	return b
 }
+
+// moody is the fake driver with faults that a test plants.
+type moody struct {
+	*fake.Driver
+	machine *machine
+}
+
+func (d *moody) Start(ctx context.Context, task drivers.Task) (drivers.Status, error) {
+	if d.machine.isAway() {
+		return drivers.Status{}, drivers.ErrUnavailable
+	}
+	return d.Driver.Start(ctx, task)
+}
+
+func (d *moody) Control(ctx context.Context, id string, c drivers.Control) error {
+	if d.machine.isAway() {
+		return drivers.ErrUnavailable
+	}
+	d.machine.mu.Lock()
+	err := d.machine.refuse[c.Kind]
+	if c.Kind == drivers.Signal {
+		d.machine.signals++
+	}
+	d.machine.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return d.Driver.Control(ctx, id, c)
+}
+
+func (m *machine) setAway(away bool) { m.mu.Lock(); defer m.mu.Unlock(); m.away = away }
+func (m *machine) isAway() bool      { m.mu.Lock(); defer m.mu.Unlock(); return m.away }
 
 // starts says how often a run has been started.
 func (m *machine) starts(run uint64) int {
@@ -210,7 +244,7 @@ func near(t *testing.T, what string, got, want, within time.Duration) {
 
 func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// own user of the tests' files.
+// ownerOf says who owns a file.
 func ownerOf(t *testing.T, path string) uint32 {
 	t.Helper()
 	info, err := os.Lstat(path)
@@ -219,5 +253,3 @@ func ownerOf(t *testing.T, path string) uint32 {
 	}
 	return info.Sys().(*syscall.Stat_t).Uid
 }
-
-var _ = fmt.Sprint

@@ -54,7 +54,7 @@ func TestExecutorKilledAtAnyStepDoublesAndLosesNothing(t *testing.T) {
 				m.config.step = nil
 				m.cluster.change(func() { delete(m.cluster.runs, 1) })
 				m.start()
-				if m.cluster.orders[1] != nil {
+				if locked(m.cluster, func() bool { return m.cluster.orders[1] != nil }) {
 					end := m.cluster.awaitEnd(1)
 					expectEnd(t, end, wire.Cause_CAUSE_EXITED, 3)
 					near(t, "time it ran", millis(end.GetRanMs()), 10*time.Second, 50*time.Millisecond)
@@ -67,7 +67,7 @@ func TestExecutorKilledAtAnyStepDoublesAndLosesNothing(t *testing.T) {
 				if n := m.starts(1); n != 1 {
 					t.Errorf("it was started %d times", n)
 				}
-				if _, err := m.driver.Usage(t.Context(), "ctestcluster-1"); err == nil {
+				if _, err := m.driver.Usage(m.t.Context(), "ctestcluster-1"); err == nil {
 					t.Error("the driver still knows the task")
 				}
 				for _, folder := range []string{"trash", "runs"} {
@@ -106,8 +106,8 @@ func TestRestartFindsRunningTasks(t *testing.T) {
 		m.wait(time.Second)
 		m.restart()
 		m.cluster.await("the new stream", func() bool { return len(m.cluster.wholes) == 2 })
-		if !slices.Equal(m.cluster.wholes[1], []uint64{1, 2, 3, 4, 5}) {
-			t.Errorf("the new stream begins with runs %v", m.cluster.wholes[1])
+		if got := locked(m.cluster, m.cluster.secondStream); !slices.Equal(got, []uint64{1, 2, 3, 4, 5}) {
+			t.Errorf("the new stream begins with runs %v", got)
 		}
 		for run := uint64(1); run <= 5; run++ {
 			end := m.cluster.awaitEnd(run)
@@ -139,7 +139,7 @@ func TestTaskThatVanishedIsOurFaultAndIsNotStartedAgain(t *testing.T) {
 		m.cluster.order(running(1, "block"))
 		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
 		m.stop()
-		if err := m.driver.Remove(t.Context(), "ctestcluster-1"); err != nil {
+		if err := m.driver.Remove(m.t.Context(), "ctestcluster-1"); err != nil {
 			t.Fatal(err)
 		}
 		m.start()
@@ -155,7 +155,7 @@ func TestMachineThatRestartedOwnsUpToWhatItLost(t *testing.T) {
 		m.cluster.order(running(1, "block"))
 		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
 		m.stop()
-		if err := m.driver.Remove(t.Context(), "ctestcluster-1"); err != nil {
+		if err := m.driver.Remove(m.t.Context(), "ctestcluster-1"); err != nil {
 			t.Fatal(err)
 		}
 		// Killed after it had asked for the start and before it saw the first process, then the machine restarted.
@@ -183,8 +183,8 @@ func TestRunThatTheServersKnowAsStartedIsNotStartedByANewFolder(t *testing.T) {
 		m.wait(time.Second)
 		m.cluster.cut()
 		m.cluster.await("a new stream", func() bool { return len(m.cluster.wholes) == 2 })
-		if len(m.cluster.wholes[1]) != 0 {
-			t.Errorf("the new stream begins with runs %v", m.cluster.wholes[1])
+		if got := locked(m.cluster, m.cluster.secondStream); len(got) != 0 {
+			t.Errorf("the new stream begins with runs %v", got)
 		}
 	})
 }
@@ -196,7 +196,7 @@ func TestOnlyOneExecutorWorksInAFolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another executor") {
+		if err := second.Run(m.t.Context()); err == nil || !strings.Contains(err.Error(), "another executor") {
 			t.Errorf("a second executor ended with: %v", err)
 		}
 	})
@@ -224,7 +224,7 @@ func TestStoppingWithStopTasksEndsThemUncharged(t *testing.T) {
 		m.cancel()
 		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_LEAVING, 137)
 		expectEnd(t, m.cluster.awaitEnd(2), wire.Cause_CAUSE_LEAVING, codeOurs)
-		if !m.cluster.leaving {
+		if !locked(m.cluster, func() bool { return m.cluster.leaving }) {
 			t.Error("it did not say that it is leaving")
 		}
 		m.cluster.forget(1, 2)

@@ -22,14 +22,15 @@ func TestTaskRunsAndItsEndIsReportedUntilTheServersTookNote(t *testing.T) {
 		if end.GetEnd().GetCpuMs() != 5 || end.GetEnd().GetMemoryPeakBytes() != 1<<20 {
 			t.Errorf("usage is missing: %v", end.GetEnd())
 		}
-		before := len(m.cluster.history)
+		told := func() int { return len(m.cluster.history) }
+		before := locked(m.cluster, told)
 		m.wait(25 * time.Second)
-		if now := len(m.cluster.history); now < before+2 {
+		if now := locked(m.cluster, told); now < before+2 {
 			t.Errorf("the end was told %d times more in 25 s, want again with each heartbeat", now-before)
 		}
 		m.cluster.forget(1)
 		m.awaitFolderGone(1)
-		if _, err := m.driver.Usage(t.Context(), "ctestcluster-1"); err == nil {
+		if _, err := m.driver.Usage(m.t.Context(), "ctestcluster-1"); err == nil {
 			t.Error("the driver still knows the task")
 		}
 	})
@@ -38,7 +39,7 @@ func TestTaskRunsAndItsEndIsReportedUntilTheServersTookNote(t *testing.T) {
 func TestFirstReportTellsWhatTheMachineIs(t *testing.T) {
 	onMachine(t, func(m *machine) {
 		m.cluster.await("facts", func() bool { return m.cluster.facts != nil })
-		f := m.cluster.facts
+		f := locked(m.cluster, func() *wire.NodeFacts { return m.cluster.facts })
 		if f.GetName() != "n1" || f.GetCpuMilli() != 4000 || f.GetCpuMilliReal() == 0 || f.GetMemoryBytes() == 0 ||
 			f.GetDiskBytes() == 0 || f.GetKernel() == "" || f.GetBootId() == "" || f.GetVersion() != "test" {
 			t.Errorf("facts are incomplete: %v", f)
@@ -64,11 +65,11 @@ func TestEndedTaskIsNotHeldUpByAHundredOthers(t *testing.T) {
 			}
 			return true
 		})
-		if m.cluster.reports > 60 {
-			t.Errorf("300 tasks took %d reports, want them gathered", m.cluster.reports)
+		if n := locked(m.cluster, func() int { return m.cluster.reports }); n > 60 {
+			t.Errorf("300 tasks took %d reports, want them gathered", n)
 		}
-		if m.cluster.puts != 0 {
-			t.Errorf("%d empty logs were stored", m.cluster.puts)
+		if n := locked(m.cluster, func() int { return m.cluster.puts }); n != 0 {
+			t.Errorf("%d empty logs were stored", n)
 		}
 	})
 }
@@ -208,8 +209,8 @@ func TestRunThatIsNoLongerNamedIsKilledAndForgotten(t *testing.T) {
 		m.awaitFolderGone(1)
 		m.cluster.cut()
 		m.cluster.await("a new stream", func() bool { return len(m.cluster.wholes) == 2 })
-		if !slices.Equal(m.cluster.wholes[1], []uint64{2}) {
-			t.Errorf("the new stream begins with runs %v, want run 2 alone", m.cluster.wholes[1])
+		if got := locked(m.cluster, m.cluster.secondStream); !slices.Equal(got, []uint64{2}) {
+			t.Errorf("the new stream begins with runs %v, want run 2 alone", got)
 		}
 	})
 }
