@@ -80,62 +80,12 @@ func TestWhatIsRefused(t *testing.T) {
 	closed.State = KeysetClosed
 	b.keysets = append(b.keysets, sats, closed)
 	alien := cashu.KeysetID("01" + strings.Repeat("ab", 32))
-	r := cashu.Scalar{31: 1}
 
-	for name, c := range map[string]struct {
-		change func(*Request)
-		code   cashu.Code
-		says   string
-		curve  bool // refused on the curve only
-	}{
-		"too many coins":    {func(q *Request) { q.Inputs = make([]cashu.Proof, 257) }, cashu.CodeInputsMax, "256", false},
-		"too many outputs":  {func(q *Request) { q.Outputs = make([]cashu.BlindedMessage, 129) }, cashu.CodeOutputsMax, "128", false},
-		"too many blanks":   {func(q *Request) { q.Blanks = make([]cashu.BlindedMessage, 65) }, cashu.CodeOutputsMax, "34", false},
-		"pay above all":     {func(q *Request) { q.Pay = PayMax + 1 }, cashu.CodeAmountRange, "9000000000", false},
-		"pay above 2^63":    {func(q *Request) { q.Pay = 1<<64 - 4 }, cashu.CodeAmountRange, "parts", false},
-		"blanks too few":    {func(q *Request) { q.Blanks = q.Blanks[:3] }, cashu.CodeBlanksTooFew, "at least 4", false},
-		"no secret":         {func(q *Request) { q.Inputs[0].Secret = "" }, cashu.CodeSecretLength, "coin 1", false},
-		"a long secret":     {func(q *Request) { q.Inputs[1].Secret = strings.Repeat("s", 129) }, cashu.CodeSecretLength, "128", false},
-		"a coin twice":      {func(q *Request) { q.Inputs[0] = q.Inputs[1] }, cashu.CodeInputsTwice, "once", false},
-		"worth nothing":     {func(q *Request) { q.Inputs[0].Amount = 0 }, cashu.CodeAmountRange, "powers of two", false},
-		"worth three":       {func(q *Request) { q.Inputs[0].Amount = 3 }, cashu.CodeAmountRange, "powers of two", false},
-		"above the largest": {func(q *Request) { q.Inputs[0].Amount = 1 << 32 }, cashu.CodeAmountRange, "2147483648", false},
-		"no signature":      {func(q *Request) { q.Inputs[0].C = cashu.Point{} }, cashu.CodeMalformed, "no signature", false},
-		"blinding factor":   {func(q *Request) { q.Inputs[0].DLEQ = &cashu.DLEQ{R: &r} }, cashu.CodeBlindingFactorKnown, "leave dleq out", false},
-		"a condition":       {func(q *Request) { q.Inputs[0].Secret = `["P2PK",{"data":"02"}]` }, cashu.CodeConditionRefused, "NUT-10", false},
-		"output of three":   {func(q *Request) { q.Outputs[0].Amount = 3 }, cashu.CodeAmountRange, "output 1", false},
-		"output of nothing": {func(q *Request) { q.Outputs[0].B_ = cashu.Point{} }, cashu.CodeMalformed, "output 1", false},
-		"blank of nothing":  {func(q *Request) { q.Blanks[2].B_ = cashu.Point{} }, cashu.CodeMalformed, "blank 3", false},
-		"an output twice": {func(q *Request) {
-			q.Outputs = append(q.Outputs, q.Outputs[0])
-		}, cashu.CodeOutputsTwice, "output 2", false},
-		"a blank twice":        {func(q *Request) { q.Blanks[1] = q.Blanks[0] }, cashu.CodeOutputsTwice, "blank 2", false},
-		"blank is output":      {func(q *Request) { q.Blanks[0] = q.Outputs[0] }, cashu.CodeOutputsTwice, "blank 1", false},
-		"blanks of two sets":   {func(q *Request) { q.Blanks[1].ID = b.keysets[2].ID }, cashu.CodeBlanksInvalid, "one active", false},
-		"coin of another mint": {func(q *Request) { q.Inputs[0].ID = alien }, cashu.CodeKeysetUnknown, "another mint", false},
-		"output of another":    {func(q *Request) { q.Outputs[0].ID = alien }, cashu.CodeKeysetUnknown, "output 1", false},
-		"blanks of another": {func(q *Request) {
-			for i := range q.Blanks {
-				q.Blanks[i].ID = alien
-			}
-		}, cashu.CodeKeysetUnknown, "blank 1", false},
-		"coin in sat":      {func(q *Request) { q.Inputs[0].ID = sats.ID }, cashu.CodeUnitsDiffer, "sat", false},
-		"closed keyset":    {func(q *Request) { q.Inputs[0].ID = closed.ID }, cashu.CodeKeysetExpired, "closed", false},
-		"retiring outputs": {func(q *Request) { q.Outputs[0].ID = b.keysets[1].ID }, cashu.CodeKeysetInactive, "retiring", false},
-		"retiring blanks": {func(q *Request) {
-			for i := range q.Blanks {
-				q.Blanks[i].ID = b.keysets[1].ID
-			}
-		}, cashu.CodeKeysetInactive, "retiring", false},
-		"too little":        {func(q *Request) { q.Pay = 9 }, cashu.CodeUnbalanced, "make both sides equal", false},
-		"too much":          {func(q *Request) { q.Pay = 7 }, cashu.CodeUnbalanced, "make both sides equal", false},
-		"spent":             {func(q *Request) { q.Inputs[1] = spentCoin }, cashu.CodeSpent, "coin 2", false},
-		"output was signed": {func(q *Request) { q.Outputs[0] = signed }, cashu.CodeOutputsSigned, "restore", false},
-		"blank is pending":  {func(q *Request) { q.Blanks[0] = pending }, cashu.CodeOutputsPending, "another payment", false},
-		"blank was signed":  {func(q *Request) { q.Blanks[0] = cashu.BlindedMessage{ID: signed.ID, B_: signed.B_} }, cashu.CodeOutputsSigned, "blank 1", false},
-		"forged":            {func(q *Request) { q.Inputs[0].C = q.Inputs[1].C }, cashu.CodeProofInvalid, "not signed by this mint", true},
-		"wrong secret":      {func(q *Request) { q.Inputs[1].Secret = "x" }, cashu.CodeProofInvalid, "altered", true},
-	} {
+	cases := coinCases(sats, closed, alien, spentCoin)
+	for name, c := range outputCases(b, alien, pending, signed) {
+		cases[name] = c
+	}
+	for name, c := range cases {
 		request := good()
 		c.change(&request)
 		b.curve = 0
@@ -149,6 +99,72 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 	if _, err := b.admit(good()); err != nil {
 		t.Errorf("the good one: %v", err)
+	}
+}
+
+// refused is a change to a good request, and what it is told.
+type refused struct {
+	change func(*Request)
+	code   cashu.Code
+	says   string
+	curve  bool // refused on the curve only
+}
+
+func coinCases(sats, closed Keyset, alien cashu.KeysetID, spentCoin cashu.Proof) map[string]refused {
+	r := cashu.Scalar{31: 1}
+	return map[string]refused{
+		"too many coins":       {func(q *Request) { q.Inputs = make([]cashu.Proof, 257) }, cashu.CodeInputsMax, "256", false},
+		"too many outputs":     {func(q *Request) { q.Outputs = make([]cashu.BlindedMessage, 129) }, cashu.CodeOutputsMax, "128", false},
+		"too many blanks":      {func(q *Request) { q.Blanks = make([]cashu.BlindedMessage, 65) }, cashu.CodeOutputsMax, "34", false},
+		"pay above all":        {func(q *Request) { q.Pay = PayMax + 1 }, cashu.CodeAmountRange, "9000000000", false},
+		"pay above 2^63":       {func(q *Request) { q.Pay = 1<<64 - 4 }, cashu.CodeAmountRange, "parts", false},
+		"blanks too few":       {func(q *Request) { q.Blanks = q.Blanks[:3] }, cashu.CodeBlanksTooFew, "at least 4", false},
+		"no secret":            {func(q *Request) { q.Inputs[0].Secret = "" }, cashu.CodeSecretLength, "coin 1", false},
+		"a long secret":        {func(q *Request) { q.Inputs[1].Secret = strings.Repeat("s", 129) }, cashu.CodeSecretLength, "128", false},
+		"a coin twice":         {func(q *Request) { q.Inputs[0] = q.Inputs[1] }, cashu.CodeInputsTwice, "once", false},
+		"worth nothing":        {func(q *Request) { q.Inputs[0].Amount = 0 }, cashu.CodeAmountRange, "powers of two", false},
+		"worth three":          {func(q *Request) { q.Inputs[0].Amount = 3 }, cashu.CodeAmountRange, "powers of two", false},
+		"above the largest":    {func(q *Request) { q.Inputs[0].Amount = 1 << 32 }, cashu.CodeAmountRange, "2147483648", false},
+		"no signature":         {func(q *Request) { q.Inputs[0].C = cashu.Point{} }, cashu.CodeMalformed, "no signature", false},
+		"blinding factor":      {func(q *Request) { q.Inputs[0].DLEQ = &cashu.DLEQ{R: &r} }, cashu.CodeBlindingFactorKnown, "leave dleq out", false},
+		"a condition":          {func(q *Request) { q.Inputs[0].Secret = `["P2PK",{"data":"02"}]` }, cashu.CodeConditionRefused, "NUT-10", false},
+		"coin of another mint": {func(q *Request) { q.Inputs[0].ID = alien }, cashu.CodeKeysetUnknown, "another mint", false},
+		"coin in sat":          {func(q *Request) { q.Inputs[0].ID = sats.ID }, cashu.CodeUnitsDiffer, "sat", false},
+		"closed keyset":        {func(q *Request) { q.Inputs[0].ID = closed.ID }, cashu.CodeKeysetExpired, "closed", false},
+		"too little":           {func(q *Request) { q.Pay = 9 }, cashu.CodeUnbalanced, "make both sides equal", false},
+		"too much":             {func(q *Request) { q.Pay = 7 }, cashu.CodeUnbalanced, "make both sides equal", false},
+		"spent":                {func(q *Request) { q.Inputs[1] = spentCoin }, cashu.CodeSpent, "coin 2", false},
+		"forged":               {func(q *Request) { q.Inputs[0].C = q.Inputs[1].C }, cashu.CodeProofInvalid, "not signed by this mint", true},
+		"wrong secret":         {func(q *Request) { q.Inputs[1].Secret = "x" }, cashu.CodeProofInvalid, "altered", true},
+	}
+}
+
+func outputCases(b *bench, alien cashu.KeysetID, pending, signed cashu.BlindedMessage) map[string]refused {
+	return map[string]refused{
+		"output of three":   {func(q *Request) { q.Outputs[0].Amount = 3 }, cashu.CodeAmountRange, "output 1", false},
+		"output of nothing": {func(q *Request) { q.Outputs[0].B_ = cashu.Point{} }, cashu.CodeMalformed, "output 1", false},
+		"blank of nothing":  {func(q *Request) { q.Blanks[2].B_ = cashu.Point{} }, cashu.CodeMalformed, "blank 3", false},
+		"an output twice": {func(q *Request) {
+			q.Outputs = append(q.Outputs, q.Outputs[0])
+		}, cashu.CodeOutputsTwice, "output 2", false},
+		"a blank twice":      {func(q *Request) { q.Blanks[1] = q.Blanks[0] }, cashu.CodeOutputsTwice, "blank 2", false},
+		"blank is output":    {func(q *Request) { q.Blanks[0] = q.Outputs[0] }, cashu.CodeOutputsTwice, "blank 1", false},
+		"blanks of two sets": {func(q *Request) { q.Blanks[1].ID = b.keysets[2].ID }, cashu.CodeBlanksInvalid, "one active", false},
+		"output of another":  {func(q *Request) { q.Outputs[0].ID = alien }, cashu.CodeKeysetUnknown, "output 1", false},
+		"blanks of another": {func(q *Request) {
+			for i := range q.Blanks {
+				q.Blanks[i].ID = alien
+			}
+		}, cashu.CodeKeysetUnknown, "blank 1", false},
+		"retiring outputs": {func(q *Request) { q.Outputs[0].ID = b.keysets[1].ID }, cashu.CodeKeysetInactive, "retiring", false},
+		"retiring blanks": {func(q *Request) {
+			for i := range q.Blanks {
+				q.Blanks[i].ID = b.keysets[1].ID
+			}
+		}, cashu.CodeKeysetInactive, "retiring", false},
+		"output was signed": {func(q *Request) { q.Outputs[0] = signed }, cashu.CodeOutputsSigned, "restore", false},
+		"blank is pending":  {func(q *Request) { q.Blanks[0] = pending }, cashu.CodeOutputsPending, "another payment", false},
+		"blank was signed":  {func(q *Request) { q.Blanks[0] = cashu.BlindedMessage{ID: signed.ID, B_: signed.B_} }, cashu.CodeOutputsSigned, "blank 1", false},
 	}
 }
 
