@@ -50,6 +50,16 @@ func (c *clock) stamp() (funding.Millis, bool) {
 	return c.last, true
 }
 
+// read is the time without a stamp; false out of office.
+func (c *clock) read() (funding.Millis, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.office {
+		return 0, false
+	}
+	return c.now(), true
+}
+
 // advance moves on to the agreed wall clock; false if it lies behind, and nothing changes.
 func (c *clock) advance(wall funding.Millis) bool {
 	c.mu.Lock()

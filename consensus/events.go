@@ -73,6 +73,14 @@ func (n *Node) Events(ctx context.Context, seq uint64, limit int) ([]machine.Eve
 	return n.fsm.events.after(seq, limit)
 }
 
+// EventsBegin is the number of the oldest event that Events has; one more than the newest's when it
+// has none.
+func (n *Node) EventsBegin() uint64 {
+	n.fsm.events.mu.Lock()
+	defer n.fsm.events.mu.Unlock()
+	return n.fsm.events.first
+}
+
 // WaitEvent returns when the event of this number has happened here.
 func (n *Node) WaitEvent(ctx context.Context, seq uint64) error {
 	if err := n.fsm.events.grown.wait(ctx, seq); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/consensus/pki"
 	"github.com/coinop/coinop/consensus/port"
+	"github.com/coinop/coinop/funding"
 )
 
 // Node is one server's part in the one truth. New makes it, Run does everything; all other methods
@@ -236,6 +237,31 @@ func (n *Node) Leader() (leader Server, isSelf bool) {
 		return *s, string(id) == n.ID()
 	}
 	return Server{ID: string(id), Cluster: string(addr)}, string(id) == n.ID()
+}
+
+// Voters are the servers that vote now, by id.
+func (n *Node) Voters() map[string]bool {
+	r := n.raft.Load()
+	if r == nil {
+		return nil
+	}
+	list, err := voters(r)
+	if err != nil {
+		return nil // raft is stopping
+	}
+	set := map[string]bool{}
+	for _, v := range list {
+		set[string(v.ID)] = true
+	}
+	return set
+}
+
+// Now is cluster time: the leader's clock in office, elsewhere the stamp of the last entry.
+func (n *Node) Now() funding.Millis {
+	if at, ok := n.clock.read(); ok {
+		return at
+	}
+	return n.View().At()
 }
 
 // LeaderCh tells true when this server leads and has applied all that came before, false when it

@@ -46,14 +46,15 @@ type Facts struct {
 	Arch     string            `json:"arch,omitempty"`
 }
 
-// Config is how a machine joins.
-type Config struct {
-	Dir   string   // where key and certificate are kept, 0700
-	Addrs []string // servers' cluster ports
-	Token string
-	Name  string // a-z, 0-9, dot and dash
-	Pool  string
-	Facts Facts
+// JoinConfig is how a machine joins.
+type JoinConfig struct {
+	Dir     string   // where key and certificate are kept, 0700
+	Servers []string // their cluster ports
+	Token   string
+	Name    string // a-z, 0-9, dot and dash
+	Pool    string
+	Version string // of the program
+	Facts   Facts  // what is known already; the executor tells more when it syncs
 }
 
 // Identity is a machine that is a member.
@@ -64,8 +65,8 @@ type Identity struct {
 	roots   *x509.CertPool
 }
 
-// ErrNotJoined means that the folder holds no identity.
-var ErrNotJoined = errors.New("this machine has not joined a cluster")
+// ErrNotJoined means that the folder holds no identity; it is an os.ErrNotExist too.
+var ErrNotJoined = fmt.Errorf("this machine has not joined a cluster: %w", os.ErrNotExist)
 
 // Refused is a cluster's answer that another try won't change.
 type Refused struct{ Code, Detail string }
@@ -129,7 +130,7 @@ func (id *Identity) Dial(ctx context.Context, addrs []string) (net.Conn, error) 
 // Join makes this machine a member, or returns the identity that it has. It asks one server after
 // the other, once; with the same folder it may be called again and again, and a lost answer comes
 // again.
-func Join(ctx context.Context, cfg Config) (*Identity, error) {
+func Join(ctx context.Context, cfg JoinConfig) (*Identity, error) {
 	if id, err := Load(cfg.Dir); err == nil || !errors.Is(err, ErrNotJoined) {
 		return id, err
 	}
@@ -145,9 +146,12 @@ func Join(ctx context.Context, cfg Config) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a signing request: %w", err)
 	}
+	if cfg.Facts.Version == "" {
+		cfg.Facts.Version = cfg.Version
+	}
 	ask := request{Version: 1, Kind: "executor", Secret: secret, Request: csr, Name: cfg.Name, Pool: cfg.Pool, Facts: cfg.Facts}
 	var failed []error
-	for _, addr := range cfg.Addrs {
+	for _, addr := range cfg.Servers {
 		got, err := exchange(ctx, addr, authority, ask)
 		if err == nil {
 			if err = keep(cfg, authority, got); err == nil {
@@ -291,7 +295,7 @@ func loadKey(dir string) (ed25519.PrivateKey, error) {
 }
 
 // keep writes the certificate last: where it is, the rest is.
-func keep(cfg Config, authority [32]byte, got answer) error {
+func keep(cfg JoinConfig, authority [32]byte, got answer) error {
 	block, _ := pem.Decode([]byte(got.Authority))
 	if block == nil || sha256.Sum256(block.Bytes) != authority {
 		return errors.New("the authority in the answer is not the token's")
