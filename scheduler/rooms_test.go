@@ -101,3 +101,22 @@ func TestALargeClusterAgreesWithTheNaiveRules(t *testing.T) {
 		}
 	}
 }
+
+func TestClassesGoWithTheirLastNode(t *testing.T) {
+	x := NewIndex()
+	a := &Node{ID: 1, Pool: 1, Drivers: []string{"vm", "process"}, State: NodeUp, Has: Resources{CPUMilli: 1000}}
+	b := &Node{ID: 2, Pool: 1, Drivers: []string{"process", "vm"}, State: NodeUp, Has: Resources{CPUMilli: 2000}}
+	x.NodeChanged(nil, a)
+	x.NodeChanged(nil, b)
+	if n := len(x.fleet.classes); n != 1 {
+		t.Fatal("classes for the same drivers in another order: ", n)
+	}
+	x.NodeChanged(a, nil)
+	if len(x.fleet.classes) != 1 || Largest(x, 1).CPUMilli != 2000 {
+		t.Fatal("the class went with its first node")
+	}
+	x.NodeChanged(b, nil)
+	if n := len(x.fleet.classes); n != 0 {
+		t.Fatal("an empty class stays")
+	}
+}
