@@ -139,6 +139,14 @@ func (w *world) payment(a args) *Payment {
 	return payment
 }
 
+// keep puts the coins of a refused payment back into the purse they came from.
+func (w *world) keep(a args, payment *Payment) {
+	if payment != nil {
+		p := w.purse(a.text("by", "alice"))
+		p.coins = append(p.coins, payment.Coins.Inputs...)
+	}
+}
+
 // request is a new request's identity; key=NAME gives it an idempotency key of that name.
 func (w *world) request(a args) RequestID {
 	r := RequestID{Fingerprint: w.draw("request")}
@@ -308,6 +316,7 @@ func (w *world) pot(a args) string {
 	}
 	var answer PotCreateAnswer
 	if code := w.does(create, &answer); code != "" {
+		w.keep(a, create.Payment)
 		return code
 	}
 	w.pots[name] = answer.Pot
@@ -318,6 +327,7 @@ func (w *world) deposit(a args) string {
 	var answer DepositAnswer
 	command := Deposit{Request: w.request(a), Fund: keyOf("fund", a.word(0)), Payment: *w.payment(a)}
 	if code := w.does(command, &answer); code != "" {
+		w.keep(a, &command.Payment)
 		return code
 	}
 	return fmt.Sprintf("deposit %d paid=%d", answer.Deposit, answer.Paid/funding.UnitMicro)

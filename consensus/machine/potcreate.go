@@ -19,7 +19,7 @@ type PotCreateAnswer struct {
 	Fund    funding.FundID    `cbor:"2,keyasint"`
 	Deposit funding.DepositID `cbor:"3,keyasint,omitempty"`
 	Fee     funding.Amount    `cbor:"4,keyasint,omitempty"`
-	Index   uint64            `cbor:"5,keyasint"`
+	Index   uint64            `cbor:"5,keyasint,omitempty"` // of the entry that took the coins
 }
 
 // Kind is part of [Command].
@@ -50,7 +50,7 @@ func (c PotCreate) apply(tx *Tx, _ funding.Millis) (any, error) {
 }
 
 func (c PotCreate) empty(tx *Tx) (any, error) {
-	answer := PotCreateAnswer{Fund: c.Keys.Fund, Index: tx.index}
+	answer := PotCreateAnswer{Fund: c.Keys.Fund}
 	if id, ok := tx.potFunds.get(c.Keys.Fund); ok && tx.pots.must(id).Keys == c.Keys {
 		answer.Pot = id
 		return answer, nil
