@@ -99,6 +99,7 @@ func TestWorkThatCannotBeRun(t *testing.T) {
 		"size is negative":               func(w *Work) { w.Inputs = []Input{{To: "a", Size: -1}} },
 		"input a: is given twice":        func(w *Work) { w.Inputs = []Input{{To: "a"}, {To: "b"}, {To: "a"}} },
 		"output: \"\\xff\" is not text":  func(w *Work) { w.Outputs = []string{"\xff"} },
+		`output: "a\x00b" is not text`:   func(w *Work) { w.Outputs = []string{"a\x00b"} },
 		"label: its name is empty":       func(w *Work) { w.Labels = map[string]string{"": "x"} },
 		"label l: holds what cannot":     func(w *Work) { w.Labels = map[string]string{"l": "\x1b[2J"} },
 		"name: holds what cannot":        func(w *Work) { w.Name = "a\nb" },

@@ -71,6 +71,8 @@ func (t *terms) check() error {
 		return &FieldError{"bid", "is negative"}
 	case a.Bid > funding.RateMax:
 		return &LimitError{What: "bid", Max: int64(funding.RateMax), Got: int64(a.Bid), Unit: "micro-units"}
+	case a.Tasks < 0:
+		return &FieldError{"array", "has less than no tasks"}
 	case a.Time < 0:
 		return &FieldError{"time", "is negative"}
 	case a.Time > 0 && a.Time < TimeMin:

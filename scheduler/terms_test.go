@@ -137,20 +137,21 @@ func TestTermsOutOfRange(t *testing.T) {
 		ask    Ask
 		want   string
 	}{
-		"negative pay":      {1000, Ask{Pay: -1}, "pay: is negative"},
-		"negative bid":      {1000, Ask{Bid: -1}, "bid: is negative"},
-		"negative time":     {1000, Ask{Time: -1}, "time: is negative"},
-		"too much pay":      {1000, Ask{Pay: funding.PotMax + 1}, "pay: "},
-		"too high a bid":    {1000, Ask{Bid: funding.RateMax + 1}, "bid: "},
-		"too short a time":  {1000, Ask{Time: 999}, "less than the second"},
-		"too long a time":   {1000, Ask{Time: 7*24*hour + 1}, "time: "},
-		"more than a pot":   {funding.WeightMax, Ask{Bid: funding.RateMax, Time: hour}, "may cost"},
-		"overflowing":       {funding.WeightMax, Ask{Bid: funding.RateMax, Time: 7 * 24 * hour, Tasks: 100_000}, "may cost"},
-		"no weight":         {0, Ask{}, "weight"},
-		"a mode unknown":    {1000, Ask{Mode: 9}, "mode"},
-		"too long an array": {1000, Ask{Tasks: TasksMax + 1}, "array"},
-		"a negative limit":  {1000, Ask{Tasks: 2, AtOnce: -1}, "array"},
-		"a stream too dear": {funding.WeightMax, Ask{Bid: funding.RateMax, Mode: funding.Stream, Tasks: 100_000}, "may cost"},
+		"negative pay":       {1000, Ask{Pay: -1}, "pay: is negative"},
+		"negative bid":       {1000, Ask{Bid: -1}, "bid: is negative"},
+		"negative time":      {1000, Ask{Time: -1}, "time: is negative"},
+		"too much pay":       {1000, Ask{Pay: funding.PotMax + 1}, "pay: "},
+		"too high a bid":     {1000, Ask{Bid: funding.RateMax + 1}, "bid: "},
+		"too short a time":   {1000, Ask{Time: 999}, "less than the second"},
+		"too long a time":    {1000, Ask{Time: 7*24*hour + 1}, "time: "},
+		"more than a pot":    {funding.WeightMax, Ask{Bid: funding.RateMax, Time: hour}, "may cost"},
+		"overflowing":        {funding.WeightMax, Ask{Bid: funding.RateMax, Time: 7 * 24 * hour, Tasks: 100_000}, "may cost"},
+		"less than no tasks": {1000, Ask{Tasks: -1}, "array"},
+		"no weight":          {0, Ask{}, "weight"},
+		"a mode unknown":     {1000, Ask{Mode: 9}, "mode"},
+		"too long an array":  {1000, Ask{Tasks: TasksMax + 1}, "array"},
+		"a negative limit":   {1000, Ask{Tasks: 2, AtOnce: -1}, "array"},
+		"a stream too dear":  {funding.WeightMax, Ask{Bid: funding.RateMax, Mode: funding.Stream, Tasks: 100_000}, "may cost"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := devPool()
