@@ -81,7 +81,7 @@ func tooManyProcesses(s *Session) error {
 }
 
 func throttled(s *Session) error {
-	task, err := s.shell(`i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done`)
+	task, err := s.shell(`i=0; while [ $i -lt 80000 ]; do i=$((i+1)); done`)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func throttled(s *Session) error {
 		return err
 	}
 	// At a tenth of a processor its time is ten times what it used, but for the first and last slices.
-	if took := (st.EndedBoot - st.StartedBoot) / 1e6; took < 5*(usage.CPUMillis-20) || usage.CPUMillis == 0 {
+	if took := (st.EndedBoot - st.StartedBoot) / 1e6; took < 8*(usage.CPUMillis-20) || usage.CPUMillis == 0 {
 		return fmt.Errorf("%d ms of processor time in %d ms, at a tenth of a processor", usage.CPUMillis, took)
 	}
 	return nil

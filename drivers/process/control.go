@@ -48,7 +48,8 @@ func (d *Driver) Control(ctx context.Context, id string, c drivers.Control) erro
 
 // command sends a command to the shim and waits until it is obeyed.
 func (t *task) command(ctx context.Context, m shim.Message) error {
-	if _, err := t.until(ctx, func(r shim.Record) bool { return r.State >= shim.Running || r.Cause != 0 }); err != nil {
+	begun, err := t.until(ctx, func(r shim.Record) bool { return r.State >= shim.Running })
+	if err != nil {
 		return err
 	}
 	select {
@@ -58,7 +59,7 @@ func (t *task) command(ctx context.Context, m shim.Message) error {
 		return fmt.Errorf("wait for an earlier command: %w", context.Cause(ctx))
 	}
 	m.Seq = t.driver.epoch + t.driver.commands.Add(1)
-	if err := shim.Send(t.dir, m); errors.Is(err, shim.ErrNoShim) {
+	if err := shim.Send(t.path, int(begun.ShimPid), m); errors.Is(err, shim.ErrNoShim) {
 		return drivers.ErrEnded
 	} else if err != nil {
 		return err
@@ -99,7 +100,7 @@ func (t *task) lease(ctx context.Context, until int64) error {
 	case before == 0:
 		return fmt.Errorf("%w: the task was started without a lease", drivers.ErrInvalid)
 	}
-	if err := shim.WriteLease(t.dir, until); err != nil {
+	if err := shim.WriteLease(t.path, until); err != nil {
 		return err
 	}
 	if !frozen && until >= before {

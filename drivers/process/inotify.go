@@ -21,7 +21,7 @@ func openInotify() (*os.File, error) {
 
 // follow makes Run read the task's status file after each change. Only the shim has it open for writing, so its closing means
 // that the shim is gone, however it went.
-func (d *Driver) follow(t *task, statusPath string) error {
+func (d *Driver) follow(t *task) error {
 	raw, err := d.inotify.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("watch status file: %w", err)
@@ -30,7 +30,7 @@ func (d *Driver) follow(t *task, statusPath string) error {
 	defer d.mu.Unlock()
 	var wd int
 	controlErr := raw.Control(func(fd uintptr) {
-		wd, err = unix.InotifyAddWatch(int(fd), statusPath, unix.IN_MODIFY|unix.IN_CLOSE_WRITE)
+		wd, err = unix.InotifyAddWatch(int(fd), t.path, unix.IN_MODIFY|unix.IN_CLOSE_WRITE)
 	})
 	if err = errors.Join(controlErr, err); err != nil {
 		return fmt.Errorf("watch status file: %w", err)

@@ -59,7 +59,7 @@ func New(config Config) (*Driver, error) {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Driver{config: config, tasks: map[string]*task{}, wds: map[int32]*task{}, epoch: uint64(time.Now().UnixNano())}
-	if err := os.MkdirAll(d.indexDir(), 0o700); err != nil {
+	if err := os.MkdirAll(d.tasksDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("process driver: %w", err)
 	}
 	if err := d.lockDir(); err != nil {
@@ -117,10 +117,8 @@ func CgroupPrefix(dir string) string {
 	return fmt.Sprintf("coinop-%x-", sum[:4])
 }
 
-func (d *Driver) indexDir() string { return filepath.Join(d.config.Dir, "tasks") }
-
-// index is a link from the task's id to its folder, which makes tasks findable after a restart.
-func (d *Driver) index(id string) string { return filepath.Join(d.indexDir(), id) }
+// tasksDir holds a record for each task, under its id.
+func (d *Driver) tasksDir() string { return filepath.Join(d.config.Dir, "tasks") }
 
 // Describe implements drivers.Driver.
 func (d *Driver) Describe(context.Context) (drivers.Description, error) {
@@ -253,27 +251,25 @@ func (d *Driver) find(id string) (*task, error) {
 
 // load finds the tasks of earlier processes of this driver.
 func (d *Driver) load() error {
-	entries, err := os.ReadDir(d.indexDir())
+	names, err := shim.Names(d.tasksDir())
 	if err != nil {
 		return fmt.Errorf("load tasks: %w", err)
 	}
-	for _, entry := range entries {
-		dir, err := os.Readlink(d.index(entry.Name()))
+	for _, id := range names {
+		logDir, err := shim.LogDir(filepath.Join(d.tasksDir(), id))
 		if err != nil {
-			return fmt.Errorf("load tasks: %w", err)
+			return fmt.Errorf("load task %s: %w", id, err)
 		}
-		t := newTask(d, entry.Name(), dir)
+		t := newTask(d, id, logDir)
 		err = d.attach(t)
 		if errors.Is(err, errNeverStarted) {
-			if err := t.erase(); err != nil {
-				return fmt.Errorf("load tasks: %w", err)
-			}
-			continue
+			err = shim.Remove(t.path, logDir)
+		} else if err == nil {
+			d.tasks[id] = t
 		}
 		if err != nil {
-			return fmt.Errorf("load task %s: %w", t.id, err)
+			return fmt.Errorf("load task %s: %w", id, err)
 		}
-		d.tasks[t.id] = t
 	}
 	return nil
 }

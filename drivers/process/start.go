@@ -58,13 +58,10 @@ func (d *Driver) claim(request drivers.Task) (t *task, mine bool) {
 }
 
 func (d *Driver) start(t *task, request drivers.Task) error {
-	if err := os.Symlink(request.Dir, d.index(t.id)); err != nil {
-		return err
-	}
-	spec := d.spec(request)
-	pid, err := shim.Start(d.shim, spec, func(statusPath string) error { return d.follow(t, statusPath) })
+	spec := d.spec(t, request)
+	pid, err := shim.Start(d.shim, spec, func() error { return d.follow(t) })
 	if err != nil {
-		return errors.Join(err, t.erase())
+		return errors.Join(err, shim.Remove(t.path, t.logDir))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -79,9 +76,9 @@ func (d *Driver) start(t *task, request drivers.Task) error {
 	return nil
 }
 
-func (d *Driver) spec(t drivers.Task) shim.Spec {
+func (d *Driver) spec(own *task, t drivers.Task) shim.Spec {
 	spec := shim.Spec{
-		Dir: t.Dir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env,
+		Record: own.path, LogDir: own.logDir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env,
 		UID: t.UID, GID: t.GID, SetUser: os.Geteuid() == 0 && t.UID != 0,
 		FilesMax: t.FilesMax, FileBytes: t.DiskBytes,
 		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,
@@ -114,20 +111,6 @@ func (d *Driver) forget(t *task) {
 	t.news = make(chan struct{})
 }
 
-// erase removes the task's files and its link. The link goes last: it is what a later process of the driver finds them by.
-func (t *task) erase() error {
-	for _, name := range append(shim.Files(), "") {
-		path := t.file(name)
-		if name == "" {
-			path = t.driver.index(t.id)
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrInvalid) {
-			return fmt.Errorf("remove task files: %w", err)
-		}
-	}
-	return nil
-}
-
 // Remove implements drivers.Driver.
 func (d *Driver) Remove(ctx context.Context, id string) error {
 	t, err := d.find(id)
@@ -156,7 +139,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 			return fmt.Errorf("remove task %s: %w", id, err)
 		}
 	}
-	if err := t.erase(); err != nil {
+	if err := shim.Remove(t.path, t.logDir); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
 	d.forget(t)

@@ -17,7 +17,8 @@ import (
 type task struct {
 	driver *Driver
 	id     string
-	dir    string
+	path   string // path of its status file
+	logDir string
 
 	life sync.Mutex    // held while it is started or removed
 	send chan struct{} // holds a token while a command is under way, so that answers are told apart
@@ -36,28 +37,31 @@ type task struct {
 
 var errNeverStarted = errors.New("no process of it ever ran")
 
-func newTask(d *Driver, id, dir string) *task {
-	return &task{driver: d, id: id, dir: dir, send: make(chan struct{}, 1), news: make(chan struct{})}
+func newTask(d *Driver, id, logDir string) *task {
+	return &task{driver: d, id: id, path: filepath.Join(d.tasksDir(), id), logDir: logDir, send: make(chan struct{}, 1), news: make(chan struct{})}
 }
-
-func (t *task) file(name string) string { return filepath.Join(t.dir, name) }
 
 // attach takes up a task that an earlier process of the driver started.
 func (d *Driver) attach(t *task) error {
-	switch err := d.follow(t, t.file(shim.StatusFile)); {
-	case errors.Is(err, os.ErrNotExist):
-		return errNeverStarted
-	case err != nil:
-		return err
-	}
+	err := d.follow(t)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lease, err := shim.ReadLease(t.dir)
+	t.attached = true
+	if errors.Is(err, os.ErrNotExist) { // it has become the exit record; its shim may still be putting things away
+		if err := shim.Wait(t.path); err != nil {
+			return err
+		}
+		return t.conclude()
+	}
 	if err != nil {
 		return err
 	}
-	t.leaseUntil, t.attached = lease, true
-	alive, err := shim.Alive(t.dir)
+	lease, err := shim.ReadLease(t.path)
+	if err != nil {
+		return err
+	}
+	t.leaseUntil = lease
+	alive, err := shim.Alive(t.path)
 	if err != nil {
 		return err
 	}
@@ -83,7 +87,7 @@ func (t *task) changed(closed bool) {
 		reap(t.child)
 		t.child = 0
 	}
-	if record, err := shim.ReadRecord(t.file(shim.ExitFile)); err == nil {
+	if record, err := shim.ReadExit(t.path); err == nil {
 		t.final = true
 		t.set(record)
 		return
@@ -94,7 +98,7 @@ func (t *task) changed(closed bool) {
 // autopsy sees a task to its end whose shim left no exit record. Between the closing of the status file and the freeing of its
 // lock lies a moment, which waiting for the lock covers.
 func (t *task) autopsy() {
-	err := shim.Wait(t.dir)
+	err := shim.Wait(t.path)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.final || t.removed {
@@ -118,8 +122,8 @@ func reap(pid int) {
 
 // refresh reads the live status. A reader that always meets a half-written one will be called again by the next change.
 func (t *task) refresh() {
-	record, err := shim.ReadRecord(t.file(shim.StatusFile))
-	if err != nil {
+	record, err := shim.ReadRecord(t.path)
+	if err != nil || record.State == shim.Exited { // that is told when the shim has put everything away
 		return
 	}
 	t.set(record)
@@ -135,9 +139,9 @@ func (t *task) set(record shim.Record) {
 // conclude establishes how a task ended whose shim is gone: by the exit record; else by the status, if the shim found no room
 // for a record; else the shim was killed, and what it guarded goes with it.
 func (t *task) conclude() error {
-	record, err := shim.ReadRecord(t.file(shim.ExitFile))
+	record, err := shim.ReadExit(t.path)
 	if errors.Is(err, shim.ErrNoRecord) {
-		record, err = shim.ReadRecord(t.file(shim.StatusFile))
+		record, err = shim.ReadRecord(t.path)
 		switch {
 		case errors.Is(err, shim.ErrNoRecord) && t.attached:
 			return errNeverStarted
@@ -170,7 +174,7 @@ func (t *task) bury(last shim.Record) (shim.Record, error) {
 	if err := t.driver.cgroups.destroy(t.id); err != nil {
 		t.driver.config.Log.Error("kill what a dead shim left", "task", t.id, "err", err)
 	}
-	if err := shim.WriteExit(t.dir, record); err != nil {
+	if err := shim.WriteExit(t.path, t.logDir, record); err != nil {
 		return record, err
 	}
 	return record, nil

@@ -43,7 +43,7 @@ func (d *Driver) Usage(_ context.Context, id string) (drivers.Usage, error) {
 		}
 	}
 	for _, name := range []string{shim.StdoutFile, shim.StderrFile} {
-		size, err := logs.Size(filepath.Join(t.dir, name))
+		size, err := logs.Size(filepath.Join(t.logDir, name))
 		if err != nil {
 			return drivers.Usage{}, fmt.Errorf("usage of task %s: %w", id, err)
 		}

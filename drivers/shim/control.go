@@ -4,8 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,30 +30,83 @@ type Message struct {
 	Arg    uint64
 }
 
-// ErrNoShim: nobody reads commands there, or not yet.
-var ErrNoShim = errors.New("no shim is listening")
+// The lease file is struct orders of c/shim.h: eight bytes of lease, then the last command.
+const (
+	seqAt  = 8
+	kindAt = 16
+)
 
-// Send hands a command to the shim of the task in dir.
-func Send(dir string, m Message) error {
-	fd, err := unix.Open(filepath.Join(dir, ControlFile), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENXIO) || errors.Is(err, os.ErrNotExist) {
+// ErrNoShim: nobody takes commands there any more.
+var ErrNoShim = errors.New("the shim is gone")
+
+// WriteLease tells the shim until when the task may run. It needs no message: the shim looks when the old lease ends.
+func WriteLease(record string, until int64) error {
+	fd, err := unix.Open(record+leaseEnding, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write lease: %w", err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Pwrite(fd, binary.NativeEndian.AppendUint64(nil, uint64(until)), 0); err != nil {
+		return fmt.Errorf("write lease: %w", err)
+	}
+	return nil
+}
+
+// ReadLease returns what WriteLease wrote, 0 if there is no lease.
+func ReadLease(record string) (int64, error) {
+	fd, err := unix.Open(record+leaseEnding, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read lease: %w", err)
+	}
+	defer unix.Close(fd)
+	var data [8]byte
+	if n, err := unix.Pread(fd, data[:], 0); err != nil || n != len(data) {
+		return 0, fmt.Errorf("read lease: %d bytes: %w", n, err)
+	}
+	return int64(binary.NativeEndian.Uint64(data[:])), nil
+}
+
+// Send hands a command to the shim, which must be past its beginnings, so that its record holds its pid. One at a time: a
+// command that is not answered yet is overwritten.
+func Send(record string, pid int, m Message) error {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
 		return ErrNoShim
 	}
 	if err != nil {
 		return fmt.Errorf("send command: %w", err)
 	}
-	defer unix.Close(fd)
-	data := make([]byte, 32)
-	binary.LittleEndian.PutUint64(data, m.Seq)
-	binary.LittleEndian.PutUint32(data[8:], uint32(m.Kind))
-	binary.LittleEndian.PutUint32(data[12:], m.Signal)
-	if m.Group {
-		binary.LittleEndian.PutUint32(data[16:], 1)
+	defer unix.Close(pidfd)
+	// The lock is still held, so the shim lives, so that number is still its own and pidfd means the shim.
+	if alive, err := Alive(record); err != nil || !alive {
+		return errors.Join(ErrNoShim, err)
 	}
-	binary.LittleEndian.PutUint64(data[24:], m.Arg)
-	if _, err := unix.Write(fd, data); errors.Is(err, unix.EPIPE) {
+	fd, err := unix.Open(record+leaseEnding, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("send command: %w", err)
+	}
+	defer unix.Close(fd)
+	data := make([]byte, 24)
+	binary.NativeEndian.PutUint32(data, uint32(m.Kind))
+	binary.NativeEndian.PutUint32(data[4:], m.Signal)
+	if m.Group {
+		binary.NativeEndian.PutUint32(data[8:], 1)
+	}
+	binary.NativeEndian.PutUint64(data[16:], m.Arg)
+	_, err = unix.Pwrite(fd, data, kindAt)
+	if err == nil { // the number last: it makes the rest valid
+		_, err = unix.Pwrite(fd, binary.NativeEndian.AppendUint64(nil, m.Seq), seqAt)
+	}
+	if err == nil {
+		err = unix.PidfdSendSignal(pidfd, unix.SIGUSR1, nil, 0)
+	}
+	if errors.Is(err, unix.ESRCH) {
 		return ErrNoShim
-	} else if err != nil { // far below the pipe's atomic size, so whole or not at all
+	}
+	if err != nil {
 		return fmt.Errorf("send command: %w", err)
 	}
 	return nil

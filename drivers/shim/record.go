@@ -8,7 +8,8 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // The layout of c/shim.h.
@@ -19,7 +20,6 @@ const (
 	headerBytes   = 224
 	spanBytes     = 24
 	spansMax      = 256
-	recordNewFile = "exit.driver"
 )
 
 // State of a record.
@@ -98,19 +98,33 @@ type fixed struct {
 	Message                [104]byte
 }
 
-// ReadRecord reads a record file. The live status is rewritten in place, so a reader may meet a half-written one: it is tried
-// again, and ErrNoRecord if that does not help.
-func ReadRecord(path string) (Record, error) {
+// ReadRecord reads the live status.
+func ReadRecord(record string) (Record, error) { return readRecord(record) }
+
+// ReadExit reads the exit record; ErrNoRecord if the shim has not written one, perhaps never will.
+func ReadExit(record string) (Record, error) { return readRecord(record + exitEnding) }
+
+// readRecord tries again what it catches half written, since the status is rewritten in place.
+func readRecord(path string) (Record, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, ErrNoRecord
+	}
+	if err != nil {
+		return Record{}, fmt.Errorf("read record: %w", err)
+	}
+	defer unix.Close(fd)
 	var last error
 	for range 100 {
-		data, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && len(data) == 0 {
-			return Record{}, ErrNoRecord
-		}
+		var data [headerBytes + spansMax*spanBytes]byte
+		n, err := unix.Pread(fd, data[:], 0)
 		if err != nil {
 			return Record{}, fmt.Errorf("read record: %w", err)
 		}
-		record, err := decodeRecord(data)
+		if n < headerBytes || binary.LittleEndian.Uint64(data[:]) == 0 {
+			return Record{}, ErrNoRecord
+		}
+		record, err := decodeRecord(data[:n])
 		if err == nil {
 			return record, nil
 		}
@@ -166,8 +180,8 @@ func (r Record) Text() string {
 	return string(text)
 }
 
-// WriteExit writes a record in the shim's stead, for one that died.
-func WriteExit(dir string, r Record) error {
+// WriteExit writes an exit record in the shim's stead, for one that died.
+func WriteExit(record, logDir string, r Record) error {
 	r.SpanCount = uint32(min(len(r.Spans), spansMax))
 	var body bytes.Buffer
 	parts := []any{fixed{
@@ -186,11 +200,15 @@ func WriteExit(dir string, r Record) error {
 	}
 	data := body.Bytes()
 	binary.LittleEndian.PutUint64(data[16:], checksum(data))
-	temporary := filepath.Join(dir, recordNewFile)
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
+	data = append(data, make([]byte, folderAt-len(data))...)
+	data = append(data, logDir...)
+	if err := os.WriteFile(record+newEnding, data, 0o600); err != nil {
 		return fmt.Errorf("write exit record: %w", err)
 	}
-	if err := os.Rename(temporary, filepath.Join(dir, ExitFile)); err != nil {
+	if err := os.Rename(record+newEnding, record+exitEnding); err != nil {
+		return fmt.Errorf("write exit record: %w", err)
+	}
+	if err := os.Remove(record); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write exit record: %w", err)
 	}
 	return nil

@@ -10,8 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,21 +20,24 @@ import (
 //go:embed bin/shim_linux_*
 var executables embed.FS
 
-// Files of a task's folder.
+// Beside the status file, under its name and these endings.
 const (
-	StatusFile  = "status"
-	ExitFile    = "exit"
-	LeaseFile   = "lease"
-	ControlFile = "control"
-	StdoutFile  = "stdout"
-	StderrFile  = "stderr"
-	exitNewFile = "exit.new"
+	exitEnding  = "~exit" // what the status file is called when it has become the exit record
+	leaseEnding = "~lease"
+	newEnding   = "~new"
 )
 
-// Files lists every file that a shim or its driver may leave in a task's folder.
-func Files() []string {
-	return []string{StatusFile, ExitFile, LeaseFile, ControlFile, StdoutFile, StderrFile, exitNewFile, recordNewFile}
-}
+// Streams of a task, as files in the folder of its logs.
+const (
+	StdoutFile = "stdout"
+	StderrFile = "stderr"
+)
+
+// Folders are remembered behind the largest record.
+const (
+	folderAt  = 8192
+	folderMax = 4096
+)
 
 // Install writes this machine's shim into dir and returns its path. Running shims keep the file they were started from, so a
 // file with other contents is replaced by rename.
@@ -73,9 +77,11 @@ func Install(dir string) (string, error) {
 
 // Start makes the task's status file, locks it and starts a shim that holds the lock for as long as it lives. It returns the
 // shim's pid, which the caller has to wait for. ready is called before the shim exists, when the status file does.
-func Start(program string, spec Spec, ready func(statusPath string) error) (int, error) {
-	path := filepath.Join(spec.Dir, StatusFile)
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+func Start(program string, spec Spec, ready func() error) (int, error) {
+	if len(spec.LogDir) > folderMax {
+		return 0, fmt.Errorf("make status file: a folder's name of %d bytes is too long", len(spec.LogDir))
+	}
+	fd, err := unix.Open(spec.Record, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("make status file: %w", err)
 	}
@@ -83,12 +89,15 @@ func Start(program string, spec Spec, ready func(statusPath string) error) (int,
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return 0, fmt.Errorf("lock status file: %w", err)
 	}
+	if _, err := unix.Pwrite(fd, []byte(spec.LogDir), folderAt); err != nil {
+		return 0, fmt.Errorf("write status file: %w", err)
+	}
 	if spec.LeaseUntil != 0 {
-		if err := WriteLease(spec.Dir, spec.LeaseUntil); err != nil {
+		if err := WriteLease(spec.Record, spec.LeaseUntil); err != nil {
 			return 0, err
 		}
 	}
-	if err := ready(path); err != nil {
+	if err := ready(); err != nil {
 		return 0, err
 	}
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -97,7 +106,7 @@ func Start(program string, spec Spec, ready func(statusPath string) error) (int,
 	}
 	defer unix.Close(null)
 	pid, err := syscall.ForkExec(program, spec.arguments(), &syscall.ProcAttr{
-		Dir:   spec.Dir,
+		Dir:   spec.LogDir,
 		Env:   spec.Env,
 		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(fd)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
@@ -108,9 +117,64 @@ func Start(program string, spec Spec, ready func(statusPath string) error) (int,
 	return pid, nil
 }
 
+// Names lists the records in a folder by the names of their status files.
+func Names(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list records: %w", err)
+	}
+	var names []string
+	for _, entry := range entries {
+		name, ending, _ := strings.Cut(entry.Name(), "~")
+		if ending == "" || "~"+ending == exitEnding {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// Remove removes the files of a task: its logs first, its records last, since by these it is found.
+func Remove(record, logDir string) error {
+	paths := []string{record + newEnding, record + leaseEnding, record, record + exitEnding}
+	if logDir != "" {
+		paths = append([]string{filepath.Join(logDir, StdoutFile), filepath.Join(logDir, StderrFile)}, paths...)
+	}
+	for _, path := range paths {
+		if err := unix.Unlink(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+			return fmt.Errorf("remove %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// openRecord opens the status file under either of its names.
+func openRecord(record string) (int, error) {
+	fd, err := unix.Open(record, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		fd, err = unix.Open(record+exitEnding, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	return fd, err
+}
+
+// LogDir is where the task's logs are, as Start was told.
+func LogDir(record string) (string, error) {
+	fd, err := openRecord(record)
+	if err != nil {
+		return "", fmt.Errorf("find logs: %w", err)
+	}
+	defer unix.Close(fd)
+	name := make([]byte, folderMax)
+	n, err := unix.Pread(fd, name, folderAt)
+	if err != nil {
+		return "", fmt.Errorf("find logs: %w", err)
+	}
+	return string(name[:n]), nil
+}
+
 // Alive says whether a shim holds the lock on the task's status file. No process number is involved, so none can be another's.
-func Alive(dir string) (bool, error) {
-	fd, err := unix.Open(filepath.Join(dir, StatusFile), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func Alive(record string) (bool, error) {
+	fd, err := openRecord(record)
 	if err != nil {
 		return false, fmt.Errorf("look for shim: %w", err)
 	}
@@ -124,43 +188,9 @@ func Alive(dir string) (bool, error) {
 	return false, nil
 }
 
-// WriteLease tells the shim in dir until when the task may run. The file keeps its eight bytes at all times.
-func WriteLease(dir string, until int64) error {
-	fd, err := unix.Open(filepath.Join(dir, LeaseFile), unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return fmt.Errorf("write lease: %w", err)
-	}
-	defer unix.Close(fd)
-	if _, err := unix.Pwrite(fd, (*[8]byte)(unsafe.Pointer(&until))[:], 0); err != nil {
-		return fmt.Errorf("write lease: %w", err)
-	}
-	return nil
-}
-
-// ReadLease returns what WriteLease wrote, 0 if there is no lease.
-func ReadLease(dir string) (int64, error) {
-	data, err := os.ReadFile(filepath.Join(dir, LeaseFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil || len(data) != 8 {
-		return 0, fmt.Errorf("read lease: %d bytes: %w", len(data), err)
-	}
-	return *(*int64)(unsafe.Pointer(&data[0])), nil
-}
-
-// Boottime is CLOCK_BOOTTIME in ns: the clock of leases and statuses.
-func Boottime() int64 {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		panic("CLOCK_BOOTTIME cannot be read: " + err.Error()) // since Linux 2.6.39 it always can
-	}
-	return t.Nano()
-}
-
 // Wait waits until no shim holds the lock on the task's status file.
-func Wait(dir string) error {
-	fd, err := unix.Open(filepath.Join(dir, StatusFile), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func Wait(record string) error {
+	fd, err := openRecord(record)
 	if err != nil {
 		return fmt.Errorf("wait for shim: %w", err)
 	}
@@ -170,4 +200,13 @@ func Wait(dir string) error {
 			return err
 		}
 	}
+}
+
+// Boottime is CLOCK_BOOTTIME in ns: the clock of leases and statuses.
+func Boottime() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic("CLOCK_BOOTTIME cannot be read: " + err.Error()) // since Linux 2.6.39 it always can
+	}
+	return t.Nano()
 }

@@ -79,9 +79,10 @@ func TestRecordRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	record := filepath.Join(dir, "task")
 	pid, err := Start(program, Spec{
-		Dir: dir, WorkDir: "/", Argv: []string{"/bin/sh", "-c", "exit 7"}, LogHeadBytes: 1, LogTailBytes: 1, Missing: 5,
-	}, func(string) error { return nil })
+		Record: record, LogDir: dir, WorkDir: "/", Argv: []string{"/bin/sh", "-c", "exit 7"}, LogHeadBytes: 1, LogTailBytes: 1, Missing: 5,
+	}, func() error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +93,10 @@ func TestRecordRoundTrip(t *testing.T) {
 	if _, err := process.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if alive, err := Alive(dir); alive || err != nil {
+	if alive, err := Alive(record); alive || err != nil {
 		t.Errorf("alive %v, %v", alive, err)
 	}
-	r, err := ReadRecord(filepath.Join(dir, ExitFile))
+	r, err := ReadExit(record)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,10 +104,10 @@ func TestRecordRoundTrip(t *testing.T) {
 		t.Errorf("record %+v", r)
 	}
 	r.Spans = append(r.Spans, Span{From: 1, To: 2, Cause: FrozenByLease}, Span{From: 3, Cause: FrozenByControl})
-	if err := WriteExit(dir, r); err != nil {
+	if err := WriteExit(record, dir, r); err != nil {
 		t.Fatal(err)
 	}
-	again, err := ReadRecord(filepath.Join(dir, ExitFile))
+	again, err := ReadExit(record)
 	r.SpanCount = 2
 	if err != nil || !reflect.DeepEqual(r, again) {
 		t.Errorf("wrote %+v, read %+v, %v", r, again, err)
@@ -116,14 +117,18 @@ func TestRecordRoundTrip(t *testing.T) {
 // A half-written, cut or foreign file is no record.
 func TestRecordIsChecked(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, ExitFile)
-	if err := WriteExit(dir, Record{State: Lost, Spans: []Span{{From: 1, To: 2}}}); err != nil {
+	record := filepath.Join(dir, "task")
+	if err := WriteExit(record, dir, Record{State: Lost, Spans: []Span{{From: 1, To: 2}}}); err != nil {
 		t.Fatal(err)
 	}
-	good, err := os.ReadFile(path)
+	good, err := os.ReadFile(record + exitEnding)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got, err := LogDir(record); got != dir || err != nil {
+		t.Errorf("its folder is %q, %v", got, err)
+	}
+	good = good[:headerBytes+spanBytes]
 	for at := range good {
 		bad := bytes.Clone(good)
 		bad[at] ^= 0x40
@@ -140,10 +145,11 @@ func TestRecordIsChecked(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	dir := f.TempDir()
-	if err := WriteExit(dir, Record{State: Exited, Spans: []Span{{From: 1, To: 2}}}); err != nil {
+	record := filepath.Join(dir, "task")
+	if err := WriteExit(record, dir, Record{State: Exited, Spans: []Span{{From: 1, To: 2}}}); err != nil {
 		f.Fatal(err)
 	}
-	good, err := os.ReadFile(filepath.Join(dir, ExitFile))
+	good, err := os.ReadFile(record + exitEnding)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -156,20 +162,26 @@ func FuzzDecodeRecord(f *testing.F) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	if err := Send(t.TempDir(), Message{Kind: CommandKill}); !errors.Is(err, ErrNoShim) {
+	dir := t.TempDir()
+	record := filepath.Join(dir, "task")
+	if err := WriteExit(record, dir, Record{State: Exited}); err != nil {
+		t.Fatal(err)
+	}
+	// This process is not that task's shim, and lives to tell.
+	if err := Send(record, os.Getpid(), Message{Kind: CommandKill}); !errors.Is(err, ErrNoShim) {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestLeaseFile(t *testing.T) {
-	dir := t.TempDir()
+	record := filepath.Join(t.TempDir(), "task")
 	for _, until := range []int64{0, 1, 1 << 60} {
 		if until != 0 {
-			if err := WriteLease(dir, until); err != nil {
+			if err := WriteLease(record, until); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got, err := ReadLease(dir); got != until || err != nil {
+		if got, err := ReadLease(record); got != until || err != nil {
 			t.Errorf("%d, %v, want %d", got, err, until)
 		}
 	}

@@ -4,7 +4,8 @@ import "strconv"
 
 // Spec is what a shim is told.
 type Spec struct {
-	Dir     string // the task's folder
+	Record  string // the status file, to be made
+	LogDir  string
 	WorkDir string
 	Argv    []string
 	Env     []string
@@ -51,7 +52,7 @@ type CgroupWrite struct {
 
 func (s Spec) arguments() []string {
 	args := make([]string, 0, 16+len(s.Argv))
-	args = append(args, "coinop-shim", "d"+s.WorkDir)
+	args = append(args, "coinop-shim", "s"+s.Record, "d"+s.WorkDir)
 	number := func(letter string, n int64) {
 		if n > 0 {
 			args = append(args, letter+strconv.FormatInt(n, 10))

@@ -90,16 +90,15 @@ int cgroups_make(void)
 	return 0;
 }
 
-/* A killed process leaves its group a moment after it was waited for, so a busy folder is tried again for a second. */
+/* A process leaves its group a moment after it was waited for, so a busy folder is tried again, for a second in all. */
 void cgroups_remove(void)
 {
-	u32 i, tries;
+	u32 i;
 	for (i = 0; i < S.spec.cgroup_count; i++) {
-		for (tries = 0; tries < 200; tries++) {
-			struct timespec pause = {0, 5000000};
-			if (SYS3(unlinkat, AT_FDCWD, S.spec.cgroups[i].dir, AT_REMOVEDIR) != -EBUSY)
-				break;
+		struct timespec pause = {0, 20000};
+		while (SYS3(unlinkat, AT_FDCWD, S.spec.cgroups[i].dir, AT_REMOVEDIR) == -EBUSY && pause.nsec < 500000000) {
 			SYS2(nanosleep, &pause, 0);
+			pause.nsec *= 2;
 		}
 	}
 }

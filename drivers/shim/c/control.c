@@ -1,7 +1,7 @@
-/* Commands from the driver: fixed messages through a pipe in the task's folder, acknowledged in the status file. */
+/* Commands from the driver: it writes one behind the lease, gives a signal, and finds the answer in the status file. */
 #include "shim.h"
 
-static i64 stop(struct message *m)
+static i64 stop(struct orders *m)
 {
 	u64 delay = m->arg ? m->arg : S.spec.kill_ms;
 	u64 at;
@@ -17,7 +17,7 @@ static i64 stop(struct message *m)
 	return 0;
 }
 
-static i64 obey(struct message *m)
+static i64 obey(struct orders *m)
 {
 	switch (m->kind) {
 	case CMD_SIGNAL:
@@ -45,11 +45,13 @@ static i64 obey(struct message *m)
 
 void control_read(void)
 {
-	struct message m;
-	while (SYS3(read, S.control_fd, &m, sizeof m) == sizeof m) {
-		i64 e = S.main_done ? -ESRCH : obey(&m);
-		S.status.ack = m.seq;
-		S.status.ack_errno = e < 0 ? (i32)-e : 0;
-		publish();
-	}
+	struct orders o;
+	i64 e;
+	if (!orders_read(&o) || !o.seq || o.seq == S.obeyed)
+		return;
+	S.obeyed = o.seq;
+	e = S.main_done ? -ESRCH : obey(&o);
+	S.status.ack = o.seq;
+	S.status.ack_errno = e < 0 ? (i32)-e : 0;
+	publish();
 }

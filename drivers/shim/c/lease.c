@@ -48,18 +48,22 @@ void kill_for(u32 cause)
 	tree_kill();
 }
 
+int orders_read(struct orders *o)
+{
+	i64 n, fd = SYS4(openat, AT_FDCWD, S.lease_path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	o->seq = 0;
+	n = SYS4(pread, fd, o, sizeof *o, 0);
+	SYS1(close, fd);
+	return n >= (i64)sizeof o->until;
+}
+
 void lease_read(void)
 {
-	u64 until;
-	i64 fd;
-	if (!S.spec.has_lease)
-		return;
-	fd = SYS4(openat, AT_FDCWD, "lease", O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	if (SYS4(pread, fd, &until, sizeof until, 0) == sizeof until)
-		S.lease_until = until;
-	SYS1(close, fd);
+	struct orders o;
+	if (S.spec.has_lease && orders_read(&o))
+		S.lease_until = o.until;
 }
 
 void time_passed(void)

@@ -2,7 +2,7 @@
  * lease, copies its output, waits for it and all its descendants, and writes down how it ended.
  *
  * argv: shim, options (one letter and a value each), "--", the task's argv. Its environment is the task's. Its working folder
- * is the task's record folder, descriptor 3 the status file, locked: the lock says to everyone that this shim lives. */
+ * is where the logs go, descriptor 3 the status file, locked: the lock says to everyone that this shim lives. */
 #include "shim.h"
 
 struct shim S;
@@ -41,6 +41,11 @@ static void option(char *o)
 	case 'l': s->has_lease = 1; return;
 	case 'm': S.status.missing = (u32)number(v); return;
 	case 'd': s->work_dir = v; return;
+	case 's':
+		s->record = v;
+		append(append(S.lease_path, S.lease_path + sizeof S.lease_path, v), S.lease_path + sizeof S.lease_path, "~lease");
+		append(append(S.exit_path, S.exit_path + sizeof S.exit_path, v), S.exit_path + sizeof S.exit_path, "~exit");
+		return;
 	case 'w': add_write(v); return;
 	case 'c':
 		if (s->cgroup_count < CGROUPS_MAX) {
@@ -77,15 +82,13 @@ static i32 need(const char *step, i64 fd)
 static void prepare(void)
 {
 	static struct sigaction plain;
-	u64 all = ~0UL, child = 1UL << (SIGCHLD - 1);
+	u64 all = ~0UL, heard = 1UL << (SIGCHLD - 1) | 1UL << (SIGUSR1 - 1);
 	SYS3(fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC);
 	SYS2(prctl, PR_SET_CHILD_SUBREAPER, 1);
 	SYS2(prctl, PR_SET_DUMPABLE, 0); /* the child shares this memory while it already is another user */
 	SYS4(rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
 	SYS4(rt_sigaction, SIGCHLD, &plain, 0, 8); /* an inherited "ignore" would swallow exit codes */
-	S.signal_fd = need("watch children", SYS4(signalfd4, -1, &child, 8, O_CLOEXEC | O_NONBLOCK));
-	SYS4(mknodat, AT_FDCWD, "control", S_IFIFO | 0600, 0);
-	S.control_fd = need("open control", SYS4(openat, AT_FDCWD, "control", O_RDWR | O_NONBLOCK | O_CLOEXEC, 0));
+	S.signal_fd = need("hear signals", SYS4(signalfd4, -1, &heard, 8, O_CLOEXEC | O_NONBLOCK));
 	S.timer_fd = need("make timer", SYS2(timerfd_create, CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC));
 	S.null_fd = need("open /dev/null", SYS4(openat, AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0));
 	pipe_for(&S.out[0], "stdout", &S.child_out);
@@ -97,7 +100,6 @@ static void reap(void)
 	struct rusage r;
 	i32 status;
 	i64 pid;
-	SYS3(read, S.signal_fd, S.buffer, 4096);
 	while ((pid = SYS4(wait4, -1, &status, WNOHANG, &r)) > 0) {
 		S.rusage_us += (u64)(r.utime.sec + r.stime.sec) * 1000000UL + (u64)(r.utime.usec + r.stime.usec);
 		if ((u64)r.maxrss * 1024 > S.rusage_peak)
@@ -112,30 +114,39 @@ static void reap(void)
 		S.main_done = 2;
 }
 
+/* Takes the signals that have come, and says whether the driver's was among them. */
+static int signalled(void)
+{
+	i64 at, n = SYS3(read, S.signal_fd, S.buffer, 4096);
+	int called = 0;
+	for (at = 0; at + 128 <= n; at += 128) /* the kernel tells of each in 128 bytes, beginning with its number */
+		called |= *(u32 *)(void *)(S.buffer + at) == SIGUSR1;
+	return called;
+}
+
 /* Until the first process has ended and no descendant is left. */
 static void attend(void)
 {
 	while (S.main_done < 2) {
-		struct pollfd p[5] = {{S.signal_fd, POLLIN, 0}, {S.control_fd, POLLIN, 0}, {S.timer_fd, POLLIN, 0},
-				      {S.out[0].fd, POLLIN, 0}, {S.out[1].fd, POLLIN, 0}};
+		struct pollfd p[4] = {{S.signal_fd, POLLIN, 0}, {S.timer_fd, POLLIN, 0}, {S.out[0].fd, POLLIN, 0}, {S.out[1].fd, POLLIN, 0}};
 		struct timespec again = {0, 20000000};
 		u64 ticks;
-		SYS5(ppoll, p, 5, S.main_done ? &again : 0, 0, 8);
-		if (p[3].revents)
+		SYS5(ppoll, p, 4, S.main_done ? &again : 0, 0, 8);
+		if (p[2].revents)
 			log_copy(&S.out[0]);
-		if (p[4].revents)
+		if (p[3].revents)
 			log_copy(&S.out[1]);
+		if (p[0].revents && signalled())
+			control_read();
 		if (p[0].revents || S.main_done)
 			reap();
-		if (p[1].revents)
-			control_read();
-		if (p[2].revents) {
+		if (p[1].revents) {
 			SYS3(read, S.timer_fd, &ticks, sizeof ticks);
 			time_passed();
 		}
 		if (S.main_done == 1) /* what a killed process leaves becomes ours, so repeat until nothing is left */
 			tree_kill();
-		else if (p[1].revents || p[2].revents)
+		else if (p[0].revents || p[1].revents)
 			timer_set();
 	}
 }
@@ -210,8 +221,8 @@ __attribute__((used, noreturn)) void shim_main(u64 *sp)
 		run();
 	if (!S.status.ended)
 		S.status.ended = now();
-	cgroups_remove();
 	write_exit_record();
+	cgroups_remove(); /* last, for it is slow; the driver looks when this process is gone */
 	SYS1(exit_group, 0);
 	for (;;)
 		;

@@ -28,21 +28,14 @@ void publish(void)
 	SYS4(pwrite, STATUS_FD, &S.status, S.status.size, 0);
 }
 
-/* Without the sync a machine that loses power could keep the name and lose the bytes. On a full disk there may be no room for a
- * new file, but the status file's blocks exist: then the record goes there. */
+/* The status file itself becomes the exit record, by rename: no second file has to be made, so none can be refused by a full
+ * disk. Not synced on purpose: after a loss of power the task's own files are as doubtful as this one, and "ended well" beside
+ * empty outputs would be worse than no record, which means lost. */
 void write_exit_record(void)
 {
-	i64 fd, whole = 0;
 	S.status.state = EXITED;
-	seal();
-	fd = SYS4(openat, AT_FDCWD, "exit.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd >= 0) {
-		whole = SYS3(write, fd, &S.status, S.status.size) == (i64)S.status.size && SYS1(fsync, fd) == 0 &&
-			SYS4(renameat, AT_FDCWD, "exit.new", AT_FDCWD, "exit") == 0;
-		SYS1(close, fd);
-	}
-	if (!whole)
-		publish();
+	publish();
+	SYS4(renameat, AT_FDCWD, S.spec.record, AT_FDCWD, S.exit_path);
 }
 
 /* When the table is full the last span grows over the gap: a user is never charged for time not worked. */

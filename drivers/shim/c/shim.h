@@ -40,7 +40,8 @@ struct status {
 	struct span spans[SPANS_MAX];
 };
 
-struct message { u64 seq; u32 kind, signal, group, pad; u64 arg; };
+/* The lease file: the end of the lease, then the last command. */
+struct orders { u64 until, seq; u32 kind, signal, group, pad; u64 arg; };
 
 struct cgroup { char kind; const char *dir; }; /* kind: '2' unified; in v1 m memory, p pids, c cpu, f freezer, a cpuacct */
 struct cgroup_write { u32 cgroup; const char *file, *value; };
@@ -49,7 +50,7 @@ struct spec {
 	u32 uid, gid, set_user;
 	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
 	u32 has_lease;
-	const char *work_dir;
+	const char *work_dir, *record;
 	char **argv, **envp;
 	struct cgroup cgroups[CGROUPS_MAX];
 	u32 cgroup_count;
@@ -63,7 +64,7 @@ struct shim {
 	struct spec spec;
 	struct status status;
 	struct stream out[2];
-	i32 signal_fd, control_fd, timer_fd;
+	i32 signal_fd, timer_fd;
 	i32 child_out, child_err, null_fd;
 	i32 main_pid, main_done, main_status;
 	u64 lease_until, lease_frozen_at, kill_at;
@@ -73,7 +74,9 @@ struct shim {
 	u64 rusage_us, rusage_peak;
 	i32 child_errno;
 	const char *child_step;
-	char buffer[CHUNK];
+	u64 obeyed; /* seq of the last command */
+	char lease_path[4352], exit_path[4352];
+	char buffer[CHUNK] __attribute__((aligned(8)));
 };
 
 extern struct shim S;
@@ -118,6 +121,7 @@ void log_flush(void);
 void freeze_add(u32 cause);
 void freeze_drop(u32 cause);
 void kill_for(u32 cause);
+int orders_read(struct orders *o);
 void lease_read(void);
 void time_passed(void);
 void timer_set(void);

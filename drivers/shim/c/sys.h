@@ -28,6 +28,7 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define SIGCONT 18
 #define SIGSTOP 19
 #define SIGKILL 9
+#define SIGUSR1 10
 #define SIGTERM 15
 
 #define AT_FDCWD (-100)
@@ -44,7 +45,6 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define F_SETFD 2
 #define F_SETFL 4
 #define FD_CLOEXEC 1
-#define S_IFIFO 0010000
 #define WNOHANG 1
 #define CLOCK_BOOTTIME 7
 #define TFD_NONBLOCK O_NONBLOCK
@@ -83,12 +83,12 @@ enum {
 	NR_dup3 = 292, NR_getpid = 39, NR_clone = 56, NR_execve = 59, NR_exit_group = 231, NR_wait4 = 61, NR_kill = 62,
 	NR_fcntl = 72, NR_fsync = 74, NR_chdir = 80, NR_umask = 95, NR_getppid = 110, NR_setsid = 112, NR_setgroups = 116, NR_setresuid = 117,
 	NR_setresgid = 119, NR_prctl = 157, NR_getdents64 = 217, NR_clock_gettime = 228, NR_openat = 257, NR_mkdirat = 258,
-	NR_mknodat = 259, NR_unlinkat = 263, NR_renameat = 264, NR_ppoll = 271, NR_timerfd_create = 283, NR_timerfd_settime = 286,
+	NR_unlinkat = 263, NR_renameat = 264, NR_ppoll = 271, NR_timerfd_create = 283, NR_timerfd_settime = 286,
 	NR_signalfd4 = 289, NR_pipe2 = 293, NR_prlimit64 = 302, NR_clone3 = 435, NR_nanosleep = 35
 };
 #elif defined(__aarch64__)
 enum {
-	NR_dup3 = 24, NR_fcntl = 25, NR_mknodat = 33, NR_mkdirat = 34, NR_unlinkat = 35, NR_renameat = 38, NR_chdir = 49, NR_openat = 56,
+	NR_dup3 = 24, NR_fcntl = 25, NR_mkdirat = 34, NR_unlinkat = 35, NR_renameat = 38, NR_chdir = 49, NR_openat = 56,
 	NR_close = 57, NR_pipe2 = 59, NR_getdents64 = 61, NR_read = 63, NR_write = 64, NR_pread = 67, NR_pwrite = 68, NR_ppoll = 73,
 	NR_signalfd4 = 74, NR_fsync = 82, NR_timerfd_create = 85, NR_timerfd_settime = 86, NR_exit_group = 94, NR_nanosleep = 101,
 	NR_clock_gettime = 113, NR_kill = 129, NR_rt_sigaction = 134, NR_rt_sigprocmask = 135, NR_setresuid = 147, NR_setresgid = 149,
