@@ -65,7 +65,7 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 // show lets reports tell status, once it is on disk that the first process was there.
 func (r *run) show(status drivers.Status) error {
 	if status.StartedBoot != 0 && !r.journal.started {
-		if err := r.layout.mark(r.id, startedFile, r.boot); err != nil {
+		if err := r.layout.markStarted(r.id); err != nil {
 			return fmt.Errorf("keep that the task started: %w", err)
 		}
 		r.journal.started = true

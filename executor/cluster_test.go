@@ -21,7 +21,8 @@ import (
 
 // cluster is the servers' half, in memory: it holds the orders, remembers what was reported, and answers.
 type cluster struct {
-	t *testing.T
+	t        testing.TB
+	patience time.Duration // of await
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced with every change
@@ -50,9 +51,10 @@ type cluster struct {
 	gets     int
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	c := &cluster{
-		t: t, changed: make(chan struct{}), id: "test-cluster", term: 1, applied: 1, lease: time.Minute, leader: "a:1",
+		t: t, patience: 10 * time.Minute, // virtual, mostly
+		changed: make(chan struct{}), id: "test-cluster", term: 1, applied: 1, lease: time.Minute, leader: "a:1",
 		orders: map[uint64]*wire.Order{}, dead: map[string]bool{}, streams: map[grpc.ServerStream]chan struct{}{},
 		runs: map[uint64]*wire.RunStatus{}, blobs: map[digest][]byte{},
 	}
@@ -110,7 +112,7 @@ func (c *cluster) push() {
 // await returns when the condition holds. It is asked with mu held.
 func (c *cluster) await(what string, condition func() bool) {
 	c.t.Helper()
-	patience := time.After(awaitMost)
+	patience := time.After(c.patience)
 	for {
 		c.mu.Lock()
 		if condition() {
@@ -126,9 +128,6 @@ func (c *cluster) await(what string, condition func() bool) {
 		}
 	}
 }
-
-// awaitMost is virtual time in most tests.
-const awaitMost = 10 * time.Minute
 
 func (c *cluster) awaitState(run uint64, state wire.RunState) *wire.RunStatus {
 	c.t.Helper()

@@ -52,11 +52,11 @@ func (l layout) read(id uint64) (*journal, error) {
 	if err := unmarshal(record.Spec, j.spec); err != nil {
 		return nil, fmt.Errorf("read spec of run %d: %w", id, err)
 	}
-	if boot, err := os.ReadFile(filepath.Join(l.run(id), startingFile)); err == nil {
-		j.starting = string(boot)
+	if boot, err := os.Readlink(filepath.Join(l.run(id), startingFile)); err == nil {
+		j.starting = boot
 	}
-	if _, err := os.Stat(filepath.Join(l.run(id), startedFile)); err == nil {
-		j.started = true
+	if boot, err := os.Readlink(filepath.Join(l.run(id), startedFile)); err == nil {
+		j.starting, j.started = boot, true
 	}
 	var end endRecord
 	err := readJSON(filepath.Join(l.run(id), endFile), &end)
@@ -82,10 +82,7 @@ func (l layout) writeSpec(j *journal) error {
 	if err := os.Mkdir(l.run(j.id), 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := writeJSON(filepath.Join(l.run(j.id), specFile), specRecord{Run: j.id, Task: j.task, Spec: spec}, true); err != nil {
-		return err
-	}
-	return syncDir(l.run(j.id))
+	return writeJSON(filepath.Join(l.run(j.id), specFile), specRecord{Run: j.id, Task: j.task, Spec: spec}, true)
 }
 
 // writeEnd keeps how a run ended until the servers have taken note.
@@ -98,9 +95,14 @@ func (l layout) writeEnd(id uint64, e *ended) error {
 	return writeJSON(filepath.Join(l.run(id), endFile), record, false)
 }
 
-// mark writes a small file of the run's folder.
-func (l layout) mark(id uint64, name, text string) error {
-	return writeFile(filepath.Join(l.run(id), name), []byte(text), 0o600, false)
+// markStarting keeps that the driver may have been asked: a link that leads nowhere but says the boot, in one step.
+func (l layout) markStarting(id uint64, boot string) error {
+	return os.Symlink(boot, filepath.Join(l.run(id), startingFile))
+}
+
+// markStarted keeps that the first process was there.
+func (l layout) markStarted(id uint64) error {
+	return os.Rename(filepath.Join(l.run(id), startingFile), filepath.Join(l.run(id), startedFile))
 }
 
 // unmarshal forgives fields that it does not know: a newer executor may have worked here.
@@ -142,12 +144,4 @@ func writeFile(path string, b []byte, mode fs.FileMode, sync bool) (err error) {
 		return err
 	}
 	return os.Rename(next, path)
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -19,15 +19,15 @@ import (
 //	trash/          run folders on their way out
 //	runs/<id>/      one run's
 //	  spec.json     what to run; the folder counts from its appearance on
-//	  starting      the driver may have been asked to start it, in the boot named within
-//	  started       its first process was there
+//	  starting      the driver may have been asked to start it; a link that says in which boot
+//	  started       its first process was there; what starting becomes
 //	  end.json      how it ended; its logs and outputs are with the servers
 //	  notice        the newest notice, for the task to read
 //	  driver/       the driver's
 //	  work/         the task's own folder
 //
-// Every file appears by rename. Only spec.json is synced: after a crash of the machine nothing runs any more, so all
-// that must not be lost is that the run was here.
+// Every file appears by rename. Only spec.json is synced, so that one that is there is whole. Nothing more is needed:
+// after a crash of the machine nothing runs any more, and the servers say which runs had started.
 const (
 	specFile     = "spec.json"
 	startingFile = "starting"

@@ -37,8 +37,7 @@ func (r *run) fill(ctx context.Context, user user) error {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
-	spec := r.spec()
-	if len(spec.GetInputs()) > 0 || len(spec.GetScript()) > 0 {
+	if len(r.spec().GetInputs()) > 0 || len(r.spec().GetScript()) > 0 {
 		if err := r.putFiles(ctx, work); err != nil {
 			return err
 		}
@@ -46,22 +45,21 @@ func (r *run) fill(ctx context.Context, user user) error {
 	if user.uid == 0 {
 		return nil
 	}
-	return own(work, user)
+	if err := own(work, user); err != nil {
+		return fmt.Errorf("give the work folder to %s: %w", user.name, err)
+	}
+	return nil
 }
 
 // own gives the folder and all in it to the task's user. Nobody else could enter it so far, so nothing in it can change
 // under our hands.
 func own(work string, user user) error {
-	err := filepath.WalkDir(work, func(path string, _ fs.DirEntry, err error) error {
+	return filepath.WalkDir(work, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		return os.Lchown(path, int(user.uid), int(user.gid))
 	})
-	if err != nil {
-		return fmt.Errorf("give the work folder to %s: %w", user.name, err)
-	}
-	return nil
 }
 
 func (r *run) putFiles(ctx context.Context, work string) error {
