@@ -243,6 +243,19 @@ func (s *Store) Range(ctx context.Context, d Digest, offset, length int64) (io.R
 	return r, nil
 }
 
+// Open reads a blob, unchecked, from any place of it; it is fetched from a peer first if this server
+// lacks it.
+func (s *Store) Open(ctx context.Context, d Digest) (io.ReadSeekCloser, int64, error) {
+	if err := s.fetchIfMissing(ctx, d); err != nil {
+		return nil, 0, err
+	}
+	r, err := s.bucket.NewReader(ctx, key(d), nil)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read blob %s: %w", d, err)
+	}
+	return r, r.Size(), nil
+}
+
 // GetLocal reads a whole blob that this server has; the digest is checked at the end of the bytes.
 func (s *Store) GetLocal(ctx context.Context, d Digest) (io.ReadCloser, int64, error) {
 	r, err := s.bucket.NewReader(ctx, key(d), nil)
