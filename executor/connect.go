@@ -185,7 +185,11 @@ func (s *exchange) receiveAll(ctx context.Context, cancel context.CancelFunc, fi
 			return obeyed, &errNotLeader{desired.GetLeader()}
 		}
 		silence.Reset(2*e.config.Heartbeat + dialTimeout)
-		if err := e.obey(ctx, desired, s.sentAt(desired.GetAnswers())); err != nil {
+		sent := s.sentAt(desired.GetAnswers())
+		if sent == 0 { // its durations would count from nowhere
+			return obeyed, fmt.Errorf("orders answer report %d, which is none of those that wait for an answer", desired.GetAnswers())
+		}
+		if err := e.obey(ctx, desired, sent); err != nil {
 			return obeyed, err
 		}
 		if !obeyed {

@@ -132,7 +132,7 @@ func (e *Executor) obey(ctx context.Context, d *wire.Desired, sent int64) error 
 	if at := d.GetAtUnixMs(); at != 0 {
 		e.clock = clock{boot: e.config.Boot(), unixMillis: at}
 	}
-	if ms := d.GetLeaseMs(); ms > 0 && sent != 0 {
+	if ms := d.GetLeaseMs(); ms > 0 {
 		e.lease = max(e.lease, sent+ms*int64(time.Millisecond))
 	}
 	if !d.GetSame() {
