@@ -141,7 +141,7 @@ const (
 	Signal ControlKind = iota + 1 // send Signal to the process, or to all of the task's with Group
 	Freeze                        // no process of the task runs until Thaw; repeated: nothing
 	Thaw                          // takes back Freeze; a task whose lease has lapsed stays frozen
-	Stop                          // Signal (default SIGTERM) to all, SIGKILL after KillDelayMillis; a frozen task is killed at once
+	Stop                          // Signal (default SIGTERM) to the group, SIGKILL to all after the kill delay; at once if there is none, or the task is frozen
 	Kill                          // SIGKILL to all
 	Lease                         // the lease now ends at Until; thaws what the old lease's end froze
 )

@@ -236,7 +236,7 @@ func refuses(s *Session) error {
 		bad := good
 		spoil(&bad)
 		if _, err := s.start(bad); !errors.Is(err, drivers.ErrInvalid) {
-			return fmt.Errorf("start of %+v: %v, want %v", bad, err, drivers.ErrInvalid)
+			return fmt.Errorf("start of task %.70q, %d arguments: %v, want %v", bad.ID, len(bad.Argv), err, drivers.ErrInvalid)
 		}
 	}
 	d := s.Driver()

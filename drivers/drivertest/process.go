@@ -84,6 +84,13 @@ func notRunnable(s *Session) error {
 			return fmt.Errorf("%q ended as %+v, want %d with a message", c.command, st.Exit, c.code)
 		}
 	}
+	huge, err := s.task("true", strings.Repeat("x", 1<<20))
+	if err != nil {
+		return err
+	}
+	if _, err := s.start(huge); !errors.Is(err, drivers.ErrInvalid) {
+		return fmt.Errorf("an argument of a megabyte: %v, want %v", err, drivers.ErrInvalid)
+	}
 	task, err := s.task("true")
 	if err != nil {
 		return err

@@ -27,6 +27,9 @@ func handshake() goplugin.HandshakeConfig {
 	}
 }
 
+// messageMax is above what Linux takes as a command and its environment, so that the refusal is Linux's.
+const messageMax = 16 << 20
+
 // adapter fits the driver contract into go-plugin: one of its sides is used in each process.
 type adapter struct {
 	goplugin.NetRPCUnsupportedPlugin
@@ -91,7 +94,7 @@ func Serve(config ServeConfig) error {
 			VersionedPlugins: pluginSets(config.Driver),
 			Logger:           hclog.NewNullLogger(),
 			GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-				return grpc.NewServer(append(options, grpc.StatsHandler(idle))...)
+				return grpc.NewServer(append(options, grpc.StatsHandler(idle), grpc.MaxRecvMsgSize(messageMax))...)
 			},
 		})
 	}()

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coinop/coinop/drivers/shim"
 )
 
 func openInotify() (*os.File, error) {
@@ -57,6 +58,10 @@ func (d *Driver) Run(ctx context.Context) error {
 			return fmt.Errorf("watch status files: %w", err)
 		}
 		for _, e := range d.events(buffer[:n]) {
+			if e.unsure {
+				alive, err := shim.Alive(e.task.path)
+				e.closed = err == nil && !alive
+			}
 			e.task.changed(e.closed)
 		}
 	}
@@ -65,6 +70,7 @@ func (d *Driver) Run(ctx context.Context) error {
 type event struct {
 	task   *task
 	closed bool
+	unsure bool // whether it has closed has to be found out
 }
 
 // events reads one batch, several changes of a task folded into one.
@@ -79,7 +85,7 @@ func (d *Driver) events(data []byte) []event {
 		if _, err := binary.Decode(data, binary.LittleEndian, &raw); err != nil {
 			break
 		}
-		data = bytes.Clone(data[min(len(data), unix.SizeofInotifyEvent+int(raw.Len)):])
+		data = data[min(len(data), unix.SizeofInotifyEvent+int(raw.Len)):]
 		overflow = overflow || raw.Mask&unix.IN_Q_OVERFLOW != 0
 		t := d.wds[raw.Wd]
 		if t == nil {
@@ -99,7 +105,7 @@ func (d *Driver) events(data []byte) []event {
 	}
 	if overflow { // the kernel dropped events: look at every task
 		for _, t := range d.tasks {
-			events = append(events, event{task: t, closed: true})
+			events = append(events, event{task: t, unsure: true})
 		}
 	}
 	return events

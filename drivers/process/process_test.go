@@ -77,6 +77,7 @@ func leaks(stateDir, mark string) ([]string, error) {
 	var left []string
 	for _, pattern := range []string{
 		"/sys/fs/cgroup/" + process.CgroupPrefix(stateDir) + "*", "/sys/fs/cgroup/*/" + process.CgroupPrefix(stateDir) + "*",
+		"/sys/fs/cgroup/*/*/" + process.CgroupPrefix(stateDir) + "*",
 		filepath.Join(stateDir, "tasks", "*"),
 	} {
 		found, err := filepath.Glob(pattern)
@@ -97,7 +98,7 @@ func leaks(stateDir, mark string) ([]string, error) {
 	return left, nil
 }
 
-func suite(t *testing.T, config process.Config) {
+func suite(t *testing.T, config process.Config) drivers.Driver {
 	l := begin(t, config)
 	h := harness(t, config.Dir)
 	h.Driver = func() drivers.Driver { return l.driver }
@@ -106,22 +107,71 @@ func suite(t *testing.T, config process.Config) {
 		return l.begin()
 	}
 	drivertest.Run(t, h)
+	return l.driver
 }
 
 func TestProcessDriver(t *testing.T) {
-	suite(t, process.Config{Dir: t.TempDir()})
+	parent := os.Getenv("PROCESS_TEST_CGROUP_PARENT")
+	d := suite(t, process.Config{Dir: t.TempDir(), CgroupParent: parent})
+	if parent == "" {
+		return
+	}
+	description, err := d.Describe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range description.Limits {
+		if l.Limit == drivers.LimitLease && l.Reason != "" {
+			t.Errorf("the cgroup %s is not used to freeze: %s", parent, l.Reason)
+		}
+	}
 }
 
 func TestWithoutCgroups(t *testing.T) {
 	suite(t, process.Config{Dir: t.TempDir(), NoCgroups: true})
 }
 
-// TestAsPlainUser runs TestProcessDriver again as nobody.
+// TestAsPlainUser runs TestProcessDriver again as nobody, who may set few limits.
 func TestAsPlainUser(t *testing.T) {
+	out := asNobody(t, nil)
+	if skipped := strings.Count(out, "--- SKIP"); skipped > 4 { // memory twice, pids, cpu
+		t.Errorf("%d checks skipped:\n%s", skipped, out)
+	}
+}
+
+// A plain user who has been given a cgroup can freeze and kill by it.
+func TestAsPlainUserWithDelegatedCgroup(t *testing.T) {
+	const name = "coinop-delegated-test"
+	root := "/sys/fs/cgroup/unified"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root = "/sys/fs/cgroup"
+	}
+	parent := filepath.Join(root, name)
+	agent := filepath.Join(parent, "agent")
+	if err := os.MkdirAll(agent, 0o755); err != nil {
+		t.Skip("no cgroup to give away here: ", err)
+	}
+	t.Cleanup(func() { os.Remove(agent); os.Remove(parent) })
+	for _, file := range []string{"", "cgroup.procs", "cgroup.subtree_control", "agent/cgroup.procs"} {
+		if err := os.Chown(filepath.Join(parent, file), nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := os.Open(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	asNobody(t, dir, "PROCESS_TEST_CGROUP_PARENT="+name)
+}
+
+const nobody = 65534
+
+func asNobody(t *testing.T, cgroup *os.File, env ...string) string {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("this is a plain user already")
 	}
-	const nobody = 65534
 	dir, err := os.MkdirTemp("", "plain-user-") // t.TempDir's parents are root's alone
 	if err != nil {
 		t.Fatal(err)
@@ -140,13 +190,14 @@ func TestAsPlainUser(t *testing.T) {
 	}
 	run := exec.CommandContext(t.Context(), program, "-test.run", "^TestProcessDriver$", "-test.v")
 	run.Dir = dir
-	run.Env = []string{"TMPDIR=" + dir, "PATH=/usr/bin:/bin"}
+	run.Env = append(env, "TMPDIR="+dir, "PATH=/usr/bin:/bin")
 	run.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if cgroup != nil {
+		run.SysProcAttr.UseCgroupFD, run.SysProcAttr.CgroupFD = true, int(cgroup.Fd())
+	}
 	out, err := run.CombinedOutput()
 	if err != nil {
 		t.Fatalf("as nobody: %v\n%s", err, out)
 	}
-	if skipped := strings.Count(string(out), "--- SKIP"); skipped > 4 { // memory twice, pids, cpu
-		t.Errorf("%d checks skipped:\n%s", skipped, out)
-	}
+	return string(out)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/shim"
 )
@@ -60,6 +62,9 @@ func (d *Driver) claim(request drivers.Task) (t *task, mine bool) {
 func (d *Driver) start(t *task, request drivers.Task) error {
 	spec := d.spec(t, request)
 	pid, err := shim.Start(d.shim, spec, func() error { return d.follow(t) })
+	if errors.Is(err, unix.E2BIG) {
+		err = fmt.Errorf("%w: command and environment: %w", drivers.ErrInvalid, err)
+	}
 	if err != nil {
 		return errors.Join(err, shim.Remove(t.path, t.logDir))
 	}
