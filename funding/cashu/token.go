@@ -111,17 +111,14 @@ func encodeV4(token Token) ([]byte, error) {
 
 // EncodeTokenV3 writes a token in the older form, cashuA…, for older wallets.
 func EncodeTokenV3(token Token) (string, error) {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(tokenV3{
+	body, err := json.Marshal(tokenV3{
 		Token: []tokenV3Entry{{Mint: strings.TrimRight(token.Mint, "/"), Proofs: token.Proofs}},
 		Unit:  token.Unit, Memo: token.Memo,
 	})
 	if err != nil {
 		return "", fmt.Errorf("encode token: %w", err)
 	}
-	return "cashuA" + base64.RawURLEncoding.EncodeToString(bytes.TrimSpace(body.Bytes())), nil
+	return "cashuA" + base64.RawURLEncoding.EncodeToString(body), nil
 }
 
 // DecodeToken reads a token in either form, with or without "cashu:" before it.

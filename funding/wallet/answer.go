@@ -134,6 +134,7 @@ func (w *Wallet) Unfinished(ctx context.Context) ([]Payment, error) {
 			if err != nil {
 				return err
 			}
+			p.Again = true
 			list = append(list, p)
 		}
 		return nil

@@ -65,7 +65,7 @@ func TestAJobWhoseClientDiesIsSentAgainAsItWas(t *testing.T) {
 			}
 			again := list[0]
 			if again.ID != p.ID || !bytes.Equal(again.Request, p.Request) || again.Secret != p.Secret || again.Path != p.Path ||
-				!again.At.Equal(p.At) || len(again.Blanks) != len(p.Blanks) || again.Kind != KindJob || again.Pay != 300 {
+				!again.At.Equal(p.At) || len(again.Blanks) != len(p.Blanks) || again.Kind != KindJob || !again.Again || p.Again || again.Pay != 300 {
 				t.Errorf("it is not the same: %+v", again)
 			}
 			number := mustSubmit(t, other, m, again)

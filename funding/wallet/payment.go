@@ -84,6 +84,10 @@ type Payment struct {
 	Outputs []cashu.BlindedMessage
 	Blanks  []cashu.BlindedMessage
 	At      time.Time
+	// Again says that it may have been sent before and been taken. Then only an
+	// answer of the mint is a refusal: that it cannot be reached, or has no time
+	// now, says nothing about the first time.
+	Again bool
 }
 
 // ErrShort says that the wallet has too little.
