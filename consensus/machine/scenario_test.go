@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,6 +40,7 @@ func playFile(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
+	before := w.m.View()
 	var out strings.Builder
 	for n, line := range strings.Split(strings.TrimRight(string(text), "\n"), "\n") {
 		command, want, _ := strings.Cut(line, "->")
@@ -53,15 +55,18 @@ func playFile(t *testing.T, file string) {
 		if want = strings.TrimSpace(want); got != want && !*rewrite {
 			t.Errorf("%s:%d: %s\n got  %s\n want %s", file, n+1, command, got, want)
 		}
-		if err := w.m.View().Check(); err != nil {
+		view := w.m.View()
+		if err := errors.Join(view.Check(), view.CheckWork(funding.MillisMax), view.CheckGrowth(before)); err != nil {
 			t.Fatalf("%s:%d: after %q: %v", file, n+1, command, err)
 		}
+		before = view
 	}
 	w.replay()
 	if *rewrite {
 		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
+		keepGolden(t, strings.TrimSuffix(filepath.Base(file), ".txt"), w.log)
 	}
 }
 
