@@ -62,11 +62,12 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 	}
 }
 
-// show lets reports tell status, once it is on disk that the first process was there.
+// show lets reports tell status, once it is on disk that the first process was there. If that cannot be written the
+// status is told all the same: it is what the task is billed by.
 func (r *run) show(status drivers.Status) error {
 	if status.StartedBoot != 0 && !r.journal.started {
 		if err := r.layout.markStarted(r.id); err != nil {
-			return fmt.Errorf("keep that the task started: %w", err)
+			r.log.Warn("it could not be kept that a task started", "run", r.id, "error", err)
 		}
 		r.journal.started = true
 		if err := r.config.step(r.id, "running"); err != nil {

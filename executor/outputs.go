@@ -30,6 +30,7 @@ type outputs struct {
 	root  *os.Root
 	uid   uint32 // whose files count
 	left  int64  // bytes that may still be taken
+	most  int    // files that may be taken
 	names int
 	files []*wire.File
 	notes []string
@@ -83,7 +84,7 @@ func (o *outputs) walk(top string, found map[string]bool) {
 				return fs.SkipDir
 			}
 		case entry.IsDir():
-		case len(found) > outputFilesMax:
+		case len(found) > o.most:
 			return fs.SkipAll
 		default:
 			found[name] = true
@@ -117,8 +118,8 @@ func (o *outputs) open(name string) (*os.File, fs.FileInfo, error) {
 	if err == nil && info.Size() > o.left {
 		err = fmt.Errorf("its %d bytes are more than the %d that outputs may still have", info.Size(), o.left)
 	}
-	if err == nil && (len(o.files) == outputFilesMax || o.names+len(name) > outputNamesMax) {
-		err = fmt.Errorf("more than %d files, or too long names", outputFilesMax)
+	if err == nil && (len(o.files) == o.most || o.names+len(name) > outputNamesMax) {
+		err = fmt.Errorf("more than %d files, or too long names", o.most)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
@@ -176,7 +177,7 @@ func (r *run) takeOutputs(ctx context.Context, end *wire.End) error {
 	if err != nil {
 		return fmt.Errorf("take outputs: %w", err)
 	}
-	o := &outputs{root: root, uid: user.uid, left: r.spec().GetOutputBytesMax()}
+	o := &outputs{root: root, uid: user.uid, left: r.spec().GetOutputBytesMax(), most: outputFilesMax}
 	if user.uid == 0 {
 		o.uid = uint32(os.Geteuid())
 	}
