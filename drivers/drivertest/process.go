@@ -23,6 +23,7 @@ func processChecks() []Check {
 		{Name: "a task starts clean", Needs: programs, Run: startsClean},
 		{Name: "output keeps its order", Needs: programs, Run: keepsOrder},
 		{Name: "output is capped to its first and last bytes", Needs: programs, Run: capsOutput},
+		{Name: "a reader beside the writer sees true bytes", Needs: programs, Run: readsBeside},
 		{Name: "the end of a task is the end of its daemons", Needs: programs, Run: killsDaemons},
 		{Name: "a frozen task does nothing", Needs: programs, Run: frozenIsStill},
 		{Name: "usage counts processor time", Needs: programs, Run: counts},
@@ -270,6 +271,46 @@ func capsOutput(s *Session) error {
 		return err
 	}
 	return expect("bytes written", usage.LogBytes, int64(total))
+}
+
+// readsBeside reads a small ring at its oldest and newest places while it is being overwritten. Every line of seq is its number,
+// so each byte read can be told from its offset.
+func readsBeside(s *Session) error {
+	task, err := s.task("seq", "-w", "1", "1999999")
+	if err != nil {
+		return err
+	}
+	task.LogHeadBytes, task.LogTailBytes = 1000, 100_000
+	if _, err := s.start(task); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.awaitEnd(task.ID)
+		ended <- err
+	}()
+	path := filepath.Join(task.Dir, "stdout")
+	for reads := 0; ; reads++ {
+		for _, from := range []int64{1000, -100_000, -50} {
+			chunk, err := logs.Read(path, from, 30_000)
+			if err != nil {
+				return err
+			}
+			var want []byte
+			for line := chunk.Offset/8 + 1; line <= chunk.Next/8+1; line++ {
+				want = fmt.Appendf(want, "%07d\n", line)
+			}
+			want = want[chunk.Offset%8:][:len(chunk.Data)]
+			if !bytes.Equal(chunk.Data, want) {
+				return fmt.Errorf("read %d: at %d of %d is %q, want %q", reads, chunk.Offset, chunk.Total, chunk.Data, want)
+			}
+		}
+		select {
+		case err := <-ended:
+			return err
+		default:
+		}
+	}
 }
 
 // marked counts the processes with the harness's mark and a word of the check's own.

@@ -21,6 +21,7 @@ import (
 type life struct {
 	t      testing.TB
 	config process.Config
+	tweak  func(*process.Driver)
 	driver *process.Driver
 	end    func()
 }
@@ -29,6 +30,9 @@ func (l *life) begin() error {
 	d, err := process.New(l.config)
 	if err != nil {
 		return err
+	}
+	if l.tweak != nil {
+		l.tweak(d)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -43,9 +47,9 @@ func (l *life) begin() error {
 	return nil
 }
 
-func begin(t testing.TB, config process.Config) *life {
+func begin(t testing.TB, config process.Config, tweak func(*process.Driver)) *life {
 	t.Helper()
-	l := &life{t: t, config: config}
+	l := &life{t: t, config: config, tweak: tweak}
 	if err := l.begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +102,8 @@ func leaks(stateDir, mark string) ([]string, error) {
 	return left, nil
 }
 
-func suite(t *testing.T, config process.Config) drivers.Driver {
-	l := begin(t, config)
+func suite(t *testing.T, config process.Config, tweak func(*process.Driver)) drivers.Driver {
+	l := begin(t, config, tweak)
 	h := harness(t, config.Dir)
 	h.Driver = func() drivers.Driver { return l.driver }
 	h.Restart = func() error {
@@ -112,7 +116,7 @@ func suite(t *testing.T, config process.Config) drivers.Driver {
 
 func TestProcessDriver(t *testing.T) {
 	parent := os.Getenv("PROCESS_TEST_CGROUP_PARENT")
-	d := suite(t, process.Config{Dir: t.TempDir(), CgroupParent: parent})
+	d := suite(t, process.Config{Dir: t.TempDir(), CgroupParent: parent}, nil)
 	if parent == "" {
 		return
 	}
@@ -128,7 +132,15 @@ func TestProcessDriver(t *testing.T) {
 }
 
 func TestWithoutCgroups(t *testing.T) {
-	suite(t, process.Config{Dir: t.TempDir(), NoCgroups: true})
+	suite(t, process.Config{Dir: t.TempDir(), NoCgroups: true}, nil)
+}
+
+// TestVersionOneOnly freezes by version 1's freezer and kills by hand.
+func TestVersionOneOnly(t *testing.T) {
+	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err != nil || os.Geteuid() != 0 {
+		t.Skip("it needs version 1 of cgroups and root")
+	}
+	suite(t, process.Config{Dir: t.TempDir()}, (*process.Driver).WithoutUnified)
 }
 
 // TestAsPlainUser runs TestProcessDriver again as nobody, who may set few limits.
