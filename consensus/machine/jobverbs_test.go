@@ -502,6 +502,9 @@ func (w *world) runOn(a args) string {
 			}
 		}
 	}
+	if err := w.m.View().CheckWork(each + 1000); err != nil {
+		w.t.Error(err)
+	}
 	if len(words) == 0 {
 		return "nothing happens"
 	}

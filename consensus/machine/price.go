@@ -35,6 +35,9 @@ func (c Price) apply(tx *Tx, at funding.Millis) (any, error) {
 	if c.Price > most {
 		return nil, refuse(CodePriceAboveL, "a price of %d is above %d, the lowest bid that pays it", c.Price, most)
 	}
+	if least := min(pool.Floor, most); c.Price < least {
+		return nil, refuse(CodeInvalid, "a price of %d is below the floor %d, and no bid calls for it", c.Price, pool.Floor)
+	}
 	if next, moves := scheduler.NextPrice(pool, c.Price, at); c.Price != pool.Price && (!moves || next != c.Price) {
 		return nil, refuse(CodeStale, "the price of pool %s rose at %d and rises once in %d ms", pool.Name, pool.RaisedAt, pool.Tick)
 	}

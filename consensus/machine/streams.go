@@ -57,7 +57,7 @@ func (j *jobTx) leaveStream(run *scheduler.Run, c charge) (posted funding.Amount
 	if err != nil {
 		return 0, err
 	}
-	if posted, err = j.settle(run, c, hold.Held); err != nil {
+	if posted, err = j.settle(run, c, j.within(hold.Held)); err != nil {
 		return 0, err
 	}
 	hold.Held -= posted
@@ -78,6 +78,15 @@ func (j *jobTx) leaveStream(run *scheduler.Run, c charge) (posted funding.Amount
 		j.caps.put(j.job.ID, &next)
 	}
 	return posted, nil
+}
+
+// within bounds what a settlement may post by the most that the job may ever cost. A late stop is
+// no reason to charge more.
+func (j *jobTx) within(held funding.Amount) funding.Amount {
+	if j.job.MaxTotal == 0 {
+		return held
+	}
+	return max(0, min(held, j.job.MaxTotal-j.job.Charged))
 }
 
 // shrink gives back what a stream holds beyond a tranche and a reserve at today's price.
@@ -107,7 +116,7 @@ func (j *jobTx) shrink(hold funding.StreamHold) (funding.StreamHold, error) {
 // settleInStream posts what a run that goes on owes.
 func (j *jobTx) settleInStream(run *scheduler.Run, c charge) (posted funding.Amount, err error) {
 	hold := j.stream()
-	if posted, err = j.settle(run, c, hold.Held); err != nil {
+	if posted, err = j.settle(run, c, j.within(hold.Held)); err != nil {
 		return 0, err
 	}
 	hold.Held -= posted
