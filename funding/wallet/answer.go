@@ -20,31 +20,37 @@ func (w *Wallet) Complete(ctx context.Context, id string, signatures []cashu.Bli
 // CompleteAs is Complete, and writes down in the same breath which job or pot
 // the payment's secret is for: one wait for the disk instead of two.
 func (w *Wallet) CompleteAs(ctx context.Context, id string, number int64, signatures []cashu.BlindSignature) error {
-	err := w.transact(ctx, func(tx *sql.Tx) error {
-		p, mint, err := w.readPayment(ctx, tx, id)
-		if err != nil {
+	err := w.complete(ctx, id, number, signatures)
+	if err != nil {
+		return fmt.Errorf("complete payment %s: %w", id, err)
+	}
+	return nil
+}
+
+func (w *Wallet) complete(ctx context.Context, id string, number int64, signatures []cashu.BlindSignature) error {
+	outputs, err := w.outputsOf(ctx, w.db, id, false)
+	if err != nil {
+		return err
+	}
+	p, mint, err := w.readPayment(ctx, w.db, id)
+	if err != nil || p.State == StatePaid || p.State == StateDone {
+		return err
+	}
+	if len(signatures) != len(outputs) {
+		return fmt.Errorf("the mint sent %d signatures for %d outputs", len(signatures), len(outputs))
+	}
+	// The curve's part is done before the file is locked: others are waiting.
+	coins, err := w.unblindAll(ctx, mint, outputs, signatures)
+	if err != nil {
+		return err
+	}
+	return w.transact(ctx, func(tx *sql.Tx) error {
+		p, mint, err := w.readPayment(ctx, tx, id) // another may have been faster
+		if err != nil || p.State == StatePaid || p.State == StateDone {
 			return err
 		}
-		switch p.State {
-		case StatePaid, StateDone:
-			return nil
-		case StateRefused:
+		if p.State == StateRefused {
 			return errors.New("it was written down as refused")
-		}
-		outputs, err := w.outputsOf(ctx, tx, id, false)
-		if err != nil {
-			return err
-		}
-		if len(signatures) != len(outputs) {
-			return fmt.Errorf("the mint sent %d signatures for %d outputs", len(signatures), len(outputs))
-		}
-		sets, err := keysetsOf(ctx, tx, mint)
-		if err != nil {
-			return err
-		}
-		coins, err := w.unblindAll(sets, outputs, signatures)
-		if err != nil {
-			return err
 		}
 		spent, err := spendReserved(tx, id)
 		if err != nil {
@@ -68,10 +74,6 @@ func (w *Wallet) CompleteAs(ctx context.Context, id string, number int64, signat
 		}
 		return w.record(tx, mint, p, string(p.Kind), int64(gained)-int64(spent))
 	})
-	if err != nil {
-		return fmt.Errorf("complete payment %s: %w", id, err)
-	}
-	return nil
 }
 
 // spendReserved forgets a payment's coins and says what they were worth.
@@ -170,34 +172,38 @@ func (w *Wallet) adopt(ctx context.Context, tx *sql.Tx) error {
 // blanks, in order. final says that no more will come. Called again it changes
 // nothing.
 func (w *Wallet) Collect(ctx context.Context, id string, signatures []cashu.BlindSignature, final bool) (cashu.Units, error) {
-	var gained cashu.Units
-	err := w.transact(ctx, func(tx *sql.Tx) error {
-		p, mint, err := w.readPayment(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if p.State == StateOpen || p.State == StateRefused {
-			return fmt.Errorf("it is %s, not paid", p.State)
-		}
-		blanks, err := w.outputsOf(ctx, tx, id, true)
-		if err != nil {
-			return err
-		}
-		sets, err := keysetsOf(ctx, tx, mint)
-		if err != nil {
-			return err
-		}
-		coins, err := w.unblindAll(sets, blanks, signatures)
+	gained, err := w.collect(ctx, id, signatures, final)
+	if err != nil {
+		return 0, fmt.Errorf("collect the change of payment %s: %w", id, err)
+	}
+	return gained, nil
+}
+
+func (w *Wallet) collect(ctx context.Context, id string, signatures []cashu.BlindSignature, final bool) (gained cashu.Units, err error) {
+	p, mint, err := w.readPayment(ctx, w.db, id)
+	if err != nil {
+		return 0, err
+	}
+	if p.State == StateOpen || p.State == StateRefused {
+		return 0, fmt.Errorf("it is %s, not paid", p.State)
+	}
+	blanks, err := w.outputsOf(ctx, w.db, id, true)
+	if err != nil {
+		return 0, err
+	}
+	coins, err := w.unblindAll(ctx, mint, blanks, signatures)
+	if err != nil {
+		return 0, err
+	}
+	err = w.transact(ctx, func(tx *sql.Tx) error {
+		p, mint, err := w.readPayment(ctx, tx, id) // another may have been faster
 		if err != nil {
 			return err
 		}
 		gained, err = w.addChange(tx, mint, p, coins, final)
 		return err
 	})
-	if err != nil {
-		return 0, fmt.Errorf("collect the change of payment %s: %w", id, err)
-	}
-	return gained, nil
+	return gained, err
 }
 
 func (w *Wallet) addChange(tx *sql.Tx, mint int64, p Payment, coins []cashu.Proof, final bool) (cashu.Units, error) {

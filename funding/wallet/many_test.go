@@ -222,7 +222,7 @@ func TestTwelveWordsBringTheCoinsBack(t *testing.T) {
 	mustSubmit(t, lost, m, q)
 	m.end(t, running, 150)
 	found, err = lost.Restore(t.Context(), m.url())
-	if err != nil || found.Amount["credit"] != 50 {
+	if err != nil || found.Amount["credit"] != 50 || found.Coins != cashu.SplitCount(50) {
 		t.Errorf("found %v %v, want 50", found, err)
 	}
 	wantFree(t, lost, m, want-50-q.Fee+50)

@@ -114,9 +114,13 @@ func (w *Wallet) unblind(o output, signature cashu.BlindSignature, set keyset) (
 }
 
 // unblindAll makes coins of the signatures on the first outputs, in order.
-func (w *Wallet) unblindAll(sets []keyset, outputs []output, signatures []cashu.BlindSignature) ([]cashu.Proof, error) {
+func (w *Wallet) unblindAll(ctx context.Context, mint int64, outputs []output, signatures []cashu.BlindSignature) ([]cashu.Proof, error) {
 	if len(signatures) > len(outputs) {
 		return nil, fmt.Errorf("the mint sent %d signatures for %d outputs", len(signatures), len(outputs))
+	}
+	sets, err := keysetsOf(ctx, w.db, mint)
+	if err != nil {
+		return nil, err
 	}
 	coins := make([]cashu.Proof, len(signatures))
 	for i, signature := range signatures {

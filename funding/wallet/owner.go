@@ -38,11 +38,9 @@ func (o *owner) close() error {
 	return errors.Join(os.Remove(o.file.Name()), o.file.Close())
 }
 
-// gone reports whether another owner lives no more.
+// gone reports whether another owner lives no more. It must be another: to ask
+// about oneself would give up one's own lock.
 func (o *owner) gone(id string) (bool, error) {
-	if id == o.id {
-		return false, nil
-	}
 	path := filepath.Join(o.dir, ownersFolder, filepath.Base(id))
 	file, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {

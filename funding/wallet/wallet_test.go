@@ -133,6 +133,11 @@ func TestARefundIsTakenWithoutCoins(t *testing.T) {
 	}
 	wantFree(t, w, m, 137)
 	wantSum(t, w)
+	paid := jobOrder(m, 9)
+	paid.NoBlanks = true
+	if p, err := w.Prepare(t.Context(), paid, buildJob(9)); err != nil || len(p.Blanks) != 0 {
+		t.Errorf("%d blanks though none were wanted: %v", len(p.Blanks), err)
+	}
 	order.Pay = 5
 	if _, err := w.Prepare(t.Context(), order, buildJob(5)); err == nil {
 		t.Error("it pays and is owed at once")
