@@ -3,6 +3,7 @@ package drivertest_test
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -150,6 +151,25 @@ func bites(t *testing.T, h drivertest.Harness, good drivers.Driver, b broken, ch
 	}
 }
 
+// A driver that comes back without its tasks is found out.
+func TestSuiteBitesOnForgetting(t *testing.T) {
+	const check = "tasks live through the driver's death"
+	for _, forgets := range []bool{false, true} {
+		h, d := fakeHarness(t)
+		h.Driver = func() drivers.Driver { return d }
+		h.Restart = func() error {
+			if forgets {
+				d = fake.New(fake.Config{})
+			}
+			return nil
+		}
+		failing, err := drivertest.Failing(t.Context(), h, check)
+		if err != nil || slices.Contains(failing, check) != forgets {
+			t.Errorf("forgets %v: failing %q, %v", forgets, failing, err)
+		}
+	}
+}
+
 // The same with real processes, for what a fake cannot get wrong.
 func TestSuiteBitesOnProcesses(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -193,6 +213,26 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 		{"freezing is only said", "a frozen task does nothing", broken{control: swallow(drivers.Freeze)}},
 		{"nothing is counted", "usage counts processor time", broken{usage: func(u *drivers.Usage) { *u = drivers.Usage{} }}},
 		{"missing limits are kept quiet", "what is not limited is said", broken{status: func(s *drivers.Status) { s.Missing = nil }}},
+		{"a failure to start has no reason", "a command that is not there is 127, one that cannot run 126", broken{status: func(s *drivers.Status) { s.Exit.Message = "" }}},
+		{"output is cut", "output keeps its order", broken{task: func(t *drivers.Task) { t.LogHeadBytes, t.LogTailBytes = 10, 10 }}},
+		{"output is another's", "a reader beside the writer sees true bytes", broken{task: func(t *drivers.Task) { t.Argv = []string{"seq", "1", "9999"} }}},
+		{"a daemon stays", "the end of a task is the end of its daemons", broken{task: func(task *drivers.Task) {
+			daemon := exec.Command("sleep", "1000")
+			daemon.Env = task.Env
+			if err := daemon.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() {
+				_ = daemon.Process.Kill() // it is this test's own child
+				_ = daemon.Wait()
+			})
+		}}},
+		{"a loss is called an end", "a task whose shim dies is lost, and its processes with it", broken{status: func(s *drivers.Status) {
+			if s.State == drivers.StateLost {
+				s.State = drivers.StateExited
+			}
+		}}},
 		{"remove leaves it all", "many tasks leave nothing", broken{remove: true}},
 	} {
 		t.Run(c.fault, func(t *testing.T) {

@@ -276,7 +276,7 @@ func capsOutput(s *Session) error {
 // readsBeside reads a small ring at its oldest and newest places while it is being overwritten. Every line of seq is its number,
 // so each byte read can be told from its offset.
 func readsBeside(s *Session) error {
-	task, err := s.task("seq", "-w", "1", "1999999")
+	task, err := s.task("seq", "-f", "%07g", "1", "299999")
 	if err != nil {
 		return err
 	}
