@@ -229,6 +229,20 @@ func TestTwelveWordsBringTheCoinsBack(t *testing.T) {
 	wantSum(t, lost)
 }
 
+func TestTheSearchEndsAfterItsGap(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := open(t, t.TempDir())
+	if found, err := w.Restore(t.Context(), m.url()); err != nil || found.Coins != 0 {
+		t.Errorf("found %v %v", found, err)
+	}
+	if asked := m.calls["/v1/restore"]; asked != restoreGap/restoreBatch {
+		t.Errorf("asked %d times for an empty wallet, want %d", asked, restoreGap/restoreBatch)
+	}
+	if counterOf(t, w) != 0 {
+		t.Error("counters moved though nothing was found")
+	}
+}
+
 // A copy of a wallet offers coins that the first has spent; it is refused, and
 // prune tells which to forget.
 func TestCoinsThatWereSpentElsewhereAreForgotten(t *testing.T) {

@@ -437,6 +437,15 @@ func TestTheFolderIsForItsOwnerAlone(t *testing.T) {
 	if again.Words() != w.Words() {
 		t.Error("the second handle has other words")
 	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := again.Balances(t.Context()); err == nil {
+		t.Error("a closed wallet still answers")
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, ownersFolder)); err != nil || len(left) != 1 {
+		t.Errorf("files of owners: %v %v", left, err)
+	}
 	other := "half depart obvious quality work element tank gorilla view sugar picture humble"
 	for _, words := range []string{other, "half depart"} {
 		if w, err := Open(t.Context(), Config{Dir: dir, Mint: overHTTP, Words: words}); err == nil {
