@@ -36,6 +36,7 @@ type cluster struct {
 	mute     bool            // reports are read and not answered
 	late     time.Duration   // answers take so long
 	hang     bool            // blobs never come
+	blind    bool            // orders answer no report
 	closing  bool
 	sessions []*wire.Session
 	streams  map[grpc.ServerStream]chan struct{} // told when orders changed
@@ -274,6 +275,9 @@ func (h *half) desired(answers uint64, named map[uint64]bool) *wire.Desired {
 	d := &wire.Desired{
 		Cluster: h.id, Term: h.term, Applied: h.applied, Answers: answers, LeaseMs: h.lease.Milliseconds(),
 		AtUnixMs: time.Now().UnixMilli(),
+	}
+	if h.blind {
+		d.Answers, d.LeaseMs = 0, 0
 	}
 	for _, run := range slices.Sorted(maps.Keys(h.orders)) {
 		o := proto.CloneOf(h.orders[run])

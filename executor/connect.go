@@ -113,8 +113,9 @@ type exchange struct {
 	stream   grpc.BidiStreamingClient[wire.Report, wire.Desired]
 	reports  reporter // owned by sendAll
 
-	mu   sync.Mutex
-	sent []sending // reports that may still be answered, in order
+	mu    sync.Mutex
+	first int64     // when the first report was sent
+	sent  []sending // reports that may still be answered, in order
 }
 
 // sentMax bounds what is remembered for a server that never answers; the stream's deadline ends it much sooner.
@@ -128,6 +129,9 @@ func (s *exchange) sendAll(ctx context.Context) {
 	for {
 		for _, report := range s.reports.next(beat) {
 			s.mu.Lock()
+			if s.first == 0 {
+				s.first = report.GetSentBootNs()
+			}
 			s.sent = append(s.sent, sending{report.GetSeq(), report.GetSentBootNs()})
 			s.sent = s.sent[max(0, len(s.sent)-sentMax):]
 			s.mu.Unlock()
@@ -149,7 +153,8 @@ func (s *exchange) sendAll(ctx context.Context) {
 	}
 }
 
-// sentAt returns when the answered report was sent, 0 if that is unknown.
+// sentAt returns when the answered report was sent. Of one that is not known, or of none, it says when the first of the
+// stream was: too early is safe.
 func (s *exchange) sentAt(seq uint64) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +168,7 @@ func (s *exchange) sentAt(seq uint64) int64 {
 		return 0
 	})
 	if !found {
-		return 0
+		return s.first
 	}
 	s.sent = s.sent[i:] // later sets may answer the same report
 	return s.sent[0].boot
@@ -186,9 +191,6 @@ func (s *exchange) receiveAll(ctx context.Context, cancel context.CancelFunc, fi
 		}
 		silence.Reset(2*e.config.Heartbeat + dialTimeout)
 		sent := s.sentAt(desired.GetAnswers())
-		if sent == 0 { // its durations would count from nowhere
-			return obeyed, fmt.Errorf("orders answer report %d, which is none of those that wait for an answer", desired.GetAnswers())
-		}
 		if err := e.obey(ctx, desired, sent); err != nil {
 			return obeyed, err
 		}

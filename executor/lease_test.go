@@ -132,3 +132,32 @@ func TestRunLongGoneLeaseKillsAfterItsGrace(t *testing.T) {
 		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_LEASE, 137)
 	})
 }
+
+func TestOrdersThatAnswerNoReportGrantNothingAndAreObeyed(t *testing.T) {
+	onMachineWith(t, func(m *machine) { m.cluster.blind = true }, func(m *machine) {
+		run := running(1, "block")
+		left := int64(30_000)
+		run.MoneyLeftMs = &left
+		stopped := running(2, "block")
+		stopped.Want = wire.Want_WANT_STOP
+		m.cluster.order(run, stopped)
+		expectEnd(t, m.cluster.awaitEnd(2), wire.Cause_CAUSE_STOPPED, codeOurs)
+		m.wait(15 * time.Second)
+		if m.starts(1) != 0 {
+			t.Fatal("it was started without a lease")
+		}
+		m.cluster.change(func() { m.cluster.blind = false })
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+	})
+}
+
+func TestHeartbeatTellsAgainWhatWasNotWrittenDown(t *testing.T) {
+	onMachine(t, func(m *machine) {
+		m.cluster.order(running(1, "block"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.cluster.change(func() { clear(m.cluster.runs) }) // the entry failed
+		began := time.Now()
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		near(t, "time until it was told again", time.Since(began), 5*time.Second, 6*time.Second)
+	})
+}

@@ -59,6 +59,21 @@ func (c *cluster) readLog(t *testing.T, request *wire.LogRequest) (string, error
 	}
 }
 
+// awaitPrinted returns when a run has printed something.
+func (c *cluster) awaitPrinted(t *testing.T, run uint64) {
+	t.Helper()
+	session := locked(c, func() *wire.Session { return c.sessions[len(c.sessions)-1] })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stream, err := session.Node.ReadLog(ctx, &wire.LogRequest{Run: run, Stream: wire.Stream_STREAM_STDOUT, Follow: true})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if err != nil {
+		t.Fatalf("wait for run %d to print: %v", run, err)
+	}
+}
+
 func TestServersReadALogWhileItGrows(t *testing.T) {
 	onMachine(t, func(m *machine) {
 		run := running(1, "run", "10s", "0")

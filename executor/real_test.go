@@ -129,10 +129,10 @@ func TestRealLogWithAGap(t *testing.T) {
 func TestRealTaskOutlivesItsExecutorAndObeysTheNextOne(t *testing.T) {
 	c := newCluster(t)
 	onRealMachine(t, c, t.TempDir(), func(restart func()) {
-		run := shell(1, `trap 'echo stopped; exit 9' TERM; echo ready; while :; do read -t 1 x </dev/zero; done`)
-		run.Spec.Argv[0] = "bash"
+		run := shell(1, `trap 'echo stopped; exit 9' TERM; echo ready; while :; do sleep 0.05; done`)
 		c.order(run)
 		c.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		c.awaitPrinted(t, 1)
 		restart()
 		c.await("the second stream", func() bool { return len(c.wholes) >= 2 })
 		paused := but(run, func(o *wire.Order) { o.Want = wire.Want_WANT_PAUSE })

@@ -26,19 +26,18 @@ func (e *Executor) report(r *run) {
 	poke(e.send)
 }
 
-// news takes what is to be reported: what has changed; with ended, also all that ended and is still named.
-func (e *Executor) news(all, ended bool) []*run {
+// news takes what is to be reported: what has changed, or all. A heartbeat tells all, so what a server could not write
+// down the first time is not lost to it.
+func (e *Executor) news(all bool) []*run {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	from := e.dirty
-	if all || ended {
+	if all {
 		from = e.runs
 	}
 	list := make([]*run, 0, len(from))
-	for id, r := range from {
-		if all || e.dirty[id] != nil || r.isEnded() {
-			list = append(list, r)
-		}
+	for _, r := range from {
+		list = append(list, r)
 	}
 	clear(e.dirty)
 	return list
@@ -106,7 +105,7 @@ func (p *reporter) next(heartbeat bool) []*wire.Report {
 	}
 	reports := []*wire.Report{current}
 	size := 0
-	for _, r := range e.news(!p.whole, heartbeat) {
+	for _, r := range e.news(!p.whole || heartbeat) {
 		m := r.message(now)
 		if size += proto.Size(m); size > reportBytesMax && len(current.Runs) > 0 {
 			current, size = &wire.Report{Leaving: leaving}, proto.Size(m)

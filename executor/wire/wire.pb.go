@@ -652,7 +652,8 @@ func (x *DriverFacts) GetDevices() []string {
 	return nil
 }
 
-// RunStatus is one run as it is. It is sent when it changes; ended ones also again until no order names them.
+// RunStatus is one run as it is. It is sent when it changes, and all of them again with each heartbeat until no order
+// names them.
 type RunStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Run           uint64                 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
@@ -1083,7 +1084,7 @@ type Desired struct {
 	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
 	Applied       uint64                 `protobuf:"varint,3,opt,name=applied,proto3" json:"applied,omitempty"`                      // the set is made of the state at this index; older ones than seen are ignored
-	Answers       uint64                 `protobuf:"varint,4,opt,name=answers,proto3" json:"answers,omitempty"`                      // seq of the newest report that this answers; its sending starts lease_ms
+	Answers       uint64                 `protobuf:"varint,4,opt,name=answers,proto3" json:"answers,omitempty"`                      // seq of the newest report that this answers; its sending starts lease_ms. 0: none, so count from the stream's first
 	LeaseMs       int64                  `protobuf:"varint,5,opt,name=lease_ms,json=leaseMs,proto3" json:"lease_ms,omitempty"`       // 0: no lease is granted by this message
 	AtUnixMs      int64                  `protobuf:"varint,6,opt,name=at_unix_ms,json=atUnixMs,proto3" json:"at_unix_ms,omitempty"`  // cluster time at sending, for what tasks are told
 	NotLeader     bool                   `protobuf:"varint,7,opt,name=not_leader,json=notLeader,proto3" json:"not_leader,omitempty"` // nothing else counts but leader
