@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,7 +30,8 @@ func (c *Client) Quote(ctx context.Context, r QuoteRequest) (Quote, error) {
 type JobFilter struct {
 	Pool  string
 	State string
-	All   bool // finished ones too, until they are forgotten
+	All   bool     // finished ones too, until they are forgotten
+	Only  []uint64 // just these, in this order; those that are forgotten are left out
 	After string
 	Limit int
 }
@@ -40,6 +42,13 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) (JobList, error) {
 	set(q, "pool", f.Pool)
 	set(q, "state", f.State)
 	set(q, "after", f.After)
+	if len(f.Only) > 0 {
+		numbers := make([]string, len(f.Only))
+		for i, n := range f.Only {
+			numbers[i] = strconv.FormatUint(n, 10)
+		}
+		q.Set("only", strings.Join(numbers, ","))
+	}
 	if f.All {
 		q.Set("all", "true")
 	}
@@ -62,7 +71,9 @@ func (c *Client) WaitJob(ctx context.Context, job uint64, view string, wait time
 
 // Cancel ends a job; signal is sent instead of TERM where it is given.
 func (c *Client) Cancel(ctx context.Context, job uint64, control, signal string) (Job, error) {
-	return call[Job](ctx, c, http.MethodDelete, jobPath(job, ""), "", control, CancelRequest{Signal: signal})
+	q := url.Values{}
+	set(q, "signal", signal)
+	return call[Job](ctx, c, http.MethodDelete, jobPath(job, "")+query(q), "", control, nil)
 }
 
 // Hold keeps a queued job from starting.
@@ -75,9 +86,9 @@ func (c *Client) Release(ctx context.Context, job uint64, control string) (Job, 
 	return call[Job](ctx, c, http.MethodPost, jobPath(job, "/release"), "", control, nil)
 }
 
-// CapOthers limits what others can add to a job's money; nil: no limit.
-func (c *Client) CapOthers(ctx context.Context, job uint64, control string, micro *int64) (Job, error) {
-	return call[Job](ctx, c, http.MethodPut, jobPath(job, "/cap"), "", control, CapRequest{CapOthersMicro: micro})
+// Cap limits what others can add to a job's money, and what it may ever cost.
+func (c *Client) Cap(ctx context.Context, job uint64, control string, r CapRequest) (Job, error) {
+	return call[Job](ctx, c, http.MethodPut, jobPath(job, "/cap"), "", control, r)
 }
 
 // Receipt is what a job has cost.

@@ -43,7 +43,7 @@ type QuoteRequest struct {
 type PotRequest struct {
 	Keys Keys `json:"keys"`
 	Payment
-	CapOthersMicro *int64 `json:"cap_others_micro,omitempty"`
+	CapOthersMicro *int64 `json:"cap_others_micro,omitempty" doc:"the most that others may add; none: no limit"`
 }
 
 // Pot is money for one job or for many.
@@ -73,11 +73,9 @@ type Deposit struct {
 
 // PotAnswer is the answer to pots and deposits.
 type PotAnswer struct {
-	FundID       string                 `json:"fund_id"`
-	Deposit      int64                  `json:"deposit,omitempty" doc:"the number of this deposit"`
-	DepositID    uint64                 `json:"deposit_id,omitempty" doc:"by which its change is collected"`
-	PotFreeMicro int64                  `json:"pot_free_micro" doc:"free in the pot now; only with its view, spend or control key"`
-	Signatures   []cashu.BlindSignature `json:"signatures,omitempty"`
+	FundID     string                 `json:"fund_id"`
+	Deposit    int64                  `json:"deposit,omitempty" doc:"the number of this deposit"`
+	Signatures []cashu.BlindSignature `json:"signatures,omitempty"`
 }
 
 // DepositRequest is POST /v1/funds/{fund_id}/deposits: anyone who knows the fund id may. What is not used

@@ -42,6 +42,12 @@ func (p *Problem) Error() string {
 	return text
 }
 
+// GetStatus is the HTTP status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType is what a problem travels as.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
 // Attempt is one server that was tried and what came of it.
 type Attempt struct {
 	Server string

@@ -79,6 +79,7 @@ type SubmitRequest struct {
 	Payment
 	Pot            string `json:"pot,omitempty" doc:"fund id of the pot that pays"`
 	CapOthersMicro *int64 `json:"cap_others_micro,omitempty" doc:"the most that others may add; none: no limit"`
+	OnHold         bool   `json:"on_hold,omitempty" doc:"do not start it before it is released"`
 }
 
 // SubmitAnswer says what was accepted. The first six fields are what `submit --json` prints.
@@ -171,14 +172,10 @@ type JobList struct {
 	Next string `json:"next,omitempty" doc:"pass as after to get more"`
 }
 
-// CancelRequest is the body of DELETE /v1/jobs/{job}.
-type CancelRequest struct {
-	Signal string `json:"signal,omitempty" doc:"sent instead of TERM, by name or number"`
-}
-
-// CapRequest is the body of PUT /v1/jobs/{job}/cap.
+// CapRequest is the body of PUT /v1/jobs/{job}/cap; what is left out stays as it was.
 type CapRequest struct {
-	CapOthersMicro *int64 `json:"cap_others_micro" doc:"the most that others may add; null: no limit"`
+	CapOthersMicro *int64 `json:"cap_others_micro,omitempty" doc:"the most that others may add"`
+	MaxTotalMicro  *int64 `json:"max_total_micro,omitempty" doc:"the most it may ever cost; 0: no limit"`
 }
 
 // File is one output of a task.
@@ -227,16 +224,24 @@ type History struct {
 
 // Event is one line of an event stream.
 type Event struct {
-	Seq         uint64    `json:"seq"`
-	At          time.Time `json:"at"`
-	Kind        string    `json:"kind"`
-	Job         uint64    `json:"job,omitempty"`
-	Run         uint64    `json:"run,omitempty"`
-	Task        *int32    `json:"task,omitempty"`
-	Node        string    `json:"node,omitempty"`
-	Pool        string    `json:"pool,omitempty"`
-	AmountMicro int64     `json:"amount_micro,omitempty"`
-	Text        string    `json:"text,omitempty"`
+	Seq         uint64     `json:"seq"`
+	At          time.Time  `json:"at"`
+	Kind        string     `json:"kind"`
+	Job         uint64     `json:"job,omitempty"`
+	Task        *int32     `json:"task,omitempty"`
+	Run         uint64     `json:"run,omitempty"`
+	Node        string     `json:"node,omitempty"`
+	Pool        string     `json:"pool,omitempty"`
+	Deposit     int64      `json:"deposit,omitempty"`
+	Refund      uint64     `json:"refund,omitempty"`
+	AmountMicro int64      `json:"amount_micro,omitempty"`
+	RateMicro   int64      `json:"rate_micro,omitempty"`
+	Debit       string     `json:"debit,omitempty" doc:"of a transfer: the account"`
+	Credit      string     `json:"credit,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	ExitCode    *int32     `json:"exit_code,omitempty"`
+	Until       *time.Time `json:"until,omitempty" doc:"when what is announced happens"`
+	Text        string     `json:"text,omitempty"`
 }
 
 // LogChunk is one line of a log stream asked for as NDJSON. Asking again with its run and the offset behind

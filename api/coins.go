@@ -1,0 +1,163 @@
+package api
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/consensus"
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/funding/cashu"
+	"github.com/coinop/coinop/funding/mint"
+)
+
+// curve does the multiplications, on a bounded number of processors, so that a flood of forged coins cannot starve
+// the log.
+type curve struct {
+	slots   chan struct{}
+	waiting atomic.Int64
+	max     int64
+	gauge   prometheus.Gauge
+}
+
+func newCurve(l Limits, m *metrics) *curve {
+	return &curve{slots: make(chan struct{}, max(1, l.CurveWorkers)), max: int64(l.CurveQueue), gauge: m.curve}
+}
+
+// check runs f when a processor is free, and refuses when too many wait.
+func (c *curve) check(ctx context.Context, f func() error) error {
+	if c.waiting.Add(1) > c.max {
+		c.waiting.Add(-1)
+		return fail(codeBusy, "too many requests with coins are waiting")
+	}
+	defer c.waiting.Add(-1)
+	return c.run(ctx, f)
+}
+
+// run runs f when a processor is free, however many wait: for what was accepted already.
+func (c *curve) run(ctx context.Context, f func() error) error {
+	c.gauge.Inc()
+	defer c.gauge.Dec()
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+		return f()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *API) ring() (*mint.Keyring, error) {
+	if a.config.Keyring != nil {
+		if ring := a.config.Keyring(); ring != nil {
+			return ring, nil
+		}
+	}
+	return nil, fail(codeNotHere, "this server does not have the mint's keys")
+}
+
+// admit checks coins and outputs, the curve last.
+func (a *API) admit(ctx context.Context, v *machine.View, r mint.Request) (mint.Admitted, error) {
+	var admitted mint.Admitted
+	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
+		return admitted, fail(codeTooMany, "too many requests from %s", c.addr)
+	}
+	ring, err := a.ring()
+	if err != nil {
+		return admitted, err
+	}
+	err = a.curve.check(ctx, func() error {
+		var err error
+		admitted, err = mint.Admit(v, ring, a.limits.Coins, int64(v.At()), r)
+		return err
+	})
+	return admitted, err
+}
+
+// payment turns the coins of a request into those of an entry. What comes back goes to the blanks, or where there
+// are none to the claim key.
+func (a *API) payment(ctx context.Context, v *machine.View, p client.Payment, claim funding.KeyHash, donate bool) (*machine.Payment, error) {
+	r := mintRequest(v, p)
+	if len(p.Blanks) > 0 {
+		r.NeedBlanks = mint.BlanksNeeded(r.Pay)
+	} else if claim == (funding.KeyHash{}) && !donate {
+		r.NeedBlanks = mint.BlanksNeeded(r.Pay)
+	}
+	admitted, err := a.admit(ctx, v, r)
+	if err != nil {
+		return nil, needBlanks(err, r.NeedBlanks)
+	}
+	return &machine.Payment{Coins: admitted, Claim: claim, Donate: donate}, nil
+}
+
+func needBlanks(err error, need int) error {
+	if refusal, ok := err.(*cashu.Error); ok && refusal.Code == cashu.CodeBlanksTooFew {
+		p := fail(string(machine.CodeBlanksFew), "%s", refusal.Detail)
+		p.Need = int64(need)
+		return p
+	}
+	return err
+}
+
+func mintRequest(v *machine.View, p client.Payment) mint.Request {
+	return mint.Request{
+		Inputs: p.Inputs, Pay: cashu.Units(max(0, p.Pay)), Outputs: p.Outputs, Blanks: p.Blanks, Unit: v.Unit(),
+	}
+}
+
+// payAmount is a request's pay as money; what could not be one is refused by name.
+func payAmount(units int64) (funding.Amount, error) {
+	switch {
+	case units < 0:
+		return 0, fail(codeAmount, "pay: %d is negative", units)
+	case units > int64(mint.PayMax):
+		return 0, fail(codeAmount, "pay: %d is more than the %d that one payment may bring", units, mint.PayMax)
+	}
+	return funding.Amount(units) * funding.UnitMicro, nil
+}
+
+// sign computes the signatures of outputs that an entry has allowed. It is a pure function: the same request has the
+// same answer on any server.
+func (a *API) sign(ctx context.Context, outputs []cashu.BlindedMessage) ([]cashu.BlindSignature, error) {
+	if len(outputs) == 0 {
+		return nil, nil
+	}
+	ring, err := a.ring()
+	if err != nil {
+		// The entry was carried out: whoever asks a server with keys again gets the signatures.
+		return nil, consensus.ErrUnknown
+	}
+	signatures := make([]cashu.BlindSignature, len(outputs))
+	err = a.curve.run(ctx, func() error {
+		for i, o := range outputs {
+			s, err := ring.Sign(o.ID, o.Amount, o.B_)
+			if err != nil {
+				return err
+			}
+			signatures[i] = s
+		}
+		return nil
+	})
+	return signatures, err
+}
+
+// signedOf gives the signatures of those outputs that the state allows, and which they are.
+func (a *API) signedOf(ctx context.Context, v *machine.View, points []cashu.Point) ([]cashu.BlindedMessage, []cashu.BlindSignature, error) {
+	var outputs []cashu.BlindedMessage
+	for _, p := range points {
+		o, ok := v.Output(p)
+		if !ok || o.Status != mint.OutputSigned {
+			continue
+		}
+		keyset, ok := v.KeysetByNumber(o.Keyset)
+		if !ok || keyset.StateAt(int64(v.At())) == mint.KeysetClosed {
+			continue
+		}
+		outputs = append(outputs, cashu.BlindedMessage{Amount: o.Amount(), ID: keyset.ID, B_: p})
+	}
+	signatures, err := a.sign(ctx, outputs)
+	return outputs, signatures, err
+}

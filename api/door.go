@@ -1,0 +1,242 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/consensus"
+	"github.com/coinop/coinop/consensus/machine"
+)
+
+// ServeHTTP is the door: what holds for every request is done here, then it goes to its route.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	out := &answerWriter{ResponseWriter: w, api: a}
+	defer func() {
+		// Only the patterns of routes are labels: paths hold numbers and names.
+		a.metrics.observe(r.Method, r.Pattern, out.status, time.Since(began))
+	}()
+	defer a.recover(out, r)
+	if err := a.enter(out, &r); err != nil {
+		a.refuse(out, r, err)
+		return
+	}
+	a.mux.ServeHTTP(out, r)
+}
+
+// enter reads who calls, refuses pages where no page has business, and waits for what the client has seen.
+func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
+	c, err := a.newCaller(*r)
+	if err != nil {
+		return err
+	}
+	path := (*r).URL.Path
+	if !strings.HasPrefix(path, "/mint/") {
+		if err := a.pages.Check(*r); err != nil {
+			return fail(codeOrigin, "a page of another site must not call this")
+		}
+	}
+	if c.hasToken && fromPage(*r) {
+		return fail(codeOrigin, "a token came from a web page")
+	}
+	if c.hasToken && !a.hostKnown((*r).Host) {
+		return fail(codeHost, "Host %.60q is not a name of this server", (*r).Host)
+	}
+	if (*r).Method != http.MethodPut {
+		(*r).Body = http.MaxBytesReader(w, (*r).Body, a.limits.BodyBytes)
+	}
+	if text := (*r).Header.Get(client.HeaderIndex); text != "" {
+		if err := a.waitFor((*r).Context(), text); err != nil {
+			return err
+		}
+	}
+	*r = (*r).WithContext(context.WithValue((*r).Context(), callerKey{}, c))
+	return nil
+}
+
+// waitFor makes a client see what it has seen elsewhere.
+func (a *API) waitFor(ctx context.Context, text string) error {
+	index, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return fail(codeBody, "%s: %.20q is not a number", client.HeaderIndex, text)
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.limits.AnswerTime/3)
+	defer cancel()
+	if err := a.node.Wait(ctx, index); err != nil {
+		return fail(codeIndexAhead, "this server has not seen entry %d yet", index)
+	}
+	return nil
+}
+
+// recover answers for a handler that panicked. The connection goes on; the stack is in the log.
+func (a *API) recover(w *answerWriter, r *http.Request) {
+	what := recover()
+	if what == nil {
+		return
+	}
+	if what == http.ErrAbortHandler {
+		panic(what)
+	}
+	a.log.Error("a handler panicked", "method", r.Method, "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))
+	if w.status == 0 {
+		a.refuse(w, r, fail(codeBug, "this server failed; its log says how"))
+	}
+}
+
+// answerWriter adds the index to every answer and remembers the status.
+type answerWriter struct {
+	http.ResponseWriter
+	api    *API
+	status int
+}
+
+func (w *answerWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+		h := w.Header()
+		// Taken now, it is at least the index of what the handler has read.
+		if h.Get(client.HeaderIndex) == "" {
+			h.Set(client.HeaderIndex, strconv.FormatUint(w.api.node.View().Index(), 10))
+		}
+		h.Set("X-Content-Type-Options", "nosniff")
+		if h.Get("Cache-Control") == "" {
+			h.Set("Cache-Control", "no-store")
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *answerWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController through.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush sends what was written so far.
+func (w *answerWriter) Flush() {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	// A writer that cannot flush sends when it is full.
+	_ = http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// refuse answers with a problem.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // nobody listens
+	}
+	p := a.problemOf(a.termsProblem(err))
+	h := w.Header()
+	h.Set("Content-Type", p.ContentType(""))
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		h.Set("Retry-After", "1")
+	}
+	if p.Status == http.StatusPaymentRequired {
+		if text := a.paymentRequest(r, p); text != "" {
+			h.Set(client.HeaderXCashu, text)
+		}
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		a.log.Error("encode problem", "error", err)
+		body = []byte(`{"status":500,"code":"bug","title":"Internal Server Error","detail":"","do":""}`)
+	}
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // a client that went away has no use for it
+}
+
+// answer writes JSON with the index of the entry that it comes from.
+func (a *API) answer(w http.ResponseWriter, status int, index uint64, body any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	if index != 0 {
+		h.Set(client.HeaderIndex, strconv.FormatUint(index, 10))
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(raw) // a client that went away asks again
+	return nil
+}
+
+// decode reads a body in JSON strictly: what is not known is a typo.
+func decode(r *http.Request, into any) error {
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return bodyProblem(err)
+	}
+	if d.More() {
+		return fail(codeBody, "something follows the JSON of the request")
+	}
+	return nil
+}
+
+// bodyProblem says which field was wrong.
+func bodyProblem(err error) error {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		if strings.HasPrefix(kind.Value, "number") {
+			return fail(codeAmount, "%s: %s is not a number that it can be (%s)", kind.Field, strings.TrimPrefix(kind.Value, "number "), kind.Type)
+		}
+		return fail(codeBody, "%s: %s instead of %s", kind.Field, kind.Value, kind.Type)
+	}
+	return fail(codeBody, "%s", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// propose has a command carried out and decodes its answer. An outcome that is not known in time is an error.
+func propose[T any](ctx context.Context, a *API, c machine.Command) (T, machine.Result, error) {
+	var answer T
+	ctx, cancel := context.WithTimeout(ctx, a.limits.AnswerTime)
+	defer cancel()
+	result, err := a.node.Propose(ctx, c)
+	if err != nil {
+		return answer, result, err
+	}
+	if result.Code != machine.OK {
+		return answer, result, &machine.Refusal{Code: result.Code, Detail: result.Detail}
+	}
+	if err := machine.DecodeAnswer(result.Answer, &answer); err != nil {
+		return answer, result, err
+	}
+	return answer, result, nil
+}
+
+// settled is the state with an entry's effect.
+func (a *API) settled(ctx context.Context, index uint64) (*machine.View, error) {
+	if err := a.node.Wait(ctx, index); err != nil {
+		return nil, consensus.ErrUnknown // it did take effect; asked again it says so
+	}
+	return a.node.View(), nil
+}
+
+// linear is the state with all that was acknowledged anywhere.
+func (a *API) linear(ctx context.Context) (*machine.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.limits.AnswerTime)
+	defer cancel()
+	if _, err := a.node.Linearize(ctx); err != nil {
+		// A read has no effect that could be unknown.
+		return nil, consensus.ErrNoLeader
+	}
+	return a.node.View(), nil
+}

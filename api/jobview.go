@@ -1,0 +1,200 @@
+package api
+
+import (
+	"strings"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+// nodesShown bounds the nodes that a job's line names.
+const nodesShown = 8
+
+// publicJob is what anyone may know of a job.
+func publicJob(v *machine.View, j *scheduler.Job) client.Job {
+	out := client.Job{
+		Job: uint64(j.ID), State: jobState(j.State), Reason: reasonWord(j.Reason), Mode: modeWord(j.Mode),
+		BidMicro: int64(j.Bid), BoostMicro: int64(j.Boost), WeightMilli: int64(j.Weight), TimeMs: int64(j.TimeLimit),
+		OnHold: j.OnHold, Submitted: clock(j.Submitted), Started: clockOf(j.Started), Ended: clockOf(j.Ended),
+		Tasks: client.Tasks{
+			First: j.Tasks.First, Last: j.Tasks.Last, AtOnce: j.AtOnce, Waiting: j.Waiting(), Open: j.Open,
+			Done: j.Done, Failed: j.Failed,
+		},
+	}
+	out.NoFunds = j.State == scheduler.JobQueued && j.Waiting() > 0 && j.Slots <= j.Open
+	if j.State == scheduler.JobDone {
+		code := j.Exit
+		out.ExitCode = &code
+	}
+	if p, ok := v.Pool(j.Pool); ok {
+		out.Pool = p.Name
+	}
+	if s, ok := v.Shape(j.Shape); ok {
+		out.Driver, out.CPUMilli, out.MemoryBytes = s.Driver, s.Need.CPUMilli, s.Need.Memory
+		out.DiskBytes, out.GPUs = s.Need.Disk, s.Need.GPUs
+	}
+	if pot, ok := v.Pot(j.Pot); ok {
+		out.FundID = hexOf(pot.Keys.Fund[:])
+		for i := range pot.Deposits {
+			if !pot.Deposits[i].Owner {
+				out.SponsorCount++
+			}
+		}
+	}
+	if j.Open > 0 {
+		out.Nodes = openNodes(v, j.ID)
+	}
+	return out
+}
+
+func openNodes(v *machine.View, job scheduler.JobID) []string {
+	var names []string
+	v.RunsOf(job, func(r *scheduler.Run) bool {
+		if r.State != scheduler.RunEnded {
+			names = append(names, nodeNames(v, r.Nodes))
+		}
+		return len(names) < nodesShown
+	})
+	return names
+}
+
+func nodeNames(v *machine.View, ids []scheduler.NodeID) string {
+	names := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if n, ok := v.Node(id); ok {
+			names = append(names, n.Name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// privateJob is what the owner sees beside it.
+func (a *API) privateJob(v *machine.View, j *scheduler.Job) (*client.JobPrivate, error) {
+	out := &client.JobPrivate{
+		MaxTotalMicro: int64(j.MaxTotal), HeldMicro: int64(j.Hold), SpentMicro: int64(j.Charged), BilledMs: int64(j.Billed),
+	}
+	// The work goes when the retention is over; the job stays until its money is settled.
+	if len(j.Spec) > 0 {
+		w, err := scheduler.DecodeWork(j.Spec)
+		if err != nil {
+			return nil, err
+		}
+		out.Name, out.Command, out.Labels, out.Outputs = w.Name, w.Argv, w.Labels, w.Outputs
+		out.Env = map[string]string{}
+		for _, e := range w.Env {
+			name, value, _ := strings.Cut(e, "=")
+			out.Env[name] = value
+		}
+		for _, in := range w.Inputs {
+			out.Inputs = append(out.Inputs, client.InputFile{To: in.To, SHA256: hexOf(in.Digest[:]), Size: in.Size, Mode: in.Mode})
+		}
+	}
+	at := a.clusterNow(v)
+	series, _ := v.Series(j.Pool)
+	var all []client.Run
+	v.RunsOf(j.ID, func(r *scheduler.Run) bool {
+		line := runLine(v, r, series, at)
+		if r.State != scheduler.RunEnded {
+			out.SpentMicro += line.OwedMicro - int64(r.Owed)
+			if r.Start > 0 {
+				out.BilledMs += int64(max(0, at-r.Start))
+			}
+		}
+		if len(all) == a.limits.RunsShown {
+			all = all[1:]
+		}
+		all = append(all, line)
+		return true
+	})
+	for i := len(all) - 1; i >= 0; i-- {
+		out.Runs = append(out.Runs, all[i])
+	}
+	if pot, ok := v.Pot(j.Pot); ok {
+		out.Pot = potView(pot)
+		out.FundedUntil = clockOf(fundedUntil(v, j, pot, at))
+		if hold, ok := v.Stream(machine.StreamID{Pot: j.Pot, Pool: j.Pool}); ok && j.Mode == funding.Stream && j.OwnPot {
+			out.HeldMicro = int64(hold.Held)
+		}
+	}
+	return out, nil
+}
+
+// runLine is one run with what it owes at a time.
+func runLine(v *machine.View, r *scheduler.Run, series funding.Series, at funding.Millis) client.Run {
+	line := client.Run{
+		Run: uint64(r.ID), Task: r.Task, State: runState(r.State), Node: nodeNames(v, r.Nodes), Placed: clock(r.Placed),
+		Started: clockOf(r.Start), Until: clockOf(r.Until), Reason: reasonWord(r.Stop), OwedMicro: int64(r.Owed),
+	}
+	if files, ok := v.Files(r.ID); ok {
+		code := files.Exit
+		if files.Signal != 0 {
+			code = 128 + files.Signal
+		}
+		line.Ended, line.ExitCode, line.Reason = clockOf(files.Ended), &code, reasonWord(files.Reason)
+	}
+	if r.State != scheduler.RunEnded && r.Start > 0 && at > r.Start {
+		if owed, err := funding.Owed(r.Weight, r.From, series.At(at)); err == nil {
+			line.OwedMicro += int64(owed)
+		}
+	}
+	return line
+}
+
+// fundedUntil is when a job's money ends at today's price: a safe job's with its time limit, a stream's with what its
+// pot holds and has free.
+func fundedUntil(v *machine.View, j *scheduler.Job, pot *funding.Pot, at funding.Millis) funding.Millis {
+	if j.State == scheduler.JobDone {
+		return 0
+	}
+	if j.Mode == funding.Safe {
+		var last funding.Millis
+		v.RunsOf(j.ID, func(r *scheduler.Run) bool {
+			if r.State != scheduler.RunEnded {
+				last = max(last, r.Until)
+			}
+			return true
+		})
+		return last
+	}
+	hold, ok := v.Stream(machine.StreamID{Pot: j.Pot, Pool: j.Pool})
+	series, known := v.Series(j.Pool)
+	if !ok || !known || hold.Weight == 0 {
+		return 0
+	}
+	if hold.Paused != 0 {
+		return hold.Paused
+	}
+	// As much again as is free, less what a pause must always have left.
+	end, ok := hold.Threshold(hold.Held - hold.Reserve + pot.Free())
+	if !ok {
+		return 0
+	}
+	when, ok := series.When(end)
+	if !ok {
+		return 0
+	}
+	return max(when, at)
+}
+
+// potView shows a pot with its deposits.
+func potView(p *funding.Pot) client.Pot {
+	deposited, charged, refunded := p.Totals()
+	out := client.Pot{
+		FundID: hexOf(p.Keys.Fund[:]), State: potState(p.State), DepositedMicro: int64(deposited), FreeMicro: int64(p.Free()),
+		HeldMicro: int64(p.Held), ChargedMicro: int64(charged), RefundedMicro: int64(refunded), Jobs: int64(p.Jobs),
+	}
+	if p.Cap != nil {
+		limit := int64(*p.Cap)
+		out.CapOthersMicro = &limit
+	}
+	for i := range p.Deposits {
+		d := &p.Deposits[i]
+		out.Deposits = append(out.Deposits, client.Deposit{
+			Deposit: int64(d.ID), At: clock(d.At), Own: d.Owner, Back: wayBack(d.Way), DepositedMicro: int64(d.Amount),
+			ChargedMicro: int64(d.Charged), RefundedMicro: int64(d.Refunded),
+		})
+	}
+	return out
+}

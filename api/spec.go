@@ -1,0 +1,138 @@
+package api
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+// What a job asks for that does not say.
+const (
+	defaultPool     = "default"
+	defaultDriver   = "process"
+	defaultCPUMilli = 1000
+	defaultMemory   = 1 << 30
+	defaultFileMode = 0o644
+)
+
+// spec is a job as the scheduler sees it.
+type spec struct {
+	pool     *scheduler.Pool
+	need     scheduler.Resources
+	driver   string
+	mode     funding.Mode
+	weight   funding.Weight
+	tasks    scheduler.TaskRange
+	atOnce   int32
+	maxTotal funding.Amount
+	ask      scheduler.Ask
+}
+
+// readSpec turns a job's JSON into the scheduler's terms, against the state's pools.
+func readSpec(v *machine.View, j client.JobSpec, pay funding.Amount) (spec, error) {
+	var s spec
+	name := j.Pool
+	if name == "" {
+		name = defaultPool
+	}
+	pool, ok := v.PoolByName(name)
+	if !ok {
+		return s, fail(string(machine.CodePoolUnknown), "there is no pool %.64q; there are: %s", name, poolNames(v))
+	}
+	s.pool = pool
+	s.need = scheduler.Resources{CPUMilli: j.CPUMilli, Memory: j.MemoryBytes, Disk: j.DiskBytes, GPUs: j.GPUs}
+	if s.need.CPUMilli == 0 {
+		s.need.CPUMilli = defaultCPUMilli
+	}
+	if s.need.Memory == 0 {
+		s.need.Memory = defaultMemory
+	}
+	if err := s.need.Validate(); err != nil {
+		return s, err
+	}
+	s.driver = j.Driver
+	if s.driver == "" {
+		s.driver = defaultDriver
+	}
+	if err := s.readMode(j); err != nil {
+		return s, err
+	}
+	if err := s.readTasks(j.Array); err != nil {
+		return s, err
+	}
+	var err error
+	if s.weight, err = scheduler.WeightOf(pool.Weights, s.need); err != nil {
+		return s, err
+	}
+	s.ask = scheduler.Ask{
+		Pay: pay, Bid: funding.Rate(j.BidMicro), Time: funding.Millis(j.TimeMs), Mode: s.mode,
+		Tasks: s.tasks.Last - s.tasks.First + 1, AtOnce: s.atOnce,
+	}
+	return s, nil
+}
+
+func (s *spec) readMode(j client.JobSpec) error {
+	switch j.Mode {
+	case "", "safe":
+		s.mode = funding.Safe
+	case "stream":
+		s.mode = funding.Stream
+	default:
+		return fail(string(machine.CodeInvalid), "mode: %.40q is neither safe nor stream", j.Mode)
+	}
+	if j.MaxTotalMicro < 0 {
+		return fail(codeAmount, "max_total_micro: %d is negative", j.MaxTotalMicro)
+	}
+	s.maxTotal = funding.Amount(j.MaxTotalMicro)
+	return nil
+}
+
+func (s *spec) readTasks(array *client.Array) error {
+	if array == nil {
+		return nil
+	}
+	s.tasks = scheduler.TaskRange{First: array.First, Last: array.Last}
+	s.atOnce = array.AtOnce
+	return scheduler.ValidateTasks(s.tasks, s.atOnce, s.pool.ArrayMax)
+}
+
+func poolNames(v *machine.View) string {
+	var names []string
+	for _, p := range v.Pools() {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// readWork turns the rest of a job's JSON into what its executor needs, encoded.
+func readWork(j client.JobSpec) ([]byte, error) {
+	w := scheduler.Work{
+		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script,
+	}
+	for name, value := range j.Env {
+		if strings.Contains(name, "=") {
+			return nil, fail(string(machine.CodeInvalid), "env: the name %.64q holds a =", name)
+		}
+		w.Env = append(w.Env, name+"="+value)
+	}
+	sort.Strings(w.Env)
+	for _, in := range j.Inputs {
+		digest, err := parseHash("input "+in.To, in.SHA256)
+		if err != nil {
+			return nil, err
+		}
+		mode := in.Mode
+		if mode == 0 {
+			mode = defaultFileMode
+		}
+		w.Inputs = append(w.Inputs, scheduler.Input{To: in.To, Digest: digest, Size: in.Size, Mode: mode})
+	}
+	if err := w.Validate(); err != nil {
+		return nil, err
+	}
+	return w.Encode()
+}
