@@ -103,7 +103,7 @@ func (s *state) deriveMoney() {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.refund, b.refund))
 	})
 	s.keysetIDs = newIndex[cashu.KeysetID, mint.KeysetNumber](byNumber)
-	s.asked = newIndex[[32]byte, requestKey](func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	s.asked = newIndex[fingerprint, requestKey](func(a, b fingerprint) int { return bytes.Compare(a[:], b[:]) })
 	s.externals = newIndex[external, QuoteID](func(a, b external) int {
 		return cmp.Or(cmp.Compare(a.rail, b.rail), cmp.Compare(a.ext, b.ext))
 	})

@@ -37,10 +37,16 @@ type Sweep struct {
 
 // Request is a request that was carried out, so that its repetition has the same answer.
 type Request struct {
-	Fingerprint [32]byte          `cbor:"1,keyasint"`
+	Fingerprint fingerprint       `cbor:"1,keyasint"`
 	Keyset      mint.KeysetNumber `cbor:"2,keyasint,omitempty"` // with coins: kept as long as this keyset
 	Answer      []byte            `cbor:"3,keyasint,omitempty"`
 }
+
+// fingerprint is the first half of a request's fingerprint: nobody finds another request with the
+// same, and a day's requests are many.
+type fingerprint [16]byte
+
+func shorten(whole [32]byte) fingerprint { return fingerprint(whole[:16]) }
 
 // requestKey names a request. Scope is the pot that pays, or, with coins, the beginning of the
 // lowest coin's key (of the fingerprint where there is no coin). The ULID stands before the scope,

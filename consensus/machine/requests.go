@@ -63,11 +63,11 @@ func (tx *Tx) once(request RequestID, in scope, do func() (any, error)) (any, er
 	if request.Fingerprint == ([32]byte{}) || key.Key == ([16]byte{}) {
 		return do()
 	}
-	if before, ok := tx.asked.get(request.Fingerprint); ok && in.coins {
+	if before, ok := tx.asked.get(shorten(request.Fingerprint)); ok && in.coins {
 		return cbor.RawMessage(tx.requests.must(before).Answer), nil
 	}
 	if before, ok := tx.requests.get(key); ok {
-		if before.Fingerprint == request.Fingerprint {
+		if before.Fingerprint == shorten(request.Fingerprint) {
 			return cbor.RawMessage(before.Answer), nil
 		}
 		return nil, refuse(CodeRequestConflict, "this idempotency key came before with another request")
@@ -85,7 +85,7 @@ func (tx *Tx) once(request RequestID, in scope, do func() (any, error)) (any, er
 	if err != nil {
 		return nil, err
 	}
-	tx.requests.put(key, &Request{Fingerprint: request.Fingerprint, Keyset: in.keyset, Answer: body})
+	tx.requests.put(key, &Request{Fingerprint: shorten(request.Fingerprint), Keyset: in.keyset, Answer: body})
 	return cbor.RawMessage(body), nil
 }
 

@@ -76,7 +76,7 @@ type state struct {
 	potRefunds  *index[potRefund, none]
 	refundEnds  *index[refundEnd, none] // claimable balances by the end of their term
 	keysetIDs   *index[cashu.KeysetID, mint.KeysetNumber]
-	asked       *index[[32]byte, requestKey] // requests that came with coins, by fingerprint
+	asked       *index[fingerprint, requestKey] // requests that came with coins, by fingerprint
 	externals   *index[external, QuoteID]
 	quoteEnds   *index[quoteEnd, none] // unpaid quotes by their end
 	tokenEnds   *index[tokenEnd, none]

@@ -6,10 +6,10 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// pair is a record in a table.
+// pair is a record in a table. The value stands first: an empty one behind the key would be padded.
 type pair[K, V any] struct {
-	key   K
 	value V
+	key   K
 }
 
 // rows is a table at one moment: an ordered tree that shares its pages with the table it was
@@ -143,7 +143,7 @@ func (t *table[K, V]) merge() {
 		c := &t.changes[i]
 		switch {
 		case c.has:
-			t.tree.Set(pair[K, V]{c.key, c.new})
+			t.tree.Set(pair[K, V]{key: c.key, value: c.new})
 		case c.had:
 			t.tree.Delete(pair[K, V]{key: c.key})
 		default:
@@ -174,7 +174,7 @@ func (t *table[K, V]) freeze() rows[K, V] { return rows[K, V]{t.tree.Copy()} }
 
 // load sets a record outside an entry, when a snapshot is restored.
 func (t *table[K, V]) load(key K, value V) {
-	t.tree.Set(pair[K, V]{key, value})
+	t.tree.Set(pair[K, V]{key: key, value: value})
 	if t.hook != nil {
 		var zero V
 		t.hook(key, zero, value)
@@ -191,7 +191,7 @@ func newIndex[K, V any](compare func(a, b K) int) *index[K, V] {
 	return &index[K, V]{rows[K, V]{newTree[K, V](compare)}}
 }
 
-func (x *index[K, V]) set(key K, value V) { x.tree.Set(pair[K, V]{key, value}) }
+func (x *index[K, V]) set(key K, value V) { x.tree.Set(pair[K, V]{key: key, value: value}) }
 func (x *index[K, V]) del(key K)          { x.tree.Delete(pair[K, V]{key: key}) }
 
 func (x *index[K, V]) freeze() rows[K, V] { return rows[K, V]{x.tree.Copy()} }

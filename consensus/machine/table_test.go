@@ -39,7 +39,7 @@ func TestTableAgainstMap(t *testing.T) {
 				from := key.Draw(t, "from")
 				var got []pair[int, int]
 				table.scan(from, func(k, v int) bool {
-					got = append(got, pair[int, int]{k, v})
+					got = append(got, pair[int, int]{key: k, value: v})
 					return true
 				})
 				if want := sorted(now, from); !slices.Equal(got, want) {
@@ -71,7 +71,7 @@ func sorted(m map[int]int, from int) []pair[int, int] {
 	var all []pair[int, int]
 	for k, v := range m {
 		if k >= from && v != 0 {
-			all = append(all, pair[int, int]{k, v})
+			all = append(all, pair[int, int]{key: k, value: v})
 		}
 	}
 	slices.SortFunc(all, func(a, b pair[int, int]) int { return cmp.Compare(a.key, b.key) })

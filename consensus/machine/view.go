@@ -48,7 +48,7 @@ type View struct {
 	potRefunds  rows[potRefund, none]
 	refundEnds  rows[refundEnd, none]
 	keysetIDs   rows[cashu.KeysetID, mint.KeysetNumber]
-	asked       rows[[32]byte, requestKey]
+	asked       rows[fingerprint, requestKey]
 	quoteEnds   rows[quoteEnd, none]
 	tokenEnds   rows[tokenEnd, none]
 	streamLines rows[streamLine, none]

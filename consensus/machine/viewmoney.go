@@ -84,8 +84,8 @@ func (v *View) Servers() []*Server { return list(v.servers) }
 func (v *View) Server(id string) (*Server, bool) { return v.servers.get(id) }
 
 // Asked finds a request that came with coins by its fingerprint, before its coins are looked at.
-func (v *View) Asked(fingerprint [32]byte) (*Request, bool) {
-	key, ok := v.asked.get(fingerprint)
+func (v *View) Asked(whole [32]byte) (*Request, bool) {
+	key, ok := v.asked.get(shorten(whole))
 	if !ok {
 		return nil, false
 	}
