@@ -149,6 +149,26 @@ func ownRequest(t *testing.T, w *Wallet, m *testMint, what, when string) (cashu.
 	return 1050, err
 }
 
+// A mint that says "spent" on the second try and cannot be asked for the
+// signatures just then has not refused: the coins may be there.
+func TestASecondTryIsNotGivenUpBeforeRestoreWasAsked(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	m.forgets = true
+	w := funded(t, m, 1000)
+	want, err := ownRequest(t, w, m, "mint", "after")
+	if err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	m.fault = once("/v1/restore", "before")
+	if err := w.Resume(t.Context()); err == nil || IsRefusal(err) {
+		t.Errorf("restore could not be asked: %v", err)
+	}
+	if err := w.Resume(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantFree(t, w, m, want)
+}
+
 func TestAQuoteLockedToAnotherKeyIsNotAsked(t *testing.T) {
 	m := newTestMint(t, 0, 1)
 	w := funded(t, m, 10)

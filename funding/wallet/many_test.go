@@ -355,6 +355,9 @@ func TestCoinsAreSpreadWithinTheirLimit(t *testing.T) {
 	if n := len(spread(1_000_000, nil, spreadIssue)); n != spreadIssue {
 		t.Errorf("a million lies in %d coins", n)
 	}
+	if got := fmt.Sprint(spread(2, nil, 4)); got != "[1 1]" {
+		t.Errorf("2 is spread as %s", got)
+	}
 	// What is there already is not made again.
 	have := map[cashu.Units]int{512: 4, 256: 4, 128: 4}
 	if got := fmt.Sprint(spread(1024, have, 12)); got != "[1024]" {

@@ -18,7 +18,11 @@ func (w *Wallet) send(ctx context.Context, p Payment) error {
 	client := w.config.Mint(p.Mint)
 	signatures, err := exchange(ctx, client, p)
 	if used(err) {
-		if found, ok := w.recover(ctx, client, p); ok {
+		found, whole, failed := w.recover(ctx, client, p)
+		switch {
+		case failed != nil:
+			err = failed // not known yet, so nothing is given up
+		case whole:
 			signatures, err = found, nil
 		}
 	}
@@ -58,25 +62,26 @@ func used(err error) bool {
 	return false
 }
 
-// recover asks for all of a payment's signatures by restore.
-func (w *Wallet) recover(ctx context.Context, client MintClient, p Payment) ([]cashu.BlindSignature, bool) {
+// recover asks for all of a payment's signatures by restore. whole is false
+// where the mint has not signed them, so that the refusal stands.
+func (w *Wallet) recover(ctx context.Context, client MintClient, p Payment) (list []cashu.BlindSignature, whole bool, err error) {
 	answer, err := client.Restore(ctx, cashu.RestoreRequest{Outputs: p.Outputs})
 	if err != nil {
-		return nil, false
+		return nil, false, fmt.Errorf("ask for signatures made before: %v", err)
 	}
 	pairs, err := pairUp(answer)
 	if err != nil {
-		return nil, false
+		return nil, false, err
 	}
 	signatures := make([]cashu.BlindSignature, len(p.Outputs))
 	for i, o := range p.Outputs {
 		signature, ok := pairs[o.B_]
 		if !ok {
-			return nil, false
+			return nil, false, nil
 		}
 		signatures[i] = signature
 	}
-	return signatures, true
+	return signatures, true, nil
 }
 
 // Resume sends again what the wallet itself has left unfinished: swaps, tokens
