@@ -62,7 +62,7 @@ func (tx *Tx) settleRun(id scheduler.RunID) (bool, error) {
 // renewDue fills up a stream whose tranche nears its end, and resumes one that was topped up.
 func (tx *Tx) renewDue(id StreamID) (bool, error) {
 	r, err := tx.renew(id)
-	return r.added > 0 || r.resumed, err
+	return r.changed, err
 }
 
 // noticeLow tells the owner that the money is ending, once, when the pot has nothing more to give.
@@ -73,7 +73,7 @@ func (tx *Tx) noticeLow(id StreamID) (bool, error) {
 	}
 	r, err := tx.renew(id)
 	if err != nil || !r.low {
-		return r.added > 0, err
+		return r.changed, err
 	}
 	low := *tx.streams.must(id)
 	low.Noticed = true
@@ -93,15 +93,16 @@ func (tx *Tx) noticeLow(id StreamID) (bool, error) {
 
 // pauseDue pauses a stream whose tranche is used up and whose pot is empty.
 func (tx *Tx) pauseDue(id StreamID) (bool, error) {
-	if _, err := tx.renew(id); err != nil {
+	r, err := tx.renew(id)
+	if err != nil {
 		return false, err
 	}
 	hold, ok := tx.streams.get(id)
 	if !ok || hold.Paused != 0 || hold.Closing {
-		return false, nil
+		return r.changed, nil
 	}
 	if end, ok := hold.Ends(); !ok || tx.indexAt(tx.at, id.Pool).Cmp(end) < 0 {
-		return false, nil
+		return r.changed, nil
 	}
 	tx.pause(id)
 	return true, nil
@@ -111,20 +112,24 @@ func (tx *Tx) pauseDue(id StreamID) (bool, error) {
 // never runs on beyond what has been paid for or asked for.
 func (tx *Tx) stopDue(s StopRun) (bool, error) {
 	run, ok := tx.runs.get(s.Run)
-	if !ok || run.State == scheduler.RunStopping {
+	if !ok {
 		return false, nil
 	}
 	job := tx.jobs.must(run.Job)
+	switch {
+	case s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMoneyEnd:
+		return tx.stopStream(run, job, s)
+	case s.Reason == scheduler.ReasonMaxTotal:
+		return tx.stopAtMost(job)
+	case run.State == scheduler.RunStopping:
+		return false, nil
+	}
 	order := stop{reason: s.Reason, at: max(tx.at, s.StopAt), kill: s.KillAt}
 	var holds bool
 	switch delay := killDelay(tx.pools.must(run.Pool), job.TimeLimit); s.Reason {
 	case scheduler.ReasonTimeLimit:
 		holds = run.Until != 0 && tx.at >= run.Until-delay
 		order.kill = run.Until
-	case scheduler.ReasonPauseGrace, scheduler.ReasonMoneyEnd:
-		return tx.stopStream(run, job, s)
-	case scheduler.ReasonMaxTotal:
-		return tx.stopAtMost(job)
 	case scheduler.ReasonDrained:
 		node := tx.nodes.must(run.Nodes[0])
 		holds = node.State == scheduler.NodeDraining && node.Deadline != 0 && tx.at >= node.Deadline-delay

@@ -138,6 +138,7 @@ func (j *jobTx) settleInStream(run *scheduler.Run, c charge) (posted funding.Amo
 // renewal is what renewing a stream came to.
 type renewal struct {
 	added   funding.Amount
+	changed bool
 	resumed bool
 	low     bool // the money ends within the pool's time of notice
 }
@@ -188,6 +189,7 @@ func (tx *Tx) renew(id StreamID) (renewal, error) {
 		r.low = ends && when <= tx.at+pool.LowFunds
 	}
 	hold.Noticed = hold.Noticed && r.low
+	r.changed = hold != *old
 	tx.pots.put(id.Pot, &pot)
 	tx.putStream(id, hold)
 	if r.resumed {
