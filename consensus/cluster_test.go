@@ -318,3 +318,12 @@ func (c *cluster) same() {
 		sum = v.Sum()
 	}
 }
+
+func raftID(m *member) raft.ServerID { return raft.ServerID(m.ID()) }
+
+func raftAddrOf(m *member) raft.ServerAddress {
+	if m.trans != nil {
+		return m.trans.LocalAddr()
+	}
+	return raft.ServerAddress(m.ClusterAddr())
+}

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +23,8 @@ type fsm struct {
 	machine atomic.Pointer[machine.Machine]
 	applied *progress // index of the last entry of the log that is applied
 	visible atomic.Uint64
-	bytes   atomic.Int64 // of entries since the last snapshot
+	offset  atomic.Uint64 // what entries' indexes are ahead of raft's, since a state of a longer log was restored
+	bytes   atomic.Int64  // of entries since the last snapshot
 	events  *tail
 	sums    *sums
 	changed *signal // at each batch; who looks at the state again waits for it
@@ -47,23 +49,23 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 // ApplyBatch is part of raft.BatchingFSM.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	results := make([]any, len(logs))
-	m := f.machine.Load()
+	m, offset := f.machine.Load(), f.offset.Load()
 	var events []machine.Event
 	for i, l := range logs {
 		if l.Type != raft.LogCommand {
 			continue // a change of members, which raft keeps
 		}
-		r := m.Apply(l.Index, l.Data)
+		r := m.Apply(l.Index+offset, l.Data)
 		if r.Code == machine.CodePanic {
 			f.keepAside(l, r)
 		}
-		f.sums.add(l.Index, r.Sum)
+		f.sums.add(r.Index, r.Sum)
 		f.bytes.Add(int64(len(l.Data)))
 		events = append(events, r.Events...)
 		results[i] = r
 	}
 	f.events.add(events)
-	last := logs[len(logs)-1].Index
+	last := logs[len(logs)-1].Index + offset
 	f.visible.Store(last)
 	f.applied.reach(last)
 	f.changed.changed()
@@ -85,17 +87,18 @@ func (f *fsm) keepAside(l *raft.Log, r machine.Result) {
 
 // Snapshot is part of raft.FSM: it takes a view and is written later.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
-	return &snapshot{fsm: f, view: f.view(), bytes: f.bytes.Load()}, nil
+	return &snapshot{fsm: f, view: f.view(), offset: f.offset.Load(), bytes: f.bytes.Load()}, nil
 }
 
 // Restore is part of raft.FSM.
 func (f *fsm) Restore(r io.ReadCloser) error {
 	defer r.Close()
-	m, err := machine.Restore(r)
+	offset, m, err := readSnapshot(r)
 	if err != nil {
 		return err
 	}
 	f.machine.Store(m)
+	f.offset.Store(offset)
 	v := m.View()
 	f.events.jump(v.Seq())
 	f.sums.clear()
@@ -106,11 +109,22 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	return nil
 }
 
+// readSnapshot reads what Persist wrote: the offset, then the machine's own snapshot.
+func readSnapshot(r io.Reader) (uint64, *machine.Machine, error) {
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, fmt.Errorf("read a snapshot's offset: %w", err)
+	}
+	m, err := machine.Restore(r)
+	return binary.BigEndian.Uint64(head[:]), m, err
+}
+
 // snapshot is a view on its way to the disk.
 type snapshot struct {
-	fsm   *fsm
-	view  *machine.View
-	bytes int64
+	fsm    *fsm
+	view   *machine.View
+	offset uint64
+	bytes  int64
 }
 
 const bookedWait = time.Minute
@@ -129,7 +143,11 @@ func (s *snapshot) Persist(sink raft.SnapshotSink) error {
 			return fmt.Errorf("the book does not hold the events up to %d: %w", s.view.Seq(), err)
 		}
 	}
-	if err := machine.Snapshot(s.view, sink); err != nil {
+	_, err := sink.Write(binary.BigEndian.AppendUint64(nil, s.offset))
+	if err == nil {
+		err = machine.Snapshot(s.view, sink)
+	}
+	if err != nil {
 		_ = sink.Cancel() // as above
 		return err
 	}

@@ -106,7 +106,7 @@ func (n *Node) takeOffice(r *raft.Raft) error {
 	// The barrier does not reach the machine; without this, a read that waits for it would wait
 	// for the next entry.
 	if indexed, ok := f.(interface{ Index() uint64 }); ok {
-		n.fsm.applied.reach(indexed.Index())
+		n.fsm.applied.reach(indexed.Index() + n.fsm.offset.Load())
 	}
 	n.clock.take(n.View().At())
 	return nil

@@ -52,6 +52,9 @@ func (n *Node) members(ctx context.Context, r *raft.Raft) error {
 	for _, s := range want {
 		known[s.ID] = true
 	}
+	if len(have) == 1 && !known[n.ID()] {
+		return n.adopt(ctx) // a restore that was cut short
+	}
 	for id, s := range have {
 		if !known[id] && len(want) > 0 {
 			return n.dismiss(r, s, voting)
@@ -103,7 +106,7 @@ func (n *Node) member(ctx context.Context, r *raft.Raft, s *Server, have map[str
 	case is.Suffrage == raft.Voter && st.LowDisk != "" && voting > 2:
 		n.cfg.Log.Error("a server leaves the voting", "server", s.ID, "why", st.LowDisk)
 		return changedMember, change("end the vote of", id, r.DemoteVoter(id, 0, memberMax))
-	case is.Suffrage == raft.Nonvoter && st.LowDisk == "" && st.Applied+caughtUp >= r.CommitIndex():
+	case is.Suffrage == raft.Nonvoter && st.LowDisk == "" && st.Applied+caughtUp >= r.CommitIndex()+n.fsm.offset.Load():
 		n.cfg.Log.Info("a server votes", "server", s.ID)
 		return changedMember, change("give a vote to", id, r.AddVoter(id, addr, 0, memberMax))
 	}
@@ -159,30 +162,108 @@ func (n *Node) operatorToken() machine.TokenHash {
 	return machine.TokenHash{}
 }
 
+const announceEvery = time.Second
+
 // announceLoop tells the state what has changed of this server, and ends Run once it is removed.
 func (n *Node) announceLoop(ctx context.Context) error {
+	tick := time.NewTicker(announceEvery)
+	defer tick.Stop()
 	was := false // a member, in the state as it was seen here
 	for {
 		changed := n.Changed()
 		v := n.View()
 		s, ok := v.Server(n.ID())
-		if was && !ok {
+		if was && !ok && !n.sole() {
 			n.stop(ErrRemoved)
 			return nil
 		}
 		if was = ok; ok {
-			if now := n.facts(); s.Cluster != now.Cluster || s.HTTP != now.HTTP || s.Reads != now.Reads || s.Version != now.Version {
-				if result, err := n.Propose(ctx, *now); err == nil && result.Code != machine.OK {
-					n.cfg.Log.Error("tell the state of this server", "error", result.Err())
-				} else if err == nil {
-					n.cfg.Log.Info("the state knows this server's new facts", "address", now.Cluster)
+			n.remember()
+		}
+		if ok || len(v.Servers()) == 0 && n.moved() {
+			now := n.facts()
+			if s == nil || s.Cluster != now.Cluster || s.HTTP != now.HTTP || s.Reads != now.Reads || s.Version != now.Version {
+				if err := n.announce(ctx, *now); err != nil && ctx.Err() == nil {
+					n.cfg.Log.Warn("tell the others what has changed of this server", "error", err)
 				}
 			}
 		}
 		select {
 		case <-changed:
+		case <-tick.C: // another try: a server that moved sees no change until the others know
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// moved says that this server's address is not the one that it wrote down last.
+func (n *Node) moved() bool {
+	for _, a := range n.acquaintances() {
+		if a.ID == n.ID() {
+			return a.Addr != n.ClusterAddr()
+		}
+	}
+	return false
+}
+
+// sole says that this server is its log's only member: then a state that lacks it is a restored
+// one, which it will adopt.
+func (n *Node) sole() bool {
+	r := n.raft.Load()
+	if r == nil {
+		return false
+	}
+	list, err := voters(r)
+	return err == nil && len(list) == 1 && string(list[0].ID) == n.ID()
+}
+
+// announce proposes this server's facts. A server that moved is not reached by the leader and knows
+// of none, so it asks every server that it knew to propose for it.
+func (n *Node) announce(ctx context.Context, now Server) error {
+	var failed error
+	if leader, self := n.Leader(); self || leader.ID != "" {
+		result, err := n.Propose(ctx, now)
+		if err == nil {
+			return result.Err()
+		}
+		failed = err
+	}
+	body, err := machine.Encode(0, now)
+	if err != nil {
+		return err
+	}
+	for _, s := range n.acquaintances() {
+		if s.ID == n.ID() {
+			continue
+		}
+		asking, cancel := context.WithTimeout(ctx, memberMax)
+		_, err := n.peers.ask(asking, s.ID, s.Addr, askAnnounce, body)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		failed = errors.Join(failed, fmt.Errorf("server %s: %w", s.ID, err))
+	}
+	return failed
+}
+
+// answerAnnounce proposes another server's facts for it.
+func (n *Node) answerAnnounce(ctx context.Context, body []byte) ([]byte, error) {
+	_, c, err := machine.Decode(body)
+	if err != nil {
+		return nil, err
+	}
+	facts, ok := c.(*machine.Server)
+	if !ok || facts.Removed {
+		return nil, errors.New("only a server's facts can be announced")
+	}
+	if s, known := n.View().Server(facts.ID); !known || s.Cert != facts.Cert {
+		return nil, errors.New("only a member's facts can be announced")
+	}
+	result, err := n.Propose(ctx, *facts)
+	if err != nil {
+		return nil, err
+	}
+	return nil, result.Err()
 }

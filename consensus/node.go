@@ -30,6 +30,7 @@ type Node struct {
 	mux   *http.ServeMux
 
 	papers atomic.Pointer[papers] // set before ready is closed
+	known  atomic.Pointer[[]pki.JoinServer]
 	raft   atomic.Pointer[raft.Raft]
 	stores atomic.Pointer[stores]
 	port   atomic.Pointer[Port]
@@ -80,6 +81,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return err
 	}
 	n.papers.Store(p)
+	n.known.Store(&p.known)
 	cluster := n.openPort(ln, p)
 	n.port.Store(&cluster)
 	stream := newStreamLayer(cluster)
@@ -315,14 +317,5 @@ func (n *Node) admit(kind pki.Kind, cert *x509.Certificate) error {
 		}
 		return nil
 	}
-	// A server that has just joined or founded has an empty state; it believes what it was told.
-	p := n.papers.Load()
-	if len(v.Servers()) == 0 && p != nil {
-		for _, k := range p.known {
-			if k.ID == name && k.Pin == hex.EncodeToString(pin[:]) {
-				return nil
-			}
-		}
-	}
-	return fmt.Errorf("server %q is not a member", name)
+	return n.vouched(name, pin)
 }

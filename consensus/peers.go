@@ -128,6 +128,10 @@ func (n *Node) serveForward(ctx context.Context, conn net.Conn, _ *x509.Certific
 			return nil, nil
 		case askSecrets:
 			return n.answerSecrets()
+		case askAnnounce:
+			return n.answerAnnounce(ctx, body)
+		case askMember:
+			return n.answerMember(body)
 		}
 		return nil, fmt.Errorf("question %d is unknown here", kind)
 	})

@@ -101,6 +101,8 @@ const (
 	askStop
 	askReadOnly
 	askSecrets
+	askAnnounce
+	askMember
 )
 
 // forwarded is a result on its way to the follower that asked for it. Events are not in it: the

@@ -74,7 +74,7 @@ func (n *Node) readIndex(ctx context.Context) (uint64, error) {
 	if !n.leads.Load() {
 		return 0, errRetry
 	}
-	committed := r.CommitIndex()
+	committed := r.CommitIndex() + n.fsm.offset.Load()
 	if err := r.VerifyLeader().Error(); err != nil {
 		return 0, errRetry
 	}

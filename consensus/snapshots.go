@@ -1,7 +1,9 @@
 package consensus
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -77,12 +79,19 @@ func (n *Node) SnapshotRestore(ctx context.Context, from io.Reader) error {
 	if len(f.Configuration().Servers) != 1 {
 		return errors.New("restore a snapshot: the cluster has several servers; restore into a new cluster of one and let the others join it")
 	}
-	file, size, err := n.checkSnapshot(from)
+	file, size, index, err := n.checkSnapshot(from)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	err = r.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: size}, file, restoreMax)
+	// Indexes go on from the higher of the saved state's and this cluster's: clients remember them.
+	offset := n.fsm.offset.Load()
+	if last := r.LastIndex(); index > last {
+		offset = max(offset, index-last)
+	}
+	head := binary.BigEndian.AppendUint64(nil, offset)
+	err = r.Restore(&raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: size + int64(len(head))},
+		io.MultiReader(bytes.NewReader(head), file), restoreMax)
 	if err != nil {
 		return fmt.Errorf("restore a snapshot: %w", err)
 	}
@@ -94,37 +103,39 @@ func (n *Node) SnapshotRestore(ctx context.Context, from io.Reader) error {
 }
 
 // checkSnapshot reads it once for itself before anything is replaced by it; the file has no name.
-func (n *Node) checkSnapshot(from io.Reader) (*os.File, int64, error) {
+func (n *Node) checkSnapshot(from io.Reader) (file *os.File, size int64, index uint64, err error) {
 	f, err := os.CreateTemp(n.cfg.Dir, "restore-*")
 	if err != nil {
-		return nil, 0, fmt.Errorf("restore a snapshot: %w", err)
+		return nil, 0, 0, fmt.Errorf("restore a snapshot: %w", err)
 	}
 	os.Remove(f.Name())
-	size, err := io.Copy(f, from)
-	if err == nil {
+	var m *machine.Machine
+	if size, err = io.Copy(f, from); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err == nil {
-		_, err = machine.Restore(f)
+		m, err = machine.Restore(f)
 	}
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		f.Close()
-		return nil, 0, fmt.Errorf("restore a snapshot: %w", err)
+		return nil, 0, 0, fmt.Errorf("restore a snapshot: %w", err)
 	}
-	return f, size, nil
+	return f, size, m.View().Index(), nil
 }
 
 // adopt makes this server the only one of a restored state.
 func (n *Node) adopt(ctx context.Context) error {
-	commands := []machine.Command{*n.facts()}
+	var commands []machine.Command
 	for _, s := range n.Servers() {
 		if s.ID != n.ID() {
 			commands = append(commands, machine.Server{ID: s.ID, Removed: true, Token: n.operatorToken()})
 		}
 	}
+	// Last: a state without servers takes one that brings no join token.
+	commands = append(commands, *n.facts())
 	for _, c := range commands {
 		result, err := n.Propose(ctx, c)
 		if err == nil {
@@ -145,7 +156,7 @@ func (n *Node) Replay(ctx context.Context, seq uint64, visit func([]machine.Even
 	if s == nil {
 		return ErrNotRunning
 	}
-	m, err := newestSnapshot(s)
+	offset, m, err := newestSnapshot(s)
 	if err != nil {
 		return err
 	}
@@ -158,7 +169,7 @@ func (n *Node) Replay(ctx context.Context, seq uint64, visit func([]machine.Even
 			return fmt.Errorf("make events again: %w", err)
 		}
 		var l raft.Log
-		if err := s.log.GetLog(index, &l); err != nil {
+		if err := s.log.GetLog(index-offset, &l); err != nil {
 			return fmt.Errorf("make events again: read entry %d: %w", index, err)
 		}
 		if l.Type != raft.LogCommand {
@@ -178,18 +189,18 @@ func (n *Node) Replay(ctx context.Context, seq uint64, visit func([]machine.Even
 	return nil
 }
 
-func newestSnapshot(s *stores) (*machine.Machine, error) {
+func newestSnapshot(s *stores) (uint64, *machine.Machine, error) {
 	list, err := s.snapshots.List()
 	if err != nil {
-		return nil, fmt.Errorf("make events again: list the snapshots: %w", err)
+		return 0, nil, fmt.Errorf("make events again: list the snapshots: %w", err)
 	}
 	if len(list) == 0 {
-		return machine.New(), nil
+		return 0, machine.New(), nil
 	}
 	_, r, err := s.snapshots.Open(list[0].ID)
 	if err != nil {
-		return nil, fmt.Errorf("make events again: open a snapshot: %w", err)
+		return 0, nil, fmt.Errorf("make events again: open a snapshot: %w", err)
 	}
 	defer r.Close()
-	return machine.Restore(r)
+	return readSnapshot(r)
 }

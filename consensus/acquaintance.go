@@ -1,0 +1,92 @@
+package consensus
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/coinop/coinop/consensus/pki"
+)
+
+// A server that starts has an old state or none, until a leader reaches it. It must not refuse that
+// leader for having joined meanwhile, nor believe every certificate of the authority's: it asks
+// those that it knows.
+
+// acquaintances are the servers that this one knows: the state's, or those it wrote down last.
+func (n *Node) acquaintances() []pki.JoinServer {
+	servers := n.Servers()
+	if len(servers) == 0 {
+		if known := n.known.Load(); known != nil {
+			return *known
+		}
+		return nil
+	}
+	list := make([]pki.JoinServer, 0, len(servers))
+	for _, s := range servers {
+		list = append(list, pki.JoinServer{ID: s.ID, Addr: s.Cluster, Pin: hex.EncodeToString(s.Cert[:])})
+	}
+	return list
+}
+
+// remember writes the state's servers down when they have changed.
+func (n *Node) remember() {
+	list := n.acquaintances()
+	if known := n.known.Load(); known != nil && slices.Equal(*known, list) {
+		return
+	}
+	text, err := json.Marshal(list)
+	if err == nil {
+		err = writeFile(n.file(fileServers), text)
+	}
+	if err != nil {
+		n.cfg.Log.Error("write down the servers", "error", err)
+		return
+	}
+	n.known.Store(&list)
+}
+
+const vouchMax = 2 * time.Second
+
+// vouched says whether a server that the state lacks is an acquaintance, or is a member in the eyes
+// of one.
+func (n *Node) vouched(name string, pin pki.Pin) error {
+	refused := fmt.Errorf("server %q is not a member", name)
+	list := n.acquaintances()
+	for _, a := range list {
+		if a.ID == name {
+			if a.Pin == hex.EncodeToString(pin[:]) {
+				return nil
+			}
+			return refused
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), vouchMax)
+	defer cancel()
+	for _, a := range list {
+		if a.ID == n.ID() {
+			continue
+		}
+		if _, err := n.peers.ask(ctx, a.ID, a.Addr, askMember, append(pin[:], name...)); err == nil {
+			return nil
+		}
+	}
+	return refused
+}
+
+var errStranger = errors.New("it is not a member")
+
+// answerMember says, without error, that a server is a member; it asks nobody itself.
+func (n *Node) answerMember(body []byte) ([]byte, error) {
+	if len(body) < 32 {
+		return nil, fmt.Errorf("a question of %d bytes", len(body))
+	}
+	s, ok := n.View().Server(string(body[32:]))
+	if !ok || s.Cert != [32]byte(body[:32]) {
+		return nil, errStranger
+	}
+	return nil, nil
+}

@@ -1,0 +1,158 @@
+package consensus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/funding"
+)
+
+func mustEncode(c machine.Command, at funding.Millis) []byte {
+	b, err := machine.Encode(at, c)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestACompactedServerStartsFromItsSnapshot(t *testing.T) {
+	c := newCluster(t, true, func(_ int, c *Config) { c.Tuning.TrailingLogs = 1 })
+	m := c.found()
+	for i := range 20 {
+		mustPropose(t, m.Node, i)
+	}
+	if err := m.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	mustPropose(t, m.Node, 20)
+	sum := m.View().Sum()
+	c.stop(m)
+	c.start(m)
+	c.leader()
+	if m.View().Sum() != sum {
+		t.Fatal("another state than before")
+	}
+	if _, err := m.fsm.events.after(0, 10); !errors.Is(err, ErrBehind) {
+		t.Fatalf("events from before the snapshot: %v", err)
+	}
+	last := m.View().Seq()
+	list, err := m.Events(t.Context(), last-1, 10)
+	if err != nil || len(list) != 1 || list[0].Seq != last {
+		t.Fatalf("%v, %v", list, err)
+	}
+}
+
+func TestASavedStateIsRestoredIntoANewCluster(t *testing.T) {
+	old := newCluster(t, true, nil)
+	old.three()
+	mustPropose(t, old.leader().Node, 1)
+	var saved bytes.Buffer
+	if err := old.follower().SnapshotSave(t.Context(), &saved); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.leader().SnapshotRestore(t.Context(), bytes.NewReader(saved.Bytes())); err == nil {
+		t.Fatal("restored over three servers")
+	}
+
+	c := newCluster(t, true, nil)
+	m := c.found()
+	mustPropose(t, m.Node, 2)
+	bent := bytes.Clone(saved.Bytes())
+	bent[len(bent)/2] ^= 1
+	if err := m.SnapshotRestore(t.Context(), bytes.NewReader(bent)); err == nil {
+		t.Fatal("a damaged file was restored")
+	}
+	if !has(m.View(), 2) {
+		t.Fatal("a refused restore changed something")
+	}
+	if err := m.SnapshotRestore(t.Context(), &saved); err != nil {
+		t.Fatal(err)
+	}
+	if !has(m.View(), 1) || has(m.View(), 2) {
+		t.Fatal("not the saved state")
+	}
+	if list := m.Servers(); len(list) != 1 || list[0].ID != m.ID() {
+		t.Fatalf("servers of the saved cluster are still members: %v", list)
+	}
+	mustPropose(t, m.Node, 3)
+	late := c.join()
+	if _, err := late.Linearize(t.Context()); err != nil || !has(late.View(), 1) || !has(late.View(), 3) {
+		t.Fatalf("a server that joined afterwards has another state: %v", err)
+	}
+}
+
+func TestEventsAreMadeAgainFromTheLog(t *testing.T) {
+	c := newCluster(t, true, func(_ int, c *Config) { c.Tuning.EventsMax = 4 })
+	m := c.found()
+	for i := range 30 {
+		mustPropose(t, m.Node, i)
+	}
+	last := m.View().Seq()
+	if _, err := m.Events(t.Context(), 0, 10); !errors.Is(err, ErrBehind) {
+		t.Fatalf("a ring of four has everything: %v", err)
+	}
+	var hash [32]byte
+	seq := uint64(0)
+	again := func(events []machine.Event) error {
+		for _, e := range events {
+			want, err := machine.ChainHash(hash, e)
+			if err != nil || e.Seq != seq+1 || e.Hash != want {
+				t.Fatalf("event %d after %d: %v", e.Seq, seq, err)
+			}
+			hash, seq = e.Hash, e.Seq
+		}
+		return nil
+	}
+	if err := m.Replay(t.Context(), 0, again); err != nil || seq != last {
+		t.Fatalf("made up to %d of %d: %v", seq, last, err)
+	}
+	hash, seq = [32]byte{}, 0
+	if err := m.Replay(t.Context(), last-1, func(events []machine.Event) error {
+		if len(events) != 1 || events[0].Seq != last {
+			t.Errorf("%v", events)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheLogIsKeptUntilTheBookHoldsItsEvents(t *testing.T) {
+	full := errors.New("the book's disk is full")
+	fail := true
+	c := newCluster(t, true, func(_ int, c *Config) {
+		c.Booked = func(context.Context, uint64) error {
+			if fail {
+				return full
+			}
+			return nil
+		}
+	})
+	m := c.found()
+	if err := m.Compact(); err == nil || !strings.Contains(err.Error(), full.Error()) {
+		t.Fatalf("compacted: %v", err)
+	}
+	fail = false
+	if err := m.Compact(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASnapshotIsTakenByBytes(t *testing.T) {
+	c := newCluster(t, true, func(_ int, c *Config) { c.Tuning.SnapshotBytes = 1000 })
+	m := c.found()
+	for i := range 20 {
+		mustPropose(t, m.Node, i)
+	}
+	until(t, "a snapshot", func() error {
+		list, err := m.stores.Load().snapshots.List()
+		if err == nil && len(list) == 0 {
+			err = errNotYet
+		}
+		return err
+	})
+}
