@@ -39,7 +39,7 @@ type Sweep struct {
 type Request struct {
 	Fingerprint fingerprint       `cbor:"1,keyasint"`
 	Keyset      mint.KeysetNumber `cbor:"2,keyasint,omitempty"` // with coins: kept as long as this keyset
-	Answer      []byte            `cbor:"3,keyasint,omitempty"`
+	Answer      []byte            `cbor:"3,keyasint,omitempty"` // as it was given; of a pot's request as keptAnswer shortens it
 }
 
 // fingerprint is the first half of a request's fingerprint: nobody finds another request with the

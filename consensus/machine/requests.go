@@ -67,8 +67,12 @@ func (tx *Tx) once(request RequestID, in scope, do func() (any, error)) (any, er
 		return cbor.RawMessage(tx.requests.must(before).Answer), nil
 	}
 	if before, ok := tx.requests.get(key); ok {
-		if before.Fingerprint == shorten(request.Fingerprint) {
+		switch {
+		case before.Fingerprint != shorten(request.Fingerprint):
+		case in.coins:
 			return cbor.RawMessage(before.Answer), nil
+		default:
+			return tx.answered(before.Answer)
 		}
 		return nil, refuse(CodeRequestConflict, "this idempotency key came before with another request")
 	}
@@ -81,12 +85,48 @@ func (tx *Tx) once(request RequestID, in scope, do func() (any, error)) (any, er
 	if err != nil {
 		return nil, err
 	}
-	body, err := encoder.Marshal(answer)
+	kept, err := keptAnswer(answer, in)
 	if err != nil {
 		return nil, err
 	}
-	tx.requests.put(key, &Request{Fingerprint: shorten(request.Fingerprint), Keyset: in.keyset, Answer: body})
-	return cbor.RawMessage(body), nil
+	tx.requests.put(key, &Request{Fingerprint: shorten(request.Fingerprint), Keyset: in.keyset, Answer: kept})
+	return answer, nil
+}
+
+// How the answer to a request that a pot paid for is kept, in its first byte. There may be a million
+// of these, so they leave out the fund id, which the pot has for as long as they are remembered.
+const (
+	keptWhole byte = iota
+	keptWithoutFund
+)
+
+func keptAnswer(answer any, in scope) ([]byte, error) {
+	if in.coins {
+		return encoder.Marshal(answer)
+	}
+	how := keptWhole
+	if submit, ok := answer.(SubmitAnswer); ok {
+		how = keptWithoutFund
+		submit.Fund = funding.FundID{}
+		answer = submit
+	}
+	body, err := encoder.Marshal(answer)
+	return append([]byte{how}, body...), err
+}
+
+// answered is the kept answer to a request that a pot paid for, as it was given.
+func (tx *Tx) answered(kept []byte) (any, error) {
+	if kept[0] == keptWhole {
+		return cbor.RawMessage(kept[1:]), nil
+	}
+	var answer SubmitAnswer
+	if err := DecodeAnswer(kept[1:], &answer); err != nil {
+		return nil, err
+	}
+	if pot, ok := tx.pots.get(answer.Pot); ok {
+		answer.Fund = pot.Keys.Fund
+	}
+	return answer, nil
 }
 
 // checkAge refuses idempotency keys that may have been forgotten, and those from a clock so far

@@ -38,7 +38,7 @@ type Submit struct {
 type SubmitAnswer struct {
 	Job     scheduler.JobID    `cbor:"1,keyasint"`
 	Pot     funding.PotID      `cbor:"2,keyasint"`
-	Fund    funding.FundID     `cbor:"3,keyasint"`
+	Fund    funding.FundID     `cbor:"3,keyasint,omitzero"`
 	Deposit funding.DepositID  `cbor:"4,keyasint,omitempty"` // the deposit's number in the pot, where coins came along
 	State   scheduler.JobState `cbor:"5,keyasint"`
 	Held    funding.Amount     `cbor:"6,keyasint"`
