@@ -109,12 +109,16 @@ func (n *Node) checkSnapshot(from io.Reader) (file *os.File, size int64, index u
 		return nil, 0, 0, fmt.Errorf("restore a snapshot: %w", err)
 	}
 	os.Remove(f.Name())
+	// Coins may have been spent and signed since: what the saved state says of its keysets is old.
 	var m *machine.Machine
-	if size, err = io.Copy(f, from); err == nil {
+	if err = machine.StopKeysets(from, f); err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err == nil {
 		m, err = machine.Restore(f)
+	}
+	if err == nil {
+		size, err = f.Seek(0, io.SeekEnd)
 	}
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)

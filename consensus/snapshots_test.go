@@ -78,6 +78,9 @@ func TestASavedStateIsRestoredIntoANewCluster(t *testing.T) {
 	if list := m.Servers(); len(list) != 1 || list[0].ID != m.ID() {
 		t.Fatalf("servers of the saved cluster are still members: %v", list)
 	}
+	if k := m.View().Keysets(); len(k) != 1 || !k[0].Stopped {
+		t.Fatal("the restored state's coins are taken as if nothing had happened since")
+	}
 	mustPropose(t, m.Node, 3)
 	late := c.join()
 	if _, err := late.Linearize(t.Context()); err != nil || !has(late.View(), 1) || !has(late.View(), 3) {
