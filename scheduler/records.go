@@ -241,4 +241,5 @@ type Node struct {
 	OS       string            `cbor:"16,keyasint,omitempty"`
 	Arch     string            `cbor:"17,keyasint,omitempty"`
 	Open     int32             `cbor:"18,keyasint,omitempty"` // runs placed and not ended
+	Was      NodeState         `cbor:"19,keyasint,omitempty"` // of a lost node: what it is again when it comes back
 }
