@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -127,13 +126,7 @@ func (tx *Tx) refresh(node scheduler.Node, facts NodeFacts) error {
 	}
 	node = facts.on(node)
 	if node.State == scheduler.NodeLost {
-		node.State, node.Reason = scheduler.NodeUp, ""
-		if node.Faults >= nodeFaultsMax {
-			node.State, node.Reason = scheduler.NodeQuarantined, fmt.Sprintf("%d faults", node.Faults)
-		}
-		if node.Deadline != 0 {
-			node.State = scheduler.NodeDraining
-		}
+		node.State, node.Was = max(node.Was, scheduler.NodeUp), 0
 		tx.emit(Event{Kind: EventNodeUp, Node: node.ID, Pool: node.Pool, Text: node.Name})
 	}
 	tx.nodes.put(node.ID, &node)

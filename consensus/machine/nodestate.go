@@ -44,14 +44,17 @@ func (c NodeState) apply(tx *Tx, at funding.Millis) (any, error) {
 		node.State, node.Reason, node.Deadline = scheduler.NodeDraining, c.Reason, c.Deadline
 		kind = EventNodeDraining
 	case scheduler.NodeRemoved:
-		if err := tx.loseRuns(c.Node, at); err != nil {
-			return nil, err
+		if node.Open > 0 {
+			// Its tasks may still run: were their places given away now, they might run twice.
+			return nil, refuse(CodeJobOpen, "node %s has %d open runs; drain it first", node.Name, node.Open)
 		}
-		node = *tx.nodes.must(c.Node)
 		node.State, node.Reason = scheduler.NodeRemoved, c.Reason
 		kind = EventNodeRemoved
 	default:
 		return nil, refuse(CodeInvalid, "a node can be drained, taken back or removed")
+	}
+	if old.State == scheduler.NodeLost && node.State != scheduler.NodeRemoved {
+		node.State, node.Was = scheduler.NodeLost, node.State // in force when it comes back
 	}
 	tx.nodes.put(node.ID, &node)
 	tx.emit(Event{Kind: kind, Node: node.ID, Pool: node.Pool, Text: c.Reason, Until: node.Deadline})

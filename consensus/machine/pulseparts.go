@@ -18,9 +18,9 @@ func (tx *Tx) lose(id scheduler.NodeID) (bool, error) {
 		return false, err
 	}
 	lost := *tx.nodes.must(id)
-	lost.State, lost.Reason = scheduler.NodeLost, "its lease lapsed"
+	lost.State, lost.Was = scheduler.NodeLost, lost.State
 	tx.nodes.put(id, &lost)
-	tx.emit(Event{Kind: EventNodeLost, Node: id, Pool: lost.Pool, Text: lost.Reason})
+	tx.emit(Event{Kind: EventNodeLost, Node: id, Pool: lost.Pool, Text: lost.Name})
 	return true, nil
 }
 
