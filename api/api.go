@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -101,14 +102,28 @@ func (a *API) routes() {
 // entry is applied; a fresh view for each of many thousand submissions a second would copy pages for each.
 const recentFor = 20 * time.Millisecond
 
-// recentView is the state, at most a moment old.
-func (a *API) recentView() *machine.View {
+// viewAt is the state, at most a moment old, with all entries up to an index that is applied here.
+func (a *API) viewAt(index uint64) *machine.View {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if now := time.Now(); a.recent == nil || now.Sub(a.recentAt) > recentFor {
+	if now := time.Now(); a.recent == nil || now.Sub(a.recentAt) > recentFor || a.recent.Index() < index {
 		a.recent, a.recentAt = a.node.View(), now
 	}
 	return a.recent
+}
+
+// recentView is the state, at most a moment old, with all that the caller has seen.
+func (a *API) recentView(ctx context.Context) *machine.View { return a.viewAt(callerOf(ctx).index) }
+
+// register makes a route of huma's whose errors are problems of ours.
+func register[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, a.problemOf(a.termsProblem(err))
+		}
+		return out, nil
+	})
 }
 
 // handler is a route that reads and writes by itself.

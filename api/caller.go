@@ -24,7 +24,7 @@ type caller struct {
 	token    machine.TokenHash
 	hasToken bool
 	request  [16]byte // the idempotency key; zero: none
-	host     string
+	index    uint64   // the highest that the client has seen
 }
 
 type callerKey struct{}
@@ -37,7 +37,7 @@ func callerOf(ctx context.Context) caller {
 
 // newCaller reads the headers that say who calls.
 func (a *API) newCaller(r *http.Request) (caller, error) {
-	c := caller{host: r.Host}
+	var c caller
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.addr = ap.Addr().Unmap()
 	}

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding"
@@ -14,20 +12,20 @@ import (
 )
 
 func (a *API) clusterRoutes() {
-	huma.Register(a.huma, operation("nodes", http.MethodGet, "/v1/nodes", "cluster", "Machines"), a.listNodes)
-	huma.Register(a.huma, operation("node", http.MethodGet, "/v1/nodes/{node}", "cluster", "One machine"), a.getNode)
-	huma.Register(a.huma, operation("drain", http.MethodPost, "/v1/nodes/{node}/drain", "cluster", "Give a machine no more work"), a.drain)
-	huma.Register(a.huma, operation("undrain", http.MethodPost, "/v1/nodes/{node}/undrain", "cluster", "Give it work again"), a.undrain)
-	huma.Register(a.huma, operation("node-remove", http.MethodDelete, "/v1/nodes/{node}", "cluster", "Forget a machine that has no work"), a.removeNode)
-	huma.Register(a.huma, operation("pools", http.MethodGet, "/v1/pools", "cluster", "Pools and their prices"), a.listPools)
-	huma.Register(a.huma, operation("prices", http.MethodGet, "/v1/pools/{pool}/prices", "cluster", "A pool's price over time"), a.listPrices)
-	huma.Register(a.huma, operation("pool-set", http.MethodPut, "/v1/pools/{pool}", "cluster", "Make or change a pool"), a.setPool)
+	register(a, operation("nodes", http.MethodGet, "/v1/nodes", "cluster", "Machines"), a.listNodes)
+	register(a, operation("node", http.MethodGet, "/v1/nodes/{node}", "cluster", "One machine"), a.getNode)
+	register(a, operation("drain", http.MethodPost, "/v1/nodes/{node}/drain", "cluster", "Give a machine no more work"), a.drain)
+	register(a, operation("undrain", http.MethodPost, "/v1/nodes/{node}/undrain", "cluster", "Give it work again"), a.undrain)
+	register(a, operation("node-remove", http.MethodDelete, "/v1/nodes/{node}", "cluster", "Forget a machine that has no work"), a.removeNode)
+	register(a, operation("pools", http.MethodGet, "/v1/pools", "cluster", "Pools and their prices"), a.listPools)
+	register(a, operation("prices", http.MethodGet, "/v1/pools/{pool}/prices", "cluster", "A pool's price over time"), a.listPrices)
+	register(a, operation("pool-set", http.MethodPut, "/v1/pools/{pool}", "cluster", "Make or change a pool"), a.setPool)
 }
 
 type nodesOutput struct{ Body client.NodeList }
 
-func (a *API) listNodes(_ context.Context, _ *struct{}) (*nodesOutput, error) {
-	v := a.recentView()
+func (a *API) listNodes(ctx context.Context, _ *struct{}) (*nodesOutput, error) {
+	v := a.recentView(ctx)
 	out := &nodesOutput{client.NodeList{Nodes: []client.Node{}}}
 	for _, n := range v.Nodes() {
 		out.Body.Nodes = append(out.Body.Nodes, nodeView(v, n))
@@ -127,8 +125,8 @@ func (a *API) setNode(ctx context.Context, name string, command machine.NodeStat
 
 type poolsOutput struct{ Body client.PoolList }
 
-func (a *API) listPools(_ context.Context, _ *struct{}) (*poolsOutput, error) {
-	v := a.recentView()
+func (a *API) listPools(ctx context.Context, _ *struct{}) (*poolsOutput, error) {
+	v := a.recentView(ctx)
 	out := &poolsOutput{client.PoolList{Pools: []client.Pool{}}}
 	for _, p := range v.Pools() {
 		out.Body.Pools = append(out.Body.Pools, poolView(v, p))
@@ -164,7 +162,7 @@ type pricesOutput struct{ Body client.Prices }
 
 // listPrices reads the book, and without one what the state still knows: back to the oldest open run.
 func (a *API) listPrices(ctx context.Context, in *pricesInput) (*pricesOutput, error) {
-	v := a.recentView()
+	v := a.recentView(ctx)
 	p, ok := v.PoolByName(in.Pool)
 	if !ok {
 		return nil, fail(string(machine.CodePoolUnknown), "there is no pool %.64q; there are: %s", in.Pool, poolNames(v))

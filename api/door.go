@@ -55,7 +55,7 @@ func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
 		(*r).Body = http.MaxBytesReader(w, (*r).Body, a.limits.BodyBytes)
 	}
 	if text := (*r).Header.Get(client.HeaderIndex); text != "" {
-		if err := a.waitFor((*r).Context(), text); err != nil {
+		if c.index, err = a.waitFor((*r).Context(), text); err != nil {
 			return err
 		}
 	}
@@ -64,17 +64,17 @@ func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
 }
 
 // waitFor makes a client see what it has seen elsewhere.
-func (a *API) waitFor(ctx context.Context, text string) error {
+func (a *API) waitFor(ctx context.Context, text string) (uint64, error) {
 	index, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return fail(codeBody, "%s: %.20q is not a number", client.HeaderIndex, text)
+		return 0, fail(codeBody, "%s: %.20q is not a number", client.HeaderIndex, text)
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.limits.AnswerTime/3)
 	defer cancel()
 	if err := a.node.Wait(ctx, index); err != nil {
-		return fail(codeIndexAhead, "this server has not seen entry %d yet", index)
+		return 0, fail(codeIndexAhead, "this server has not seen entry %d yet", index)
 	}
-	return nil
+	return index, nil
 }
 
 // recover answers for a handler that panicked. The connection goes on; the stack is in the log.
@@ -106,6 +106,9 @@ func (w *answerWriter) WriteHeader(status int) {
 		// Taken now, it is at least the index of what the handler has read.
 		if h.Get(client.HeaderIndex) == "" {
 			h.Set(client.HeaderIndex, strconv.FormatUint(w.api.node.View().Index(), 10))
+		}
+		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+			h.Set("Retry-After", "1")
 		}
 		h.Set("X-Content-Type-Options", "nosniff")
 		if h.Get("Cache-Control") == "" {
@@ -142,9 +145,6 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := a.problemOf(a.termsProblem(err))
 	h := w.Header()
 	h.Set("Content-Type", p.ContentType(""))
-	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
-		h.Set("Retry-After", "1")
-	}
 	if p.Status == http.StatusPaymentRequired {
 		if text := a.paymentRequest(r, p); text != "" {
 			h.Set(client.HeaderXCashu, text)

@@ -22,17 +22,17 @@ func (a *API) jobRoutes() {
 		Parameters:  []*huma.Param{headerParam(client.HeaderIdempotencyKey, "a new ULID; the same one when the request is repeated"), headerParam("Authorization", "Bearer and the spend key of the pot that pays")},
 	}, client.SubmitRequest{}, http.StatusCreated, client.SubmitAnswer{})
 
-	huma.Register(a.huma, operation("quote", http.MethodPost, "/v1/quotes", "jobs", "What a job would cost; creates nothing"), a.postQuote)
-	huma.Register(a.huma, operation("jobs", http.MethodGet, "/v1/jobs", "jobs", "The queue, in the order in which jobs start"), a.listJobs)
-	huma.Register(a.huma, operation("job", http.MethodGet, "/v1/jobs/{job}", "jobs", "One job; what is private with its view key"), a.getJob)
-	huma.Register(a.huma, operation("cancel", http.MethodDelete, "/v1/jobs/{job}", "jobs", "End a job"), a.cancelJob)
-	huma.Register(a.huma, operation("hold", http.MethodPost, "/v1/jobs/{job}/hold", "jobs", "Keep a queued job from starting"), a.holdJob)
-	huma.Register(a.huma, operation("release", http.MethodPost, "/v1/jobs/{job}/release", "jobs", "Let it start again"), a.releaseJob)
-	huma.Register(a.huma, operation("cap", http.MethodPut, "/v1/jobs/{job}/cap", "jobs", "Limit what others add, and what it may ever cost"), a.capJob)
-	huma.Register(a.huma, operation("receipt", http.MethodGet, "/v1/jobs/{job}/receipt", "jobs", "What a job has cost: lines that add up"), a.getReceipt)
-	huma.Register(a.huma, operation("outputs", http.MethodGet, "/v1/jobs/{job}/outputs", "jobs", "The files that its tasks left"), a.getOutputs)
-	huma.Register(a.huma, operation("change", http.MethodGet, "/v1/jobs/{job}/change", "jobs", "Signatures for the blanks of its payments"), a.getChange)
-	huma.Register(a.huma, operation("history", http.MethodGet, "/v1/history", "jobs", "Finished jobs, the newest first"), a.getHistory)
+	register(a, operation("quote", http.MethodPost, "/v1/quotes", "jobs", "What a job would cost; creates nothing"), a.postQuote)
+	register(a, operation("jobs", http.MethodGet, "/v1/jobs", "jobs", "The queue, in the order in which jobs start"), a.listJobs)
+	register(a, operation("job", http.MethodGet, "/v1/jobs/{job}", "jobs", "One job; what is private with its view key"), a.getJob)
+	register(a, operation("cancel", http.MethodDelete, "/v1/jobs/{job}", "jobs", "End a job"), a.cancelJob)
+	register(a, operation("hold", http.MethodPost, "/v1/jobs/{job}/hold", "jobs", "Keep a queued job from starting"), a.holdJob)
+	register(a, operation("release", http.MethodPost, "/v1/jobs/{job}/release", "jobs", "Let it start again"), a.releaseJob)
+	register(a, operation("cap", http.MethodPut, "/v1/jobs/{job}/cap", "jobs", "Limit what others add, and what it may ever cost"), a.capJob)
+	register(a, operation("receipt", http.MethodGet, "/v1/jobs/{job}/receipt", "jobs", "What a job has cost: lines that add up"), a.getReceipt)
+	register(a, operation("outputs", http.MethodGet, "/v1/jobs/{job}/outputs", "jobs", "The files that its tasks left"), a.getOutputs)
+	register(a, operation("change", http.MethodGet, "/v1/jobs/{job}/change", "jobs", "Signatures for the blanks of its payments"), a.getChange)
+	register(a, operation("history", http.MethodGet, "/v1/history", "jobs", "Finished jobs, the newest first"), a.getHistory)
 }
 
 type jobInput struct {
@@ -153,7 +153,7 @@ func (a *API) nextView(ctx context.Context, v *machine.View) (*machine.View, err
 	}
 	select {
 	case <-time.After(lookAgain):
-		return a.recentView(), nil
+		return a.viewAt(v.Index() + 1), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/coinop/coinop/api/client"
@@ -93,24 +95,24 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job) (*client.JobPrivate,
 	}
 	at := a.clusterNow(v)
 	series, _ := v.Series(j.Pool)
-	var all []client.Run
 	v.RunsOf(j.ID, func(r *scheduler.Run) bool {
+		if r.State == scheduler.RunEnded {
+			return true
+		}
 		line := runLine(v, r, series, at)
-		if r.State != scheduler.RunEnded {
-			out.SpentMicro += line.OwedMicro - int64(r.Owed)
-			if r.Start > 0 {
-				out.BilledMs += int64(max(0, at-r.Start))
-			}
+		out.SpentMicro += line.OwedMicro - int64(r.Owed)
+		if r.Start > 0 {
+			out.BilledMs += int64(max(0, at-r.Start))
 		}
-		if len(all) == a.limits.RunsShown {
-			all = all[1:]
-		}
-		all = append(all, line)
+		out.Runs = append(out.Runs, line)
 		return true
 	})
-	for i := len(all) - 1; i >= 0; i-- {
-		out.Runs = append(out.Runs, all[i])
-	}
+	v.FilesOf(j.ID, func(f *machine.RunFiles) bool {
+		out.Runs = append(out.Runs, endedLine(v, f))
+		return true
+	})
+	slices.SortFunc(out.Runs, func(x, y client.Run) int { return cmp.Compare(y.Run, x.Run) })
+	out.Runs = out.Runs[:min(len(out.Runs), a.limits.RunsShown)]
 	if pot, ok := v.Pot(j.Pot); ok {
 		out.Pot = potView(pot)
 		out.FundedUntil = clockOf(fundedUntil(v, j, pot, at))
@@ -121,25 +123,30 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job) (*client.JobPrivate,
 	return out, nil
 }
 
-// runLine is one run with what it owes at a time.
+// runLine is one open run with what it owes at a time.
 func runLine(v *machine.View, r *scheduler.Run, series funding.Series, at funding.Millis) client.Run {
 	line := client.Run{
-		Run: uint64(r.ID), Task: r.Task, State: runState(r.State), Node: nodeNames(v, r.Nodes), Placed: clock(r.Placed),
+		Run: uint64(r.ID), Task: r.Task, State: runState(r.State), Node: nodeNames(v, r.Nodes), Placed: clockOf(r.Placed),
 		Started: clockOf(r.Start), Until: clockOf(r.Until), Reason: reasonWord(r.Stop), OwedMicro: int64(r.Owed),
 	}
-	if files, ok := v.Files(r.ID); ok {
-		code := files.Exit
-		if files.Signal != 0 {
-			code = 128 + files.Signal
-		}
-		line.Ended, line.ExitCode, line.Reason = clockOf(files.Ended), &code, reasonWord(files.Reason)
-	}
-	if r.State != scheduler.RunEnded && r.Start > 0 && at > r.Start {
+	if r.Start > 0 && at > r.Start {
 		if owed, err := funding.Owed(r.Weight, r.From, series.At(at)); err == nil {
 			line.OwedMicro += int64(owed)
 		}
 	}
 	return line
+}
+
+// endedLine is what is left of a run: how it ended, and its files. Its money is in the job's bill.
+func endedLine(v *machine.View, f *machine.RunFiles) client.Run {
+	code := f.Exit
+	if f.Signal != 0 {
+		code = 128 + f.Signal
+	}
+	return client.Run{
+		Run: uint64(f.Run), Task: f.Task, State: runState(scheduler.RunEnded), Node: nodeNames(v, []scheduler.NodeID{f.Node}),
+		Ended: clockOf(f.Ended), Reason: reasonWord(f.Reason), ExitCode: &code, Text: f.Text,
+	}
 }
 
 // fundedUntil is when a job's money ends at today's price: a safe job's with its time limit, a stream's with what its

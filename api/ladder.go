@@ -107,7 +107,7 @@ func (l *ladder) ahead(bid funding.Rate) int64 {
 // room reports whether a node could take this at once.
 func (l *ladder) room(need scheduler.Resources) bool {
 	for _, f := range l.free {
-		if f.CPUMilli >= need.CPUMilli && f.Memory >= need.Memory && f.Disk >= need.Disk && f.GPUs >= need.GPUs {
+		if holds(f, need) {
 			return true
 		}
 	}

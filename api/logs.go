@@ -110,6 +110,13 @@ func (a *API) runOf(ctx context.Context, v **machine.View, q logWanted, after sc
 			}
 			return true
 		})
+		// A run that has ended leaves only its files.
+		(*v).FilesOf(q.job, func(f *machine.RunFiles) bool {
+			if f.Task == q.task && f.Run > after && (q.run == 0 || after != 0 || f.Run == q.run) && (found == nil || f.Run >= found.ID) {
+				found = &scheduler.Run{ID: f.Run, Job: q.job, Task: f.Task, State: scheduler.RunEnded}
+			}
+			return true
+		})
 		if found != nil && (found.Start != 0 || found.State == scheduler.RunEnded || !q.follow) {
 			return found, nil
 		}

@@ -124,9 +124,9 @@ func bodyRefusal(err error) error {
 	return cashu.Refuse(cashu.CodeMalformed, "%v", err)
 }
 
-func (a *API) mintKeysets(*http.Request) (any, error) {
+func (a *API) mintKeysets(r *http.Request) (any, error) {
 	out := cashu.KeysetsResponse{Keysets: []cashu.KeysetInfo{}}
-	v := a.recentView()
+	v := a.recentView(r.Context())
 	for _, k := range v.Keysets() {
 		out.Keysets = append(out.Keysets, keysetAt(v, k).Info())
 	}
@@ -145,7 +145,7 @@ func keysetAt(v *machine.View, k *machine.KeysetRecord) mint.Keyset {
 
 func (a *API) mintKeys(r *http.Request) (any, error) {
 	out := cashu.KeysResponse{Keysets: []cashu.KeysetKeys{}}
-	v := a.recentView()
+	v := a.recentView(r.Context())
 	want := r.PathValue("id")
 	for _, k := range v.Keysets() {
 		seen := keysetAt(v, k)
@@ -339,7 +339,7 @@ func (a *API) mintRestore(r *http.Request) (any, error) {
 }
 
 func (a *API) mintInfo(r *http.Request) (any, error) {
-	v := a.recentView()
+	v := a.recentView(r.Context())
 	yes, no := true, false
 	year := uint64(365 * 86_400)
 	supported := cashu.NutSetting{Supported: &yes}

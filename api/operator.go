@@ -19,12 +19,12 @@ import (
 )
 
 func (a *API) operatorRoutes() {
-	huma.Register(a.huma, operation("issue", http.MethodPost, "/v1/operator/issue", "operator", "Issue coins: a paid quote, locked to a key"), a.issue)
-	huma.Register(a.huma, operation("token-create", http.MethodPost, "/v1/tokens", "operator", "Give a token a role, or make a join token"), a.createToken)
-	huma.Register(a.huma, operation("tokens", http.MethodGet, "/v1/tokens", "operator", "Tokens, by the beginning of their hash"), a.listTokens)
-	huma.Register(a.huma, operation("token-revoke", http.MethodDelete, "/v1/tokens/{token}", "operator", "End a token"), a.revokeToken)
-	huma.Register(a.huma, operation("servers", http.MethodGet, "/v1/servers", "cluster", "The members of the cluster"), a.listServers)
-	huma.Register(a.huma, operation("server-remove", http.MethodDelete, "/v1/servers/{server}", "operator", "Remove a member"), a.removeServer)
+	register(a, operation("issue", http.MethodPost, "/v1/operator/issue", "operator", "Issue coins: a paid quote, locked to a key"), a.issue)
+	register(a, operation("token-create", http.MethodPost, "/v1/tokens", "operator", "Give a token a role, or make a join token"), a.createToken)
+	register(a, operation("tokens", http.MethodGet, "/v1/tokens", "operator", "Tokens, by the beginning of their hash"), a.listTokens)
+	register(a, operation("token-revoke", http.MethodDelete, "/v1/tokens/{token}", "operator", "End a token"), a.revokeToken)
+	register(a, operation("servers", http.MethodGet, "/v1/servers", "cluster", "The members of the cluster"), a.listServers)
+	register(a, operation("server-remove", http.MethodDelete, "/v1/servers/{server}", "operator", "Remove a member"), a.removeServer)
 	a.handle("GET /v1/snapshot", a.snapshot)
 	a.document(huma.Operation{
 		OperationID: "snapshot", Method: http.MethodGet, Path: "/v1/snapshot", Tags: []string{"operator"},

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding"
@@ -14,14 +12,14 @@ import (
 )
 
 func (a *API) moneyRoutes() {
-	huma.Register(a.huma, operation("pot-create", http.MethodPost, "/v1/pots", "money", "Open a pot for many jobs"), a.createPot)
-	huma.Register(a.huma, operation("pot", http.MethodGet, "/v1/pots/{fund}", "money", "A pot; its money with one of its keys"), a.getPot)
-	huma.Register(a.huma, operation("pot-close", http.MethodDelete, "/v1/pots/{fund}", "money", "Take no more jobs and money; the rest comes back"), a.closePot)
-	huma.Register(a.huma, operation("pot-change", http.MethodGet, "/v1/pots/{fund}/change", "money", "Signatures for the blanks of its payments"), a.getPotChange)
-	huma.Register(a.huma, operation("deposit", http.MethodPost, "/v1/funds/{fund}/deposits", "money", "Pay into a pot; anyone who knows the fund id may"), a.deposit)
-	huma.Register(a.huma, operation("refunds", http.MethodGet, "/v1/funds/{fund}/refunds", "money", "What the claim key may take"), a.listRefunds)
-	huma.Register(a.huma, operation("claim", http.MethodPost, "/v1/refunds/{refund}", "money", "Take a refund as coins"), a.claim)
-	huma.Register(a.huma, operation("totals", http.MethodGet, "/v1/totals", "money", "The cluster's books: balances whose sum is zero"), a.getTotals)
+	register(a, operation("pot-create", http.MethodPost, "/v1/pots", "money", "Open a pot for many jobs"), a.createPot)
+	register(a, operation("pot", http.MethodGet, "/v1/pots/{fund}", "money", "A pot; its money with one of its keys"), a.getPot)
+	register(a, operation("pot-close", http.MethodDelete, "/v1/pots/{fund}", "money", "Take no more jobs and money; the rest comes back"), a.closePot)
+	register(a, operation("pot-change", http.MethodGet, "/v1/pots/{fund}/change", "money", "Signatures for the blanks of its payments"), a.getPotChange)
+	register(a, operation("deposit", http.MethodPost, "/v1/funds/{fund}/deposits", "money", "Pay into a pot; anyone who knows the fund id may"), a.deposit)
+	register(a, operation("refunds", http.MethodGet, "/v1/funds/{fund}/refunds", "money", "What the claim key may take"), a.listRefunds)
+	register(a, operation("claim", http.MethodPost, "/v1/refunds/{refund}", "money", "Take a refund as coins"), a.claim)
+	register(a, operation("totals", http.MethodGet, "/v1/totals", "money", "The cluster's books: balances whose sum is zero"), a.getTotals)
 }
 
 type potCreateInput struct{ Body client.PotRequest }
@@ -326,6 +324,6 @@ func (a *API) getTotals(ctx context.Context, _ *struct{}) (*totalsOutput, error)
 	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
 		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
 	}
-	v := a.recentView()
+	v := a.recentView(ctx)
 	return &totalsOutput{totalsOf(v)}, nil
 }

@@ -71,6 +71,7 @@ func moneyRows() map[string]row {
 		string(machine.CodeCapOthers):     {http.StatusConflict, "nothing was taken; ask its owner to raise the limit, or give less"},
 		string(machine.CodeFundTaken):     {http.StatusConflict, "nothing was taken; make a new secret: this fund id is in use"},
 		string(machine.CodeRefundUnknown): {http.StatusNotFound, "check the number: it may have been claimed or have expired"},
+		string(machine.CodeOverdrawn):     {http.StatusConflict, "nothing was taken; tell the operator: more coins came in than are outstanding"},
 		codeTerms:                         {http.StatusUnprocessableEntity, "give two of pay, time and bid; the third follows"},
 	}
 }

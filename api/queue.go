@@ -30,7 +30,7 @@ func (a *API) listJobs(ctx context.Context, in *listInput) (*listOutput, error) 
 	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
 		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
 	}
-	v := a.recentView()
+	v := a.recentView(ctx)
 	if in.Only != "" {
 		return a.listOnly(v, in.Only)
 	}

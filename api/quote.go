@@ -17,7 +17,7 @@ func (a *API) postQuote(ctx context.Context, in *quoteInput) (*quoteOutput, erro
 	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
 		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
 	}
-	q, err := a.quote(ctx, a.recentView(), in.Body)
+	q, err := a.quote(ctx, a.recentView(ctx), in.Body)
 	if err != nil {
 		return nil, err
 	}

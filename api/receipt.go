@@ -146,7 +146,7 @@ func (a *API) getHistory(ctx context.Context, in *historyInput) (*historyOutput,
 		q.Limit = a.limits.JobsPage
 	}
 	if in.Pool != "" {
-		p, ok := a.recentView().PoolByName(in.Pool)
+		p, ok := a.recentView(ctx).PoolByName(in.Pool)
 		if !ok {
 			return nil, fail(string(machine.CodePoolUnknown), "there is no pool %.64q", in.Pool)
 		}

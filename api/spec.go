@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"sort"
 	"strings"
 
@@ -98,6 +99,46 @@ func (s *spec) readTasks(array *client.Array) error {
 	s.tasks = scheduler.TaskRange{First: array.First, Last: array.Last}
 	s.atOnce = array.AtOnce
 	return scheduler.ValidateTasks(s.tasks, s.atOnce, s.pool.ArrayMax)
+}
+
+// fits refuses what no machine of the pool could ever run. A pool whose machines have yet to come takes everything.
+func fits(v *machine.View, s spec) error {
+	shape := &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1}
+	if scheduler.Fits(v.Scheduler(), shape) {
+		return nil
+	}
+	var most scheduler.Resources // none of these need be of one machine
+	some := false
+	for _, n := range v.Nodes() {
+		if n.Pool != s.pool.ID || n.State == scheduler.NodeRemoved {
+			continue
+		}
+		if holds(n.Has, s.need) {
+			return nil // drained or lost today
+		}
+		some = true
+		most.CPUMilli, most.Memory = max(most.CPUMilli, n.Has.CPUMilli), max(most.Memory, n.Has.Memory)
+		most.Disk, most.GPUs = max(most.Disk, n.Has.Disk), max(most.GPUs, n.Has.GPUs)
+	}
+	if !some {
+		return nil
+	}
+	return fail(string(machine.CodeTooBig), "no node of pool %s has %s; the most that one has is %s", s.pool.Name, words(s.need), words(most))
+}
+
+func holds(has, need scheduler.Resources) bool {
+	return has.CPUMilli >= need.CPUMilli && has.Memory >= need.Memory && has.Disk >= need.Disk && has.GPUs >= need.GPUs
+}
+
+func words(r scheduler.Resources) string {
+	text := fmt.Sprintf("%s CPUs, %d MiB of memory", scheduler.Decimal(r.CPUMilli*1000), r.Memory>>20)
+	if r.Disk > 0 {
+		text += fmt.Sprintf(", %d MiB of disk", r.Disk>>20)
+	}
+	if r.GPUs > 0 {
+		text += fmt.Sprintf(", %d GPUs", r.GPUs)
+	}
+	return text
 }
 
 func poolNames(v *machine.View) string {

@@ -166,7 +166,7 @@ func (a *API) getEvents(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return streamError(out, err)
 		}
-		v := a.recentView()
+		v := a.viewAt(0)
 		for i := range events {
 			if !want.all && aboutMoney(events[i].Kind) {
 				continue

@@ -33,7 +33,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) submitJob(ctx context.Context, in client.SubmitRequest) (client.SubmitAnswer, uint64, error) {
-	v := a.recentView()
+	v := a.viewAt(0)
 	if len(in.Inputs) > 0 {
 		v = a.node.View() // coins that were made a moment ago must be known
 	}
@@ -133,6 +133,9 @@ func (a *API) fillTerms(command *machine.Submit, v *machine.View, in client.Subm
 	if err != nil {
 		return err
 	}
+	if err := fits(v, s); err != nil {
+		return err
+	}
 	command.Pool, command.Need, command.Driver, command.Mode = s.pool.ID, s.need, s.driver, s.mode
 	command.Bid, command.TimeLimit = terms.Bid, terms.TimeLimit
 	command.Tasks, command.AtOnce, command.MaxTotal = s.tasks, s.atOnce, s.maxTotal
@@ -172,11 +175,15 @@ func (a *API) fillPot(ctx context.Context, command *machine.Submit, v *machine.V
 	if !ok {
 		return fail(string(machine.CodePotUnknown), "there is no pot with the fund id %s", in.Pot)
 	}
-	key := callerOf(ctx).key
-	if key == (funding.KeyHash{}) {
+	c := callerOf(ctx)
+	if c.key == (funding.KeyHash{}) {
 		return fail(codeKeyMissing, "a job that is paid from a pot needs the pot's spend key")
 	}
-	command.Pot, command.Spend = pot.ID, key
+	if len(in.Inputs) == 0 && c.request == ([16]byte{}) {
+		// Coins can be spent once only; a pot would pay for the repetition too.
+		return fail(codeBody, "a job that is paid from a pot needs an Idempotency-Key, so that it is not submitted twice")
+	}
+	command.Pot, command.Spend = pot.ID, c.key
 	return nil
 }
 

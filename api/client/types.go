@@ -157,13 +157,14 @@ type Run struct {
 	Task      int32      `json:"task"`
 	State     string     `json:"state"`
 	Node      string     `json:"node,omitempty"`
-	Placed    time.Time  `json:"placed"`
+	Placed    *time.Time `json:"placed,omitempty"`
 	Started   *time.Time `json:"started,omitempty"`
 	Ended     *time.Time `json:"ended,omitempty"`
 	Until     *time.Time `json:"until,omitempty" doc:"the time limit's end"`
 	Reason    string     `json:"reason,omitempty"`
 	ExitCode  *int32     `json:"exit_code,omitempty"`
-	OwedMicro int64      `json:"owed_micro"`
+	OwedMicro int64      `json:"owed_micro,omitempty" doc:"of a run that has not ended"`
+	Text      string     `json:"text,omitempty" doc:"what its driver said of the end"`
 }
 
 // JobList is GET /v1/jobs: the queue in the order in which it would start, running jobs first.
