@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coinop/coinop/api/client"
+)
+
+func (a *app) completionVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "completion SHELL", Short: "print a completion script for bash, zsh, fish or powershell",
+		Example:   "  source <(coinop completion bash)",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(a.out, true)
+			case "zsh":
+				return root.GenZshCompletion(a.out)
+			case "fish":
+				return root.GenFishCompletion(a.out, true)
+			default:
+				return root.GenPowerShellCompletionWithDesc(a.out)
+			}
+		},
+	}
+}
+
+func (a *app) versionVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version", Example: "  coinop version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return a.show(map[string]string{"version": a.version}, func() { fmt.Fprintln(a.out, a.version) })
+		},
+	}
+}
+
+// completeJobs offers the jobs of this wallet. A completion that can't ask offers nothing.
+func (a *app) completeJobs(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var numbers []string
+	mine, _ := a.jobKeys(cmd.Context())
+	for _, k := range mine {
+		numbers = append(numbers, strconv.FormatUint(k.job, 10))
+	}
+	return numbers, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) completeNodes(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeFrom(cmd.Context(), func(ctx context.Context, c *client.Client) (names []string) {
+		list, _ := c.Nodes(ctx)
+		for _, n := range list.Nodes {
+			names = append(names, n.Node)
+		}
+		return names
+	})
+}
+
+func (a *app) completePools(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeFrom(cmd.Context(), func(ctx context.Context, c *client.Client) (names []string) {
+		list, _ := c.Pools(ctx)
+		for _, p := range list.Pools {
+			names = append(names, p.Pool)
+		}
+		return names
+	})
+}
+
+func (a *app) completeFrom(ctx context.Context, list func(context.Context, *client.Client) []string) ([]string, cobra.ShellCompDirective) {
+	c, err := a.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return list(ctx, c), cobra.ShellCompDirectiveNoFileComp
+}
+
+func isNotFound(err error) bool {
+	var problem *client.Problem
+	return errors.As(err, &problem) && (problem.Status == http.StatusNotFound || problem.Status == http.StatusGone)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/coinop/coinop/api/client"
+)
+
+// connect makes the client once; nothing is sent yet.
+func (a *app) connect() (*client.Client, error) {
+	if a.api != nil {
+		return a.api, nil
+	}
+	config := client.Config{Servers: strings.Split(a.servers, ",")}
+	if a.tokenFile != "" {
+		token, err := a.secretFile(a.tokenFile)
+		if err != nil {
+			return nil, err
+		}
+		config.Token = token
+	}
+	c, err := client.New(config)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	a.api = c
+	return c, nil
+}
+
+// jobNumber reads a job's number from the command line.
+func jobNumber(arg string) (uint64, error) {
+	n, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil || n == 0 {
+		return 0, usageError{fmt.Errorf("%q is not a job number; `coinop queue` lists them", arg)}
+	}
+	return n, nil
+}

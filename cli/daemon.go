@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/plugin"
+	"github.com/coinop/coinop/executor"
+	"github.com/coinop/coinop/executor/identity"
+)
+
+// logger writes what a daemon has to say to standard error, or to a file.
+func (a *app) logger(level string) *slog.Logger {
+	var l slog.Level
+	switch level {
+	case "debug":
+		l = slog.LevelDebug
+	case "info":
+		l = slog.LevelInfo
+	case "error":
+		l = slog.LevelError
+	default:
+		l = slog.LevelWarn
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: l}))
+}
+
+// machineConfig is one executor as the command line tells it.
+type machineConfig struct {
+	dir       string
+	servers   []string
+	token     string // a join token, for the first start
+	name      string
+	pool      string
+	labels    map[string]string
+	cpuMilli  int64
+	memory    int64
+	disk      int64
+	user      string
+	stopTasks bool // end them with the executor, uncharged
+}
+
+// runMachine joins if it has to, and runs an executor with its drivers until ctx ends. Tasks live on in their shims
+// unless stopTasks is set; the driver's process ends last, since stopping tasks needs it.
+func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger, joined func()) error {
+	dir, err := filepath.Abs(c.dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return fmt.Errorf("start executor: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start executor: %w", err)
+	}
+	process, err := plugin.New(plugin.Config{
+		Dir:     filepath.Join(dir, "plugins", "process"),
+		Command: []string{self, "plugin", "process", "--dir", filepath.Join(dir, "drivers", "process")},
+		Env:     []string{"PATH=" + os.Getenv("PATH")},
+		Stderr:  a.err, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "drivers"), 0o700); err != nil {
+		return fmt.Errorf("start executor: %w", err)
+	}
+	config := executor.Config{
+		Dir: dir, Name: c.name, Pool: c.pool, Labels: c.labels, Version: a.version,
+		Drivers:  map[string]drivers.Driver{"process": process},
+		CPUMilli: c.cpuMilli, MemoryBytes: c.memory, DiskBytes: c.disk, User: c.user, StopTasks: c.stopTasks, Log: log,
+	}
+	id, err := a.joinMachine(ctx, c, dir, log)
+	if err != nil {
+		return err
+	}
+	config.Servers = c.servers
+	config.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return id.Dial(ctx, []string{addr}) }
+	agent, err := executor.New(config)
+	if err != nil {
+		return err
+	}
+	if joined != nil {
+		joined()
+	}
+	drive, stopDriver := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDriver()
+	driven := make(chan error, 1)
+	go func() { driven <- process.Run(drive) }()
+	err = agent.Run(ctx)
+	stopDriver()
+	return errors.Join(err, <-driven)
+}
+
+// joinMachine is the executor's identity: the one in its folder, or a new one for the token.
+func (a *app) joinMachine(ctx context.Context, c machineConfig, dir string, log *slog.Logger) (*identity.Identity, error) {
+	path := filepath.Join(dir, "identity")
+	id, err := identity.Load(path)
+	if err == nil || !errors.Is(err, identity.ErrNotJoined) {
+		return id, err
+	}
+	if c.token == "" {
+		return nil, usageError{errors.New("this executor is not joined yet: give --token @FILE, made by `coinop operator token create --role executor`")}
+	}
+	log.Info("joining", "servers", c.servers, "name", c.name)
+	return identity.Join(ctx, identity.JoinConfig{
+		Dir: path, Servers: c.servers, Token: c.token, Name: c.name, Pool: c.pool, Version: a.version,
+		Facts: identity.Facts{CPUMilli: c.cpuMilli, Memory: c.memory, Disk: c.disk},
+	})
+}
+
+// hostName is this machine's name as a node's name may be.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "node"
+	}
+	name = strings.ToLower(strings.Split(name, ".")[0])
+	return strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, name), "-")
+}

@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coinop/coinop/scheduler/jobfile"
+)
+
+type executorFlags struct {
+	dir, cluster, token, pool, name string
+	cpus, memory, disk, user, level string
+	labels                          []string
+	config                          string
+}
+
+func (a *app) executorVerb() *cobra.Command {
+	var f executorFlags
+	cmd := &cobra.Command{
+		Use:   "executor",
+		Short: "make this machine run tasks",
+		Long: "Make this machine run tasks. It joins with a token the first time; afterwards its folder says who it is.\n" +
+			"Stopping it leaves its tasks alone: the next start finds them.",
+		Example: "  coinop operator token create --role executor --token @operator.token > join.token\n" +
+			"  coinop executor --dir /var/lib/coinop --cluster s1:2771,s2:2771,s3:2771 --token @join.token",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := applyConfigFile(cmd, f.config); err != nil {
+				return err
+			}
+			c, err := a.machineConfig(f)
+			if err != nil {
+				return err
+			}
+			return a.runMachine(cmd.Context(), c, a.logger(or(f.level, "info")), func() { a.note("executor %s is joined", c.name) })
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.dir, "dir", "", "its folder")
+	fl.StringVar(&f.cluster, "cluster", "", "cluster ports of servers, HOST:PORT,...")
+	fl.StringVar(&f.pool, "pool", "default", "the pool to join")
+	fl.StringVar(&f.name, "name", "", "the node's name (default: the host's)")
+	fl.StringVar(&f.cpus, "cpus", "", "CPUs to offer, also more than there are (default: all)")
+	fl.StringVar(&f.memory, "memory", "", "memory to offer (default: all)")
+	fl.StringVar(&f.disk, "disk", "", "disk to offer (default: what is free)")
+	fl.StringVar(&f.user, "user", "", "whom tasks run as, where the pool names nobody")
+	fl.StringArrayVar(&f.labels, "label", nil, "NAME=VALUE")
+	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
+	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
+	return cmd
+}
+
+func (a *app) machineConfig(f executorFlags) (machineConfig, error) {
+	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, labels: map[string]string{}}
+	if f.dir == "" || f.cluster == "" {
+		return c, usageError{fmt.Errorf("an executor needs --dir DIR and --cluster HOST:PORT")}
+	}
+	c.servers = strings.Split(f.cluster, ",")
+	for _, l := range f.labels {
+		name, value, ok := strings.Cut(l, "=")
+		if !ok || name == "" {
+			return c, usageError{fmt.Errorf("--label %s: write NAME=VALUE", l)}
+		}
+		c.labels[name] = value
+	}
+	var err error
+	for _, v := range []struct {
+		flag, text string
+		parse      func(string) (int64, error)
+		to         *int64
+	}{
+		{"cpus", f.cpus, jobfile.ParseCPUs, &c.cpuMilli},
+		{"memory", f.memory, jobfile.ParseSize, &c.memory},
+		{"disk", f.disk, jobfile.ParseSize, &c.disk},
+	} {
+		if v.text == "" {
+			continue
+		}
+		if *v.to, err = v.parse(v.text); err != nil {
+			return c, usageError{fmt.Errorf("--%s: %w", v.flag, err)}
+		}
+	}
+	if a.tokenFile != "" {
+		if c.token, err = a.secretFile(a.tokenFile); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}

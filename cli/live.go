@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/coinop/coinop/api/client"
+)
+
+// statusLine is one line at the bottom of a terminal, redrawn below whatever is printed meanwhile. In a pipe the same
+// line is printed whenever the job's state changes.
+type statusLine struct {
+	app  *app
+	live bool
+
+	mu   sync.Mutex
+	to   io.Writer
+	text string // guarded by mu; shown now
+	last string // guarded by mu; the newest state that was printed in a pipe
+}
+
+func newStatusLine(a *app) *statusLine { return &statusLine{app: a, live: a.live(), to: a.err} }
+
+// set shows a text. Change tells a new state from one that only counts on.
+func (l *statusLine) set(change, text string) {
+	if l.app.quiet || l.app.json {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.live {
+		if change != l.last {
+			l.last = change
+			fmt.Fprintln(l.to, text)
+		}
+		return
+	}
+	l.text = text
+	fmt.Fprint(l.to, "\r\x1b[K"+text)
+}
+
+func (l *statusLine) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.live && l.text != "" {
+		fmt.Fprint(l.to, "\r\x1b[K")
+		l.text = ""
+	}
+}
+
+// over is a writer that makes room for what is written and draws the line again below it.
+func (l *statusLine) over(w io.Writer) io.Writer {
+	if !l.live {
+		return w
+	}
+	return &overLine{l, w}
+}
+
+type overLine struct {
+	line *statusLine
+	w    io.Writer
+}
+
+func (o *overLine) Write(p []byte) (int, error) {
+	o.line.mu.Lock()
+	defer o.line.mu.Unlock()
+	if o.line.text != "" {
+		fmt.Fprint(o.line.to, "\r\x1b[K")
+	}
+	n, err := o.w.Write(p)
+	if o.line.text != "" && len(p) > 0 && p[len(p)-1] == '\n' {
+		fmt.Fprint(o.line.to, o.line.text)
+	}
+	return n, err
+}
+
+// followLife keeps the status line true until the job is done: what it does, what it has spent and how long its
+// money lasts. Events say when to look; between them a clock does, since money runs.
+func (a *app) followLife(ctx context.Context, line *statusLine, n uint64, view string) {
+	c, err := a.connect()
+	if err != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	happened := make(chan client.Event, 64)
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	reader.Go(func() {
+		_ = c.Events(ctx, client.EventQuery{Job: n, Follow: true}, func(e client.Event) error {
+			select {
+			case happened <- e:
+			case <-ctx.Done():
+			}
+			return nil
+		})
+	})
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	notice := ""
+	for {
+		job, err := c.Job(ctx, n, view)
+		if err == nil {
+			if job.State == "done" {
+				return
+			}
+			line.set(job.State+notice, statusText(job, notice))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-happened:
+			notice = noticeOf(e, notice)
+		case <-tick.C:
+		}
+	}
+}
+
+// noticeOf is what an event adds to the line.
+func noticeOf(e client.Event, before string) string {
+	switch e.Kind {
+	case "low_funds":
+		return ", low funds"
+	case "paused":
+		return ", the money has run out"
+	case "resumed", "started":
+		return ""
+	case "deposit":
+		return ", topped up"
+	case "notice":
+		return ", " + or(e.Text, "under notice")
+	}
+	return before
+}
+
+func statusText(j client.Job, notice string) string {
+	text := fmt.Sprintf("job %d %s%s", j.Job, j.State, notice)
+	if len(j.Nodes) > 0 {
+		text += " on " + j.Nodes[0]
+	}
+	if p := j.Private; p != nil {
+		text += ", spent " + money(p.SpentMicro)
+		if p.FundedUntil != nil {
+			text += ", funded until " + clock(p.FundedUntil)
+		}
+	}
+	return text
+}

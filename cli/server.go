@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coinop/coinop/server"
+)
+
+type serverFlags struct {
+	dir, http, cluster, advertise, join string
+	bootstrap                           bool
+	unit, mintURL, hosts, level, config string
+}
+
+func (a *app) serverVerb() *cobra.Command {
+	var f serverFlags
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "be one of the cluster's servers",
+		Long: "Be one of the cluster's servers: one, three or five keep one truth. The first makes the cluster with\n" +
+			"--bootstrap and prints the mint's recovery words once; the others join with a token.\n" +
+			"Its standard output's first line when ready: ready http://HOST:PORT",
+		Example: "  coinop server --dir s1 --http 127.0.0.1:2770 --cluster 127.0.0.1:2771 --bootstrap\n" +
+			"  coinop operator token create --role server --token @s1/operator.token > join.token\n" +
+			"  coinop server --dir s2 --http 127.0.0.1:2780 --cluster 127.0.0.1:2781 --join 127.0.0.1:2771 --token @join.token",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := applyConfigFile(cmd, f.config); err != nil {
+				return err
+			}
+			return a.runServer(cmd, f)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.dir, "dir", "", "its folder")
+	fl.StringVar(&f.http, "http", DefaultServer, "HOST:PORT of the public interface")
+	fl.StringVar(&f.cluster, "cluster", "", "HOST:PORT of the cluster port, for servers and executors")
+	fl.StringVar(&f.advertise, "advertise", "", "where others reach the cluster port (default: --cluster)")
+	fl.BoolVar(&f.bootstrap, "bootstrap", false, "make a new cluster; ignored where the folder holds one")
+	fl.StringVar(&f.join, "join", "", "cluster ports of servers to join, HOST:PORT,...")
+	fl.StringVar(&f.unit, "unit", "credit", "with --bootstrap: the unit of account")
+	fl.StringVar(&f.mintURL, "mint-url", "", "the cluster's public URL, for payment requests")
+	fl.StringVar(&f.hosts, "hosts", "", "names by which browsers may call this server, NAME,...")
+	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
+	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
+	return cmd
+}
+
+func (a *app) runServer(cmd *cobra.Command, f serverFlags) error {
+	if f.dir == "" || f.cluster == "" {
+		return usageError{errors.New("a server needs --dir DIR and --cluster HOST:PORT")}
+	}
+	c := server.Config{
+		Dir: f.dir, HTTP: f.http, Cluster: f.cluster, Advertise: f.advertise, Version: a.version,
+		MintURL: f.mintURL, Log: a.logger(or(f.level, "info")),
+	}
+	if f.hosts != "" {
+		c.Hosts = strings.Split(f.hosts, ",")
+	}
+	if f.bootstrap {
+		c.Bootstrap = &server.Founding{Unit: f.unit, InputFeePPK: 100, Words: a.printWords}
+	}
+	if f.join != "" {
+		c.Join = strings.Split(f.join, ",")
+		if a.tokenFile != "" {
+			token, err := a.secretFile(a.tokenFile)
+			if err != nil {
+				return err
+			}
+			c.Token = token
+		}
+	}
+	return a.serve(cmd.Context(), c)
+}
+
+// serve runs a server and says on standard output when it is ready.
+func (a *app) serve(ctx context.Context, c server.Config) error {
+	s, err := server.New(c)
+	if err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-s.Ready():
+			fmt.Fprintf(a.out, "ready http://%s\n", s.HTTPAddr())
+		case <-ctx.Done():
+		}
+	}()
+	return s.Run(ctx)
+}
+
+// printWords shows the mint's recovery words, this once.
+func (a *app) printWords(words string) {
+	fmt.Fprintf(a.err, "The mint's recovery words. With a snapshot they bring the cluster back; without them nothing does.\n"+
+		"They are shown this once (`coinop operator secret export` reads them from this server's folder):\n\n    %s\n\n", words)
+}

@@ -1,0 +1,282 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/funding/wallet"
+)
+
+// mintPath is where a server's mint is, below its URL.
+const mintPath = "/mint"
+
+// purse is the wallet in COINOP_HOME with the cluster's mint.
+type purse struct {
+	*wallet.Wallet
+	mint string // its URL
+	api  *client.Client
+	app  *app
+}
+
+// openWallet opens the wallet. Keys of jobs are read from it even where no server answers.
+func (a *app) openWallet(ctx context.Context) (*purse, error) {
+	if a.purse != nil {
+		return a.purse, nil
+	}
+	c, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := home()
+	if err != nil {
+		return nil, err
+	}
+	w, err := wallet.Open(ctx, wallet.Config{
+		Dir:  dir,
+		Mint: func(url string) wallet.MintClient { return wallet.NewHTTPMint(http.DefaultClient, url) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.purse = &purse{Wallet: w, mint: c.Servers()[0] + mintPath, api: c, app: a}
+	return a.purse, nil
+}
+
+// close leaves what was opened.
+func (a *app) close() error {
+	if a.purse == nil {
+		return nil
+	}
+	return a.purse.Close()
+}
+
+// money opens the wallet to move coins: what an earlier start left unfinished is sent again first, and change that
+// has come is collected.
+func (a *app) money(ctx context.Context) (*purse, error) {
+	p, err := a.openWallet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.use(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.finish(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// use makes the cluster's mint known: all servers' addresses are addresses of the one mint.
+func (p *purse) use(ctx context.Context) error {
+	var urls []string
+	known := true
+	for _, s := range p.api.Servers() {
+		urls = append(urls, s+mintPath)
+		ok, err := p.Knows(ctx, s+mintPath)
+		if err != nil {
+			return err
+		}
+		known = known && ok
+	}
+	if known {
+		return nil
+	}
+	if err := p.Use(ctx, urls...); err != nil {
+		return p.unreachable(err)
+	}
+	return nil
+}
+
+// unreachable gives a failure of the mint's calls the exit code of a cluster that does not answer.
+func (p *purse) unreachable(err error) error {
+	var refusal interface{ NUT() int }
+	if wallet.IsRefusal(err) || errors.As(err, &refusal) {
+		return err
+	}
+	return &client.Unreachable{Tried: []client.Attempt{{Server: strings.Join(p.api.Servers(), ", "), Err: err}}}
+}
+
+// finish completes what earlier starts have left.
+func (p *purse) finish(ctx context.Context) error {
+	if err := p.Resume(ctx); err != nil {
+		return fmt.Errorf("finish an earlier payment: %w", err)
+	}
+	open, err := p.Unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	for _, payment := range open {
+		if err := p.again(ctx, payment); err != nil {
+			return fmt.Errorf("finish %s (%s): %w", payment.Purpose, payment.ID, err)
+		}
+	}
+	if _, err := p.CollectChange(ctx, p.mint); err != nil {
+		return p.unreachable(err)
+	}
+	return nil
+}
+
+// sent is as much of any answer to a payment as the wallet needs.
+type sent struct {
+	Job uint64 `json:"job"`
+	client.PotAnswer
+}
+
+// again sends a stored request again, verbatim. A refusal frees its coins.
+func (p *purse) again(ctx context.Context, payment wallet.Payment) error {
+	var answer sent
+	err := p.deliver(ctx, payment, &answer)
+	var problem *client.Problem
+	switch {
+	case errors.As(err, &problem):
+		p.app.note("an earlier payment (%s) was refused and its coins are free again: %s", payment.Purpose, problem.Detail)
+		return nil
+	case err != nil:
+		return err
+	}
+	if answer.Job != 0 {
+		p.app.note("an earlier request was repeated: job %d (%s), paid once", answer.Job, payment.Purpose)
+	}
+	return p.settle(ctx, payment, answer)
+}
+
+// deliver sends a stored request and decodes its answer. After a definite refusal the coins are free again; while the
+// outcome is unknown they stay reserved, and the next start asks again.
+func (p *purse) deliver(ctx context.Context, payment wallet.Payment, answer any) error {
+	var o client.Outbound
+	if err := json.Unmarshal(payment.Request, &o); err != nil {
+		return fmt.Errorf("read stored request: %w", err)
+	}
+	err := p.api.Send(ctx, o, answer)
+	var (
+		problem     *client.Problem
+		unreachable *client.Unreachable
+	)
+	refused := errors.As(err, &problem) && problem.Status < 500 && problem.Status != http.StatusTooManyRequests
+	never := !payment.Again && (errors.As(err, &unreachable) || errors.As(err, &problem) && problem.Status == http.StatusTooManyRequests)
+	if refused || never {
+		return errors.Join(err, p.Refused(context.WithoutCancel(ctx), payment.ID))
+	}
+	return err
+}
+
+// settle writes down what an answer has brought.
+func (p *purse) settle(ctx context.Context, payment wallet.Payment, answer sent) error {
+	ctx = context.WithoutCancel(ctx) // the answer is here: it is written down even after Ctrl-C
+	return p.CompleteAs(ctx, payment.ID, int64(answer.Job), answer.Signatures)
+}
+
+// jobKey is a job of this wallet with the key that shows it.
+type jobKey struct {
+	job    uint64
+	secret client.Secret
+	view   string
+}
+
+// jobKeys lists the jobs whose keys lie in this wallet, the newest first.
+func (a *app) jobKeys(ctx context.Context) ([]jobKey, error) {
+	p, err := a.openWallet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held, err := p.Secrets(ctx, p.mint, "job")
+	if err != nil {
+		if errors.Is(err, wallet.ErrMintUnknown) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	var keys []jobKey
+	for _, h := range held {
+		if h.Number != 0 {
+			s := client.Secret(h.Secret)
+			keys = append(keys, jobKey{job: uint64(h.Number), secret: s, view: s.Key("view")})
+		}
+	}
+	return keys, nil
+}
+
+// key is one of a job's keys, or empty where this wallet has none.
+func (a *app) key(ctx context.Context, job uint64, what string) (string, error) {
+	p, err := a.openWallet(ctx)
+	if err != nil {
+		return "", err
+	}
+	held, err := p.SecretOf(ctx, p.mint, "job", int64(job))
+	if errors.Is(err, wallet.ErrNoSecret) || errors.Is(err, wallet.ErrMintUnknown) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return client.Secret(held.Secret).Key(what), nil
+}
+
+// viewKey is empty where this wallet has no key: what is public shows anyway.
+func (a *app) viewKey(ctx context.Context, job uint64) string {
+	key, err := a.key(ctx, job, "view")
+	if err != nil {
+		a.note("%v", err)
+	}
+	return key
+}
+
+func (a *app) needViewKey(ctx context.Context, job uint64) (string, error) {
+	return a.needKey(ctx, job, "view")
+}
+
+func (a *app) needControlKey(ctx context.Context, job uint64) (string, error) {
+	return a.needKey(ctx, job, "control")
+}
+
+func (a *app) needKey(ctx context.Context, job uint64, what string) (string, error) {
+	key, err := a.key(ctx, job, what)
+	if err != nil || key != "" {
+		return key, err
+	}
+	if a.tokenFile != "" {
+		return "", nil // a viewer's or operator's token may do
+	}
+	c, err := a.connect()
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.Job(ctx, job, ""); err != nil {
+		return "", err // it does not exist, or no server answers
+	}
+	dir, _ := home()
+	return "", &client.Problem{Status: http.StatusForbidden, Code: "key_wrong",
+		Detail: fmt.Sprintf("the wallet in %s has no key for job %d", dir, job),
+		Do:     "use the COINOP_HOME that sent the job"}
+}
+
+// secretLine is how a pot's secret is written in a file.
+const potPrefix = "coinop-pot-1."
+
+// potSecret reads the secret of a pot from @FILE.
+func (a *app) potSecret(arg string) (client.Secret, error) {
+	text, err := a.secretFile(arg)
+	if err != nil {
+		return client.Secret{}, err
+	}
+	secret, ok := strings.CutPrefix(text, potPrefix)
+	if !ok {
+		return client.Secret{}, usageError{fmt.Errorf("%s holds no pot's secret; `coinop pot create` makes one", strings.TrimPrefix(arg, "@"))}
+	}
+	return client.ParseSecret(secret)
+}
+
+func writeSecretFile(path, text string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text + "\n")
+	return errors.Join(err, f.Sync(), f.Close())
+}

@@ -1,0 +1,235 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coinop/coinop/api"
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/executor/wire"
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+const (
+	// leaseTime is how long a task may run on after its executor was last heard (DESIGN.md section 8.2).
+	leaseTime = 60 * time.Second
+	// leaseMargin is added before the place is given away.
+	leaseMargin = 15 * time.Second
+	// callMax bounds one proposal on behalf of an executor.
+	callMax = 15 * time.Second
+)
+
+// office is one term of leadership, as the executors' streams see it.
+type office struct {
+	term  uint64
+	since funding.Millis // no node is given up as lost before lease and margin have passed since
+}
+
+// executors are the machines that have dialled this server.
+type executors struct {
+	truth   truth
+	closing chan struct{} // closed when the server ends
+	news    *news
+	reports *reports
+	verify  *verifier
+	leader  func() string // cluster address of the leader, where known
+	blobs   api.Blobs
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	office   *office                             // nil while this server does not lead
+	sessions map[scheduler.NodeID]*session       // the newest of each node
+	heard    map[scheduler.NodeID]funding.Millis // when a lease was last granted in this office
+	wait     sync.WaitGroup
+}
+
+func newExecutors(s *Server) *executors {
+	return &executors{
+		truth: s.node, news: s.news, reports: newReports(s.node, s.config.Log), verify: newVerifier(s.node.VerifyLeader),
+		blobs: s.blobs, log: s.config.Log, sessions: map[scheduler.NodeID]*session{}, closing: make(chan struct{}),
+		leader: func() string {
+			leader, _ := s.node.Leader()
+			return leader.Cluster
+		},
+	}
+}
+
+// run writes reports and verifies leadership until ctx ends, and then ends all connections.
+func (x *executors) run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { x.reports.run(ctx) })
+	loops.Go(func() { x.verify.run(ctx) })
+	<-ctx.Done()
+	close(x.closing)
+	loops.Wait()
+	x.wait.Wait()
+}
+
+// serve speaks with one executor until the connection ends or the server does. The certificate's hash says whose it is.
+func (x *executors) serve(conn net.Conn, cert [32]byte) error {
+	node, ok := nodeByCert(x.truth.View(), cert)
+	if !ok {
+		return errors.Join(errors.New("executor's certificate is pinned to no node"), conn.Close())
+	}
+	s := &session{executors: x, node: node.ID, name: node.Name, ended: make(chan struct{})}
+	w, err := wire.Accept(conn, s)
+	if err != nil {
+		return err
+	}
+	s.wire = w
+	x.enter(s)
+	defer x.leave(s)
+	select {
+	case <-x.closing:
+	case <-w.Done():
+	}
+	close(s.ended)
+	return w.Close()
+}
+
+func nodeByCert(view *machine.View, cert [32]byte) (*scheduler.Node, bool) {
+	for _, n := range view.Nodes() {
+		if n.Cert == cert && n.State != scheduler.NodeRemoved {
+			return n, true
+		}
+	}
+	return nil, false
+}
+
+// enter makes a session its node's. The one before it, of a connection that broke unseen, is closed.
+func (x *executors) enter(s *session) {
+	x.mu.Lock()
+	old := x.sessions[s.node]
+	x.sessions[s.node] = s
+	x.mu.Unlock()
+	if old != nil {
+		x.log.Info("executor dialled again", "node", s.name)
+		x.wait.Go(func() { _ = old.wire.Close() })
+	}
+}
+
+func (x *executors) leave(s *session) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.sessions[s.node] == s {
+		delete(x.sessions, s.node)
+	}
+}
+
+// takeOffice lets streams be answered in a new term, from an applied barrier on.
+func (x *executors) takeOffice(term uint64, now funding.Millis) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.office = &office{term: term, since: now}
+	x.heard = map[scheduler.NodeID]funding.Millis{}
+}
+
+// leaveOffice ends all streams' answers; the executors look for the next leader.
+func (x *executors) leaveOffice() {
+	x.mu.Lock()
+	x.office = nil
+	sessions := make([]*session, 0, len(x.sessions))
+	for _, s := range x.sessions {
+		sessions = append(sessions, s)
+	}
+	x.mu.Unlock()
+	for _, s := range sessions {
+		x.wait.Go(func() { _ = s.wire.Close() })
+	}
+}
+
+func (x *executors) inOffice() (office, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.office == nil {
+		return office{}, false
+	}
+	return *x.office, true
+}
+
+// granted notes that a node's lease runs from a report that arrived at a time.
+func (x *executors) granted(node scheduler.NodeID, at funding.Millis) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.heard != nil {
+		x.heard[node] = max(x.heard[node], at)
+	}
+}
+
+// lost lists nodes that take work or have some, and were not heard of for lease and margin.
+func (x *executors) lost(now funding.Millis) []scheduler.NodeID {
+	limit := funding.Millis((leaseTime + leaseMargin).Milliseconds())
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.office == nil || now-x.office.since < limit {
+		return nil
+	}
+	var gone []scheduler.NodeID
+	for _, n := range x.truth.View().Nodes() {
+		here := n.State == scheduler.NodeUp || n.State == scheduler.NodeDraining || n.Open > 0
+		if n.State != scheduler.NodeRemoved && n.State != scheduler.NodeLost && here && now-max(x.heard[n.ID], x.office.since) >= limit {
+			gone = append(gone, n.ID)
+		}
+	}
+	return gone
+}
+
+// session of a node, if it has dialled this server.
+func (x *executors) session(node scheduler.NodeID) (*session, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s, ok := x.sessions[node]
+	return s, ok
+}
+
+// propose carries a command out for an executor.
+func (x *executors) propose(ctx context.Context, c machine.Command) (machine.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, callMax)
+	defer cancel()
+	result, err := x.truth.Propose(ctx, c)
+	if err != nil {
+		return result, err
+	}
+	return result, result.Err()
+}
+
+// factsOf is what the state keeps of an executor's facts.
+func factsOf(f *wire.NodeFacts) machine.NodeFacts {
+	facts := machine.NodeFacts{
+		Has:    scheduler.Resources{CPUMilli: f.CpuMilli, Memory: f.MemoryBytes, Disk: f.DiskBytes, GPUs: f.Gpus},
+		Labels: f.Labels, Missing: f.Missing, Version: f.Version, OS: f.Os, Arch: f.Arch,
+	}
+	for _, d := range f.Drivers {
+		facts.Drivers = append(facts.Drivers, d.Name)
+	}
+	return facts
+}
+
+// update tells the state what a machine has become, where that is new or the node was given up.
+func (x *executors) update(ctx context.Context, node scheduler.NodeID, f *wire.NodeFacts) error {
+	record, ok := x.truth.View().Node(node)
+	if !ok {
+		return fmt.Errorf("node %d is not known", node)
+	}
+	facts := factsOf(f)
+	if record.State != scheduler.NodeLost && sameFacts(record, facts) {
+		return nil
+	}
+	if _, err := x.propose(ctx, machine.NodeUpdate{Node: node, Facts: facts}); err != nil {
+		return fmt.Errorf("update node %s: %w", record.Name, err)
+	}
+	return nil
+}
+
+func sameFacts(n *scheduler.Node, f machine.NodeFacts) bool {
+	return n.Has == f.Has && maps.Equal(n.Labels, f.Labels) && slices.Equal(n.Drivers, f.Drivers) &&
+		slices.Equal(n.Missing, f.Missing) && n.Version == f.Version && n.OS == f.OS && n.Arch == f.Arch
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+const (
+	// placeMax bounds one batch of placements, so that an entry stays small and other entries get in between.
+	placeMax = 2048
+	// dueEvery is how often the leader looks whether time has brought something about. Executors enforce the ends
+	// of time and money themselves; this is how soon the books follow.
+	dueEvery = 100 * time.Millisecond
+	// retryAfter is how long a loop rests when the log took nothing.
+	retryAfter = 200 * time.Millisecond
+)
+
+// truth is the replicated state as the leader's loops use it.
+type truth interface {
+	Propose(ctx context.Context, c machine.Command) (machine.Result, error)
+	View() *machine.View
+	// Now is cluster time by this server's clock: what an entry proposed now would be stamped with.
+	Now() funding.Millis
+}
+
+// leader is what only the leader does: decide what is placed, what it costs, and what time has brought about.
+type leader struct {
+	truth truth
+	news  *news
+	lost  func(now funding.Millis) []scheduler.NodeID // nodes whose lease and margin are over
+	log   *slog.Logger
+}
+
+// run decides until ctx ends, which is when leadership does.
+func (l *leader) run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { l.loop(ctx, "place", l.news.place, 0, l.place) })
+	loops.Go(func() { l.loop(ctx, "price", l.news.price, dueEvery, l.price) })
+	loops.Go(func() { l.loop(ctx, "pulse", l.news.pulse, dueEvery, l.pulse) })
+	loops.Wait()
+}
+
+// loop calls act when the bell rings, and each period where there is one, until ctx ends. Act returns whether there
+// is more to do at once.
+func (l *leader) loop(ctx context.Context, what string, b bell, period time.Duration, act func(context.Context) (bool, error)) {
+	var tick <-chan time.Time
+	if period > 0 {
+		t := time.NewTicker(period)
+		defer t.Stop()
+		tick = t.C
+	}
+	for {
+		more, err := act(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			l.log.Warn("decision not taken", "what", what, "err", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(retryAfter):
+			}
+			continue
+		case more:
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-b:
+		case <-tick:
+		}
+	}
+}
+
+// place proposes one batch. The next one is decided from what this one has left.
+func (l *leader) place(ctx context.Context) (bool, error) {
+	decisions := scheduler.Place(l.truth.View().Scheduler(), l.truth.Now(), placeMax)
+	if len(decisions) == 0 {
+		return false, nil
+	}
+	result, err := l.truth.Propose(ctx, machine.Place{Decisions: batch(decisions)})
+	if err != nil {
+		return false, fmt.Errorf("place %d tasks: %w", len(decisions), err)
+	}
+	if err := result.Err(); err != nil {
+		return false, fmt.Errorf("place %d tasks: %w", len(decisions), err)
+	}
+	var answer machine.PlaceAnswer
+	if err := machine.DecodeAnswer(result.Answer, &answer); err != nil {
+		return false, fmt.Errorf("place %d tasks: %w", len(decisions), err)
+	}
+	// Refused decisions are decided again from the state that refused them. Where nothing else was in the batch, that
+	// could go on for ever without a change, so the next change is waited for.
+	return len(answer.Runs) > 0, nil
+}
+
+// batch joins decisions for consecutive tasks of a job on one node.
+func batch(decisions []scheduler.Decision) []machine.Placement {
+	var out []machine.Placement
+	for _, d := range decisions {
+		if n := len(out); n > 0 {
+			last := &out[n-1]
+			if last.Job == d.Job && last.Nodes[0] == d.Node && last.First+last.Count == d.Task {
+				last.Count++
+				continue
+			}
+		}
+		out = append(out, machine.Placement{Job: d.Job, First: d.Task, Count: 1, Nodes: []scheduler.NodeID{d.Node}})
+	}
+	return out
+}
+
+// price proposes a pool's new price where the rules want one.
+func (l *leader) price(ctx context.Context) (bool, error) {
+	view, now := l.truth.View(), l.truth.Now()
+	var failed []error
+	for _, pool := range view.Pools() {
+		next, change := scheduler.NextPrice(pool, scheduler.Price(view.Scheduler(), pool.ID), now)
+		if !change {
+			continue
+		}
+		result, err := l.truth.Propose(ctx, machine.Price{Pool: pool.ID, Price: next})
+		if err == nil {
+			err = result.Err()
+		}
+		var refusal *machine.Refusal
+		if err != nil && !errors.As(err, &refusal) {
+			failed = append(failed, fmt.Errorf("price pool %s: %w", pool.Name, err))
+		}
+	}
+	return false, errors.Join(failed...)
+}
+
+// pulse proposes what is due, if anything is.
+func (l *leader) pulse(ctx context.Context) (bool, error) {
+	now := l.truth.Now()
+	due, any := l.truth.View().Due(now)
+	due.Lost = l.lost(now)
+	if !any && len(due.Lost) == 0 {
+		return false, nil
+	}
+	result, err := l.truth.Propose(ctx, due)
+	if err != nil {
+		return false, fmt.Errorf("pulse: %w", err)
+	}
+	var answer machine.PulseAnswer
+	if err := errors.Join(result.Err(), machine.DecodeAnswer(result.Answer, &answer)); err != nil {
+		return false, fmt.Errorf("pulse: %w", err)
+	}
+	return answer.Done > 0, nil
+}

@@ -1,0 +1,118 @@
+package server
+
+import (
+	"fmt"
+	"path"
+
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/executor/wire"
+	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
+)
+
+// desired is what a node's runs should be, made from one view.
+type desired struct {
+	view *machine.View
+	node scheduler.NodeID
+	now  funding.Millis
+	from funding.Millis // when the report that this answers arrived: what is left counts from there
+	next funding.Millis // when an order changes though nothing happens: a notice's time comes; zero: never
+}
+
+// orders lists what every open run of the node should be, in the order of the runs' numbers.
+func (d *desired) orders() []*wire.Order {
+	var orders []*wire.Order
+	d.view.RunsOfNode(d.node, func(run *scheduler.Run) bool {
+		orders = append(orders, d.order(run))
+		return true
+	})
+	return orders
+}
+
+func (d *desired) order(run *scheduler.Run) *wire.Order {
+	o := &wire.Order{Run: uint64(run.ID), Want: wire.Want_WANT_RUN, Started: run.Start != 0}
+	switch run.State {
+	case scheduler.RunPaused:
+		o.Want = wire.Want_WANT_PAUSE
+	case scheduler.RunStopping:
+		if d.now >= run.StopAt {
+			o.Want = wire.Want_WANT_STOP
+			o.Signal = run.Signal
+			o.KillDelayMs = int64(max(0, run.KillAt-run.StopAt))
+		} else {
+			d.wake(run.StopAt)
+		}
+		o.Notice = &wire.Notice{Reason: run.Stop.String(), AtUnixMs: int64(run.StopAt)}
+	}
+	d.funds(run, o)
+	return o
+}
+
+func (d *desired) wake(at funding.Millis) {
+	if d.next == 0 || at < d.next {
+		d.next = at
+	}
+}
+
+// funds tells how long the money lasts. A safe job's hold covers its time limit at any price it can meet, so only a
+// stream's money ends before its time; the executor freezes it then, should this server not be heard.
+func (d *desired) funds(run *scheduler.Run, o *wire.Order) {
+	until, ok := d.fundedUntil(run)
+	if !ok {
+		return
+	}
+	o.FundedUntilUnixMs = int64(until)
+	if run.State == scheduler.RunPlaced || run.State == scheduler.RunRunning {
+		left := int64(max(0, until-d.from))
+		o.MoneyLeftMs = &left
+	}
+}
+
+func (d *desired) fundedUntil(run *scheduler.Run) (funding.Millis, bool) {
+	job, ok := d.view.Job(run.Job)
+	if !ok || job.Mode != funding.Stream {
+		return 0, false
+	}
+	hold, ok := d.view.Stream(machine.StreamID{Pot: job.Pot, Pool: run.Pool})
+	if !ok {
+		return 0, false
+	}
+	end, ok := hold.Ends()
+	if !ok {
+		return 0, false
+	}
+	series, _ := d.view.Series(run.Pool)
+	return series.When(end)
+}
+
+// spec is what to run, made from the job's record.
+func spec(view *machine.View, run *scheduler.Run) (*wire.Spec, error) {
+	job, ok := view.Job(run.Job)
+	if !ok {
+		return nil, fmt.Errorf("spec of run %d: job %d is not in memory", run.ID, run.Job)
+	}
+	work, err := scheduler.DecodeWork(job.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("spec of run %d: %w", run.ID, err)
+	}
+	shape, _ := view.Shape(run.Shape)
+	pool, _ := view.Pool(run.Pool)
+	s := &wire.Spec{
+		Job: uint64(job.ID), Task: run.Task, Name: work.Name, Pool: pool.Name, Driver: shape.Driver,
+		Argv: work.Argv, Env: work.Env, Script: work.Script, Outputs: work.Outputs,
+		CpuMilli: shape.Need.CPUMilli, MemoryBytes: shape.Need.Memory, DiskBytes: shape.Need.Disk, Gpus: shape.Need.GPUs,
+		TimeLimitMs: int64(job.TimeLimit), KillDelayMs: int64(killDelay(pool, job.TimeLimit)), User: pool.User,
+	}
+	for _, in := range work.Inputs {
+		s.Inputs = append(s.Inputs, &wire.Input{To: path.Clean(in.To), Digest: in.Digest[:], Size: in.Size, Mode: in.Mode})
+	}
+	return s, nil
+}
+
+// killDelay is the pool's, at most a tenth of the time limit.
+func killDelay(pool *scheduler.Pool, limit funding.Millis) funding.Millis {
+	if limit <= 0 {
+		return pool.KillDelay
+	}
+	return min(pool.KillDelay, limit/10)
+}

@@ -1,0 +1,40 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/coinop/coinop/api/client"
+)
+
+// members answers operators' questions about the servers.
+type members struct{ s *Server }
+
+func (m members) Members(context.Context) (client.ServerList, error) {
+	n := m.s.node
+	view := n.View()
+	cluster := view.Cluster()
+	list := client.ServerList{
+		ClusterID: fmt.Sprintf("%x", cluster[:]), Unit: view.Unit(), Term: n.Term(), Index: view.Index(), Version: m.s.config.Version,
+	}
+	leader, _ := n.Leader()
+	voters := n.Voters()
+	for _, s := range n.Servers() {
+		if s.Removed {
+			continue
+		}
+		list.Servers = append(list.Servers, client.Server{
+			ID: s.ID, HTTP: s.HTTP, Cluster: s.Cluster, Leader: s.ID == leader.ID, Voter: voters[s.ID], Self: s.ID == n.ID(),
+		})
+	}
+	return list, nil
+}
+
+func (m members) RemoveServer(ctx context.Context, id string) error {
+	return m.s.node.RemoveServer(ctx, id)
+}
+
+func (m members) JoinToken(ctx context.Context, kind string, ttl time.Duration) (string, error) {
+	return m.s.node.JoinToken(ctx, kind, ttl)
+}
