@@ -85,10 +85,12 @@ func (a *app) followLife(ctx context.Context, line *statusLine, n uint64, view s
 		return
 	}
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	happened := make(chan client.Event, 64)
 	var reader sync.WaitGroup
-	defer reader.Wait()
+	defer func() {
+		stop()
+		reader.Wait()
+	}()
 	reader.Go(func() {
 		_ = c.Events(ctx, client.EventQuery{Job: n, Follow: true}, func(e client.Event) error {
 			select {
@@ -126,10 +128,14 @@ func noticeOf(e client.Event, before string) string {
 		return ", low funds"
 	case "paused":
 		return ", the money has run out"
-	case "resumed", "started":
+	case "resumed":
+		return ", resumed"
+	case "started":
 		return ""
 	case "deposit":
-		return ", topped up"
+		if before != "" { // the first one came with the job
+			return ", topped up"
+		}
 	case "notice":
 		return ", " + or(e.Text, "under notice")
 	}
