@@ -83,7 +83,7 @@ func (tx *Tx) placeTask(d Placement, task int32, at funding.Millis) (scheduler.R
 		return 0, CodeStale, nil
 	case !shape.Need.Within(node.Free()) || !slices.Contains(node.Drivers, shape.Driver):
 		return 0, CodeStale, nil
-	case old.Effective() < pool.Floor || old.Effective() < pool.Price:
+	case old.Effective() < pool.Floor:
 		return 0, CodeStale, nil
 	}
 	job := *old
@@ -100,7 +100,12 @@ func (tx *Tx) placeTask(d Placement, task int32, at funding.Millis) (scheduler.R
 	used.Used, used.Open = used.Used.Plus(shape.Need, 1), used.Open+1
 	tx.nodes.put(used.ID, &used)
 	tx.emit(Event{Kind: EventPlaced, Job: job.ID, Task: task, Run: run, Node: node.ID, Pool: job.Pool, Rate: job.Effective()})
-	return run, OK, nil
+	if job.Effective() < pool.Price {
+		// Work that passes a blocked head bids less than the price that the head has called for. Nobody pays more
+		// than its bid, so the price falls with it at once.
+		err = tx.setPrice(*pool, job.Effective(), at)
+	}
+	return run, OK, err
 }
 
 // takeTask takes a task out of those that wait: one that waits again, or the next of the range.
