@@ -52,6 +52,9 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
+	if closed := a.close(); err == nil {
+		err = closed
+	}
 	var code exitCode
 	if err != nil && !errors.As(err, &code) {
 		fmt.Fprintln(a.err, "coinop:", explain(err))

@@ -37,10 +37,20 @@ func (a *app) openWallet(ctx context.Context) (*purse, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := wallet.Open(ctx, wallet.Config{
-		Dir:  dir,
-		Mint: func(url string) wallet.MintClient { return wallet.NewHTTPMint(http.DefaultClient, url) },
-	})
+	return a.openPurse(ctx, c, wallet.Config{Dir: dir})
+}
+
+func (a *app) openPurse(ctx context.Context, c *client.Client, config wallet.Config) (*purse, error) {
+	servers := newMints(c.Servers())
+	config.Mint = func(url string) wallet.MintClient {
+		for _, s := range c.Servers() {
+			if url == s+mintPath {
+				return servers
+			}
+		}
+		return wallet.NewHTTPMint(http.DefaultClient, url) // another cluster's
+	}
+	w, err := wallet.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}

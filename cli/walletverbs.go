@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -186,18 +185,14 @@ func (a *app) restore(ctx context.Context, words string) error {
 	if err != nil {
 		return err
 	}
-	w, err := wallet.Open(ctx, wallet.Config{
-		Dir: dir, Words: words,
-		Mint: func(url string) wallet.MintClient { return wallet.NewHTTPMint(http.DefaultClient, url) },
-	})
+	w, err := a.openPurse(ctx, c, wallet.Config{Dir: dir, Words: words})
 	if err != nil {
 		return err
 	}
-	a.purse = &purse{Wallet: w, mint: c.Servers()[0] + mintPath, api: c, app: a}
-	if err := a.purse.use(ctx); err != nil {
+	if err := w.use(ctx); err != nil {
 		return err
 	}
-	found, err := w.Restore(ctx, a.purse.mint)
+	found, err := w.Restore(ctx, w.mint)
 	if err != nil {
 		return err
 	}
