@@ -27,6 +27,7 @@ func (a *app) eventsVerb() *cobra.Command {
 				if q.Job, err = jobNumber(args[0]); err != nil {
 					return err
 				}
+				q.View = a.viewKey(cmd.Context(), q.Job)
 			}
 			return c.Events(cmd.Context(), q, func(e client.Event) error {
 				return a.show(e, func() { fmt.Fprintln(a.out, eventLine(e)) })

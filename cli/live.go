@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +93,7 @@ func (a *app) followLife(ctx context.Context, line *statusLine, n uint64, view s
 		reader.Wait()
 	}()
 	reader.Go(func() {
-		_ = c.Events(ctx, client.EventQuery{Job: n, Follow: true}, func(e client.Event) error {
+		_ = c.Events(ctx, client.EventQuery{Job: n, View: view, Follow: true}, func(e client.Event) error {
 			select {
 			case happened <- e:
 			case <-ctx.Done():
@@ -102,12 +103,18 @@ func (a *app) followLife(ctx context.Context, line *statusLine, n uint64, view s
 	})
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	notice := ""
+	notice, deposited := "", int64(0)
 	for {
 		job, err := c.Job(ctx, n, view)
 		if err == nil {
 			if job.State == "done" {
 				return
+			}
+			if p := job.Private; p != nil {
+				if more := p.Pot.DepositedMicro - deposited; deposited > 0 && more > 0 {
+					notice = toppedUp + money(more)
+				}
+				deposited = p.Pot.DepositedMicro
 			}
 			line.set(job.State+notice, statusText(job, notice))
 		}
@@ -121,6 +128,8 @@ func (a *app) followLife(ctx context.Context, line *statusLine, n uint64, view s
 	}
 }
 
+const toppedUp = ", topped up with "
+
 // noticeOf is what an event adds to the line.
 func noticeOf(e client.Event, before string) string {
 	switch e.Kind {
@@ -129,13 +138,11 @@ func noticeOf(e client.Event, before string) string {
 	case "paused":
 		return ", the money has run out"
 	case "resumed":
-		return ", resumed"
+		if !strings.HasPrefix(before, toppedUp) { // that says more, and it is seen in the job itself
+			return ", resumed"
+		}
 	case "started":
 		return ""
-	case "deposit":
-		if before != "" { // the first one came with the job
-			return ", topped up"
-		}
 	case "notice":
 		return ", " + or(e.Text, "under notice")
 	}
@@ -143,13 +150,14 @@ func noticeOf(e client.Event, before string) string {
 }
 
 func statusText(j client.Job, notice string) string {
-	text := fmt.Sprintf("job %d %s%s", j.Job, j.State, notice)
+	text := fmt.Sprintf("job %d %s", j.Job, j.State)
 	if len(j.Nodes) > 0 {
 		text += " on " + j.Nodes[0]
 	}
+	text += notice
 	if p := j.Private; p != nil {
 		text += ", spent " + money(p.SpentMicro)
-		if p.FundedUntil != nil {
+		if p.FundedUntil != nil && j.State != "paused" {
 			text += ", funded until " + clock(p.FundedUntil)
 		}
 	}

@@ -67,6 +67,7 @@ func logPath(q LogQuery) string {
 // EventQuery says which events are wanted; the zero query is all of them.
 type EventQuery struct {
 	Job    uint64
+	View   string // the job's view key: its money shows too
 	After  uint64 // the number of the last event seen
 	Follow bool
 }
@@ -83,7 +84,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery, event func(Event) err
 		if q.Follow {
 			v.Set("follow", "true")
 		}
-		got, err := stream(ctx, c, Outbound{Method: http.MethodGet, Path: base + query(v)}, func(e Event) error {
+		got, err := stream(ctx, c, Outbound{Method: http.MethodGet, Path: base + query(v), Bearer: q.View}, func(e Event) error {
 			q.After = e.Seq
 			return event(e)
 		})
