@@ -99,6 +99,9 @@ func (d *due) streamsOf(pool *scheduler.Pool, series funding.Series) {
 		if !ok || hold.Closing {
 			return true
 		}
+		if pool.Price == 0 && line == now {
+			return true // at its end, and nothing accrues: it goes on until there is a price again
+		}
 		pot, _ := d.pots.get(id.Pot)
 		crossed := line.Cmp(now) <= 0
 		switch {

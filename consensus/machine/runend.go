@@ -120,6 +120,12 @@ func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends
 		return m, err
 	}
 	m.billed = to - run.Start - away
+	// A run under notice no longer holds the price down, and still pays no more than its bid.
+	most, err := run.Bid.Cost(run.Weight, m.billed)
+	if err != nil {
+		return m, err
+	}
+	total = min(total, most)
 	m.usage = max(0, total-run.Owed)
 	if short := scheduler.TimeMin - m.billed; ends && short > 0 {
 		series, _ := j.series.get(run.Pool)
