@@ -1,0 +1,61 @@
+package sim
+
+import (
+	"math/big"
+	"sort"
+
+	"github.com/coinop/coinop/funding"
+)
+
+// prices is a pool's price over time as it was announced: the plainest way to meter.
+type prices struct {
+	from  []funding.Millis
+	price []funding.Rate
+}
+
+func (p *prices) set(at funding.Millis, price funding.Rate) {
+	p.from, p.price = append(p.from, at), append(p.price, price)
+}
+
+func (p *prices) now() funding.Rate {
+	if p == nil || len(p.price) == 0 {
+		return -1
+	}
+	return p.price[len(p.price)-1]
+}
+
+// after is the first announcement after a time.
+func (p *prices) after(at funding.Millis) int {
+	return sort.Search(len(p.from), func(i int) bool { return p.from[i] > at })
+}
+
+func (p *prices) at(t funding.Millis) funding.Rate {
+	if i := p.after(t); i > 0 {
+		return p.price[i-1]
+	}
+	return 0
+}
+
+// sum adds up price × milliseconds over a stretch of time, piece by piece.
+func (p *prices) sum(from, to funding.Millis) *big.Int {
+	total := new(big.Int)
+	for i := p.after(from); from < to; i++ {
+		until := to
+		if i < len(p.from) {
+			until = min(to, p.from[i])
+		}
+		if i > 0 {
+			piece := new(big.Int).Mul(big.NewInt(int64(p.price[i-1])), big.NewInt(int64(until-from)))
+			total.Add(total, piece)
+		}
+		from = until
+	}
+	return total
+}
+
+// cost is a weight times a sum of prices, rounded up once to micro-units.
+func cost(w funding.Weight, sum *big.Int) funding.Amount {
+	total := new(big.Int).Mul(sum, big.NewInt(int64(w)))
+	total.Add(total, big.NewInt(999_999))
+	return funding.Amount(total.Div(total, big.NewInt(1_000_000)).Int64())
+}
