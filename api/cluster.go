@@ -199,7 +199,7 @@ func (a *API) setPool(ctx context.Context, in *poolSetInput) (*poolOutput, error
 	if err != nil {
 		return nil, err
 	}
-	pool := newPool(in.Pool)
+	pool := scheduler.DefaultPool(in.Pool)
 	if known, ok := v.PoolByName(in.Pool); ok {
 		pool = *known
 	}
@@ -218,16 +218,6 @@ func (a *API) setPool(ctx context.Context, in *poolSetInput) (*poolOutput, error
 		return nil, fail(string(machine.CodePoolUnknown), "there is no pool %.64q", in.Pool)
 	}
 	return &poolOutput{poolView(v, set)}, nil
-}
-
-// newPool is a pool of which nothing was said: trusted, since an open one runs strangers' work.
-func newPool(name string) scheduler.Pool {
-	return scheduler.Pool{
-		Name: name, Admission: scheduler.Trusted, Weights: scheduler.Weights{CPU: 1000, Memory: 250},
-		Floor: funding.Rate(funding.UnitMicro), DefaultBid: funding.Rate(2 * funding.UnitMicro),
-		TimeDefault: 3_600_000, TimeMax: 7 * 86_400_000, KillDelay: 30_000, PauseGrace: 600_000, Tranche: 600_000,
-		Tick: 10_000, LowFunds: 60_000, ArrayMax: scheduler.TasksMax, Drivers: []string{defaultDriver},
-	}
 }
 
 func changePool(p *scheduler.Pool, s client.PoolSet) error {

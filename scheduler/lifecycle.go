@@ -1,6 +1,7 @@
 package scheduler
 
 //go:generate go run ./internal/lifecycle lifecycle.md
+//go:generate go run ./internal/lifecycle ../ARCHITECTURE.md
 
 // Event is what can happen to a job or to a run.
 type Event uint8

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/coinop/coinop/consensus/machine"
-	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/funding/mint"
 	"github.com/coinop/coinop/scheduler"
 )
@@ -28,7 +27,7 @@ const (
 // Founding is what a new cluster begins with.
 type Founding struct {
 	Unit        string             // empty: credit
-	Pools       []scheduler.Pool   // none: DefaultPool
+	Pools       []scheduler.Pool   // none: one default pool
 	InputFeePPK uint32             // of the first keyset
 	Words       func(words string) // is told the mint's recovery words, once
 }
@@ -38,26 +37,13 @@ const keysetLife = 365 * 24 * time.Hour
 
 const stateFormat = 1
 
-// DefaultPool is what a new cluster sells: a credit is about a CPU-second.
-func DefaultPool(name string) scheduler.Pool {
-	return scheduler.Pool{
-		Name: name, Admission: scheduler.Trusted,
-		Weights: scheduler.Weights{CPU: 1000, Memory: 250},
-		Floor:   funding.Rate(funding.UnitMicro), DefaultBid: 2 * funding.Rate(funding.UnitMicro),
-		TimeDefault: 3_600_000, TimeMax: 30 * 86_400_000, KillDelay: 30_000, PauseGrace: 600_000,
-		Tranche: 600_000, Tick: 10_000, ArrayMax: scheduler.TasksMax, LowFunds: 120_000,
-		Drivers: []string{"process"}, User: "coinop-task",
-		Price: funding.Rate(funding.UnitMicro),
-	}
-}
-
 // devPauseGrace is short, so that a paused stream can be watched to its end.
 const devPauseGrace = 60_000
 
 // DevFounding is what a cluster on one machine begins with: its pool takes that machine's users without a token, and
 // nothing costs a fee.
 func DevFounding() *Founding {
-	pool := DefaultPool("default")
+	pool := scheduler.DefaultPool("default")
 	pool.Loopback = true
 	pool.PauseGrace = devPauseGrace
 	return &Founding{Pools: []scheduler.Pool{pool}}
@@ -87,7 +73,7 @@ func found(dir string, f Founding, now time.Time) (*machine.Init, error) {
 		init.Unit = "credit"
 	}
 	if len(init.Pools) == 0 {
-		init.Pools = []scheduler.Pool{DefaultPool("default")}
+		init.Pools = []scheduler.Pool{scheduler.DefaultPool("default")}
 	}
 	if _, err := hex.Decode(init.Cluster[:], []byte(cluster)); err != nil || len(cluster) != 32 {
 		return nil, fmt.Errorf("found a cluster: %s holds no cluster id", filepath.Join(dir, clusterFile))
