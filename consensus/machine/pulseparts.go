@@ -51,9 +51,6 @@ func (tx *Tx) settleRun(id scheduler.RunID) (bool, error) {
 	}
 	run.Owed += m.usage // what was overrun is booked too, and not owed again
 	run.Settled = tx.at
-	if run.Until != 0 {
-		run.Settled = min(tx.at, run.Until) // what lies after its limit is never charged
-	}
 	j.runs.put(id, &run)
 	j.save()
 	settled := j.about(EventSettled)

@@ -98,14 +98,15 @@ func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends
 	if run.Start == 0 {
 		return m, nil
 	}
-	if run.Until != 0 {
-		to = min(to, run.Until)
+	settled := run.Settled
+	if run.Until != 0 { // what lies after the limit is never charged, however late it is settled
+		to, settled = min(to, run.Until), min(settled, run.Until)
 	}
-	to = max(to, run.Start, run.Settled)
+	to = max(to, run.Start, settled)
 	from, away := run.From, funding.Millis(0)
 	for _, span := range frozen {
 		// What was settled on the way is final, so time frozen before it stays charged.
-		a, b := min(max(span.From, run.Start, run.Settled), to), min(max(span.To, run.Start, run.Settled), to)
+		a, b := min(max(span.From, run.Start, settled), to), min(max(span.To, run.Start, settled), to)
 		stretch, err := j.indexAt(b, run.Pool).Sub(j.indexAt(a, run.Pool))
 		if err != nil {
 			return m, err
