@@ -79,7 +79,10 @@ func (a *app) eachJob(ctx context.Context, args []string, what string, do func(*
 			}
 		}
 		if err != nil {
-			failed = append(failed, fmt.Errorf("job %d: %w", n, err))
+			if len(args) > 1 {
+				err = fmt.Errorf("job %d: %w", n, err)
+			}
+			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/coinop/coinop/api/client"
@@ -67,6 +68,8 @@ func (a *app) root() *cobra.Command {
 		Use:           "coinop",
 		Short:         "A coin-operated cluster: money travels with the job",
 		Long:          rootHelp,
+		Args:          cobra.ArbitraryArgs, // so that an unknown verb comes to RunE
+		RunE:          unknownVerb,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		CompletionOptions: cobra.CompletionOptions{
@@ -78,7 +81,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.tokenFile, "token", os.Getenv("COINOP_TOKEN_FILE"), "file with an operator's or submitter's token: @FILE, or - for standard input")
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only what was asked for")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	for _, verb := range a.verbs() {
 		root.AddCommand(verb)
 	}
@@ -92,6 +95,34 @@ you pay by the second, and the change comes back. No account, no plan ahead.
 Exit codes: 0 done; 1 error; 2 usage; 3 not found; 4 key or role; 5 money; 6 no server answered.
 With run and --wait: the job's code, 128+n for a signal, 124 time or money ended,
 125 coinop's fault, 126 not executable, 127 not found.`
+
+// unknownVerb helps, or names the verbs that may have been meant.
+func unknownVerb(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return root.Help()
+	}
+	text := fmt.Sprintf("there is no verb %q; `coinop -h` lists them", args[0])
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		text = fmt.Sprintf("there is no verb %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return usageError{errors.New(text)}
+}
+
+// flagError says what is wrong with a flag, once.
+func flagError(cmd *cobra.Command, err error) error {
+	var (
+		value *pflag.InvalidValueError
+		name  *pflag.NotExistError
+	)
+	switch {
+	case errors.As(err, &value):
+		flag := value.GetFlag().Name
+		err = fmt.Errorf("--%s %s: %s", flag, value.GetValue(), strings.TrimPrefix(value.Unwrap().Error(), flag+": "))
+	case errors.As(err, &name):
+		err = fmt.Errorf("%w; `%s -h` lists them", err, cmd.CommandPath())
+	}
+	return usageError{err}
+}
 
 // wrapArgs makes every wrong argument count a usage error, so that it exits with 2.
 func wrapArgs(cmd *cobra.Command) {
@@ -108,7 +139,7 @@ func wrapArgs(cmd *cobra.Command) {
 	}
 }
 
-// home is where wallet and job secrets lie.
+// home is where the wallet with all secrets lies, in a folder of its own that only its owner can enter.
 func home() (string, error) {
 	if dir := os.Getenv("COINOP_HOME"); dir != "" {
 		return dir, nil

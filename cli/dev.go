@@ -42,7 +42,7 @@ func (a *app) devVerb() *cobra.Command {
 		},
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.dir, "dir", "", "its folder (default: dev in COINOP_HOME)")
+	fl.StringVar(&f.dir, "dir", "", "its folder (default: dev in COINOP_HOME; root's: /var/lib/coinop/dev)")
 	fl.StringVar(&f.http, "http", DefaultServer, "where to listen")
 	fl.IntVar(&f.executors, "executors", 1, "how many executors")
 	fl.StringVar(&f.cpus, "cpus", "", "CPUs of each executor, also more than there are (default: all there are)")
@@ -62,11 +62,10 @@ func (a *app) dev(ctx context.Context, f devFlags, _ bool) error {
 		}
 	}
 	if f.dir == "" {
-		dir, err := home()
-		if err != nil {
+		var err error
+		if f.dir, err = devDir(); err != nil {
 			return err
 		}
-		f.dir = filepath.Join(dir, "dev")
 	}
 	dir, err := filepath.Abs(f.dir)
 	if err != nil {
@@ -89,6 +88,15 @@ func (a *app) dev(ctx context.Context, f devFlags, _ bool) error {
 	}
 	d := &devCluster{app: a, dir: dir, cluster: cluster, cpuMilli: cpuMilli, log: log}
 	return d.run(ctx, s, f.executors)
+}
+
+// devDir is where dev keeps everything. Root's tasks run as another user, who can't enter root's own home.
+func devDir() (string, error) {
+	if os.Geteuid() == 0 && os.Getenv("COINOP_HOME") == "" {
+		return "/var/lib/coinop/dev", nil
+	}
+	dir, err := home()
+	return filepath.Join(dir, "dev"), err
 }
 
 // devClusterPort is a free port that stays the same, since the executors remember it.

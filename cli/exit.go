@@ -2,7 +2,11 @@ package cli
 
 import (
 	"errors"
+	"net"
 	"net/http"
+	"net/url"
+	"os"
+	"strings"
 
 	"github.com/coinop/coinop/api/client"
 )
@@ -76,5 +80,37 @@ type moneyError struct{ error }
 
 func (e moneyError) Unwrap() error { return e.error }
 
-// explain is the one line that a person reads.
-func explain(err error) string { return err.Error() }
+// explain is what a person reads: of servers that did not answer, each with its reason and without the way there.
+func explain(err error) string {
+	var unreachable *client.Unreachable
+	if !errors.As(err, &unreachable) {
+		return err.Error()
+	}
+	parts := make([]string, len(unreachable.Tried))
+	for i, t := range unreachable.Tried {
+		parts[i] = t.Server + ": " + rootCause(t.Err).Error()
+	}
+	return "no server answered, nothing was sent; tried " + strings.Join(parts, "; ") +
+		" (start one with `coinop dev`, or name others: --server or COINOP_ADDR)"
+}
+
+// rootCause strips what a failed call says of its way: the address is named already.
+func rootCause(err error) error {
+	for {
+		var (
+			call *url.Error
+			op   *net.OpError
+			sys  *os.SyscallError
+		)
+		switch {
+		case errors.As(err, &call):
+			err = call.Err
+		case errors.As(err, &op):
+			err = op.Err
+		case errors.As(err, &sys):
+			err = sys.Err
+		default:
+			return err
+		}
+	}
+}

@@ -51,6 +51,9 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if role == "" {
+				return usageError{errors.New("name the token's role: --role operator, submit, server or executor")}
+			}
 			r := client.TokenRequest{Role: role, Note: note}
 			if ttl != "" {
 				d, err := jobfile.ParseDuration(ttl)
@@ -78,7 +81,6 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 	cmd.Flags().StringVar(&role, "role", "", "operator, submit, server or executor")
 	cmd.Flags().StringVar(&note, "note", "", "what it is for")
 	cmd.Flags().StringVar(&ttl, "ttl", "", "how long it holds (join tokens: at most an hour)")
-	_ = cmd.MarkFlagRequired("role")
 	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(
 		[]string{"operator", "submit", "server", "executor"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -35,9 +35,25 @@ func (a *app) receiptVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(r, func() { a.printReceipt(r) })
+			return a.show(receiptOf(r), func() { a.printReceipt(r) })
 		},
 	}
+}
+
+// fixedReceipt is what --json prints: these fields and no others, since scripts rely on them.
+type fixedReceipt struct {
+	Job            uint64                  `json:"job"`
+	DepositedMicro int64                   `json:"deposited_micro"`
+	ChargedMicro   int64                   `json:"charged_micro"`
+	RefundedMicro  int64                   `json:"refunded_micro"`
+	BilledMs       int64                   `json:"billed_ms"`
+	Deposits       []client.ReceiptDeposit `json:"deposits"`
+	Lines          []client.ReceiptLine    `json:"lines"`
+	Usage          client.Usage            `json:"usage"`
+}
+
+func receiptOf(r client.Receipt) fixedReceipt {
+	return fixedReceipt{r.Job, r.DepositedMicro, r.ChargedMicro, r.RefundedMicro, r.BilledMs, r.Deposits, r.Lines, r.Usage}
 }
 
 func (a *app) printReceipt(r client.Receipt) {

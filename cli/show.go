@@ -58,7 +58,7 @@ func (a *app) printJob(j client.Job) {
 		a.note("name, command and money show with the job's key, which is not in this wallet")
 		return
 	}
-	a.fields("name", p.Name, "command", strings.Join(p.Command, " "), "labels", labels(p.Labels),
+	a.fields("because", saidOfEnd(j), "name", p.Name, "command", strings.Join(p.Command, " "), "labels", labels(p.Labels),
 		"deposited", money(p.Pot.DepositedMicro), "spent", money(p.SpentMicro), "held", money(p.HeldMicro),
 		"free", money(p.Pot.FreeMicro), "billed", seconds(p.BilledMs), "funded until", clock(p.FundedUntil))
 	if len(p.Runs) == 0 {

@@ -182,7 +182,7 @@ func (a *app) askToPay(ctx context.Context, job jobfile.Job) (funding.Amount, er
 		return 0, err
 	}
 	if a.json || !a.isTerminal(a.in) || !a.isTerminal(a.err) {
-		return 0, moneyError{fmt.Errorf("no money was given with the job; it would take --pay %d (%s at today's price)", q.PayUnits, money(q.CostNowMicro))}
+		return 0, moneyError{fmt.Errorf("no money was given with the job, so nothing was sent: add --pay %d (at today's price %s of it would be spent), or --pot @FILE", q.PayUnits, money(q.CostNowMicro))}
 	}
 	a.printQuote(q)
 	fmt.Fprintf(a.err, "\npay %d from this wallet? [y/N] ", q.PayUnits)
@@ -196,9 +196,19 @@ func (a *app) askToPay(ctx context.Context, job jobfile.Job) (funding.Amount, er
 	return funding.Amount(q.PayUnits) * funding.UnitMicro, nil
 }
 
+// submitted is what --json prints of an accepted job: these fields and no others, since scripts rely on them.
+type submitted struct {
+	Job         uint64 `json:"job"`
+	State       string `json:"state"`
+	FundID      string `json:"fund_id"`
+	HeldMicro   int64  `json:"held_micro"`
+	BidMicro    int64  `json:"bid_micro"`
+	WeightMilli int64  `json:"weight_milli"`
+}
+
 func (a *app) printSubmitted(s client.SubmitAnswer) error {
-	s.Signatures = nil
-	return a.show(s, func() {
+	fixed := submitted{s.Job, s.State, s.FundID, s.HeldMicro, s.BidMicro, s.WeightMilli}
+	return a.show(fixed, func() {
 		if a.quiet {
 			fmt.Fprintln(a.out, s.Job)
 			return
@@ -229,7 +239,7 @@ func (a *app) finishJob(ctx context.Context, job client.Job) error {
 func moneyShort(err error) error {
 	var short *wallet.ErrShort
 	if errors.As(err, &short) {
-		return moneyError{err}
+		return moneyError{fmt.Errorf("%w; nothing was sent: take coins in with `coinop wallet receive @FILE`, or pay less", err)}
 	}
 	return err
 }

@@ -78,14 +78,30 @@ func (a *app) printEnd(j client.Job) error {
 		if j.ExitCode != nil {
 			line += ", code " + code(j.ExitCode)
 		}
+		if said := saidOfEnd(j); said != "" {
+			line += ": " + said
+		}
 		a.note("%s", line)
 	})
+}
+
+// saidOfEnd is what the driver said of the run by which the job ended, where it said anything.
+func saidOfEnd(j client.Job) string {
+	if j.Private == nil || j.State != "done" {
+		return ""
+	}
+	for _, r := range j.Private.Runs { // the newest first
+		if r.Text != "" && r.Reason == j.Reason {
+			return r.Text
+		}
+	}
+	return ""
 }
 
 // jobExit is the exit code that a job's end stands for.
 func jobExit(j client.Job) exitCode {
 	switch j.Reason {
-	case "time_limit", "money_end", "pause_grace", "max_total":
+	case "time_limit", "money_end", "pause_grace", "max_total", "floor":
 		return exitLimit
 	case "fault", "node_lost", "faults_twice":
 		return exitFault

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/coinop/coinop/api/client"
@@ -37,7 +38,7 @@ func (a *app) openWallet(ctx context.Context) (*purse, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.openPurse(ctx, c, wallet.Config{Dir: dir})
+	return a.openPurse(ctx, c, wallet.Config{Dir: filepath.Join(dir, "wallet")})
 }
 
 func (a *app) openPurse(ctx context.Context, c *client.Client, config wallet.Config) (*purse, error) {
@@ -109,7 +110,31 @@ func (p *purse) unreachable(err error) error {
 	if wallet.IsRefusal(err) || errors.As(err, &refusal) {
 		return err
 	}
-	return &client.Unreachable{Tried: []client.Attempt{{Server: strings.Join(p.api.Servers(), ", "), Err: err}}}
+	return &client.Unreachable{Tried: p.attempts(err)}
+}
+
+// attempts gives each server its own part of what the mint's calls said.
+func (p *purse) attempts(err error) []client.Attempt {
+	servers := p.api.Servers()
+	parts := joined(err)
+	tried := make([]client.Attempt, len(servers))
+	for i, s := range servers {
+		tried[i] = client.Attempt{Server: strings.TrimPrefix(s, "http://"), Err: parts[min(i, len(parts)-1)]}
+	}
+	return tried
+}
+
+// joined lists what errors.Join has put together.
+func joined(err error) []error {
+	var several interface{ Unwrap() []error }
+	if !errors.As(err, &several) {
+		return []error{err}
+	}
+	var parts []error
+	for _, e := range several.Unwrap() {
+		parts = append(parts, joined(e)...)
+	}
+	return parts
 }
 
 // finish completes what earlier starts have left.

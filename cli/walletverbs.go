@@ -185,7 +185,7 @@ func (a *app) restore(ctx context.Context, words string) error {
 	if err != nil {
 		return err
 	}
-	w, err := a.openPurse(ctx, c, wallet.Config{Dir: dir, Words: words})
+	w, err := a.openPurse(ctx, c, wallet.Config{Dir: filepath.Join(dir, "wallet"), Words: words})
 	if err != nil {
 		return err
 	}
