@@ -1,0 +1,303 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coinop/coinop/api/client"
+)
+
+const (
+	readyIn = 60 * time.Second
+	stopIn  = 30 * time.Second
+)
+
+// Build builds coinop into a file.
+func Build(ctx context.Context, root, binary string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build coinop: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// Server is one of several servers.
+type Server struct {
+	*Process
+	HTTP    string
+	Cluster string
+	Dir     string
+}
+
+// Cluster is what was started in a folder. It belongs to one goroutine.
+type Cluster struct {
+	Dir       string // short, since sockets lie below it
+	Binary    string
+	Servers   []*Server
+	Executors []*Process
+	Dev       *Process
+	Tell      func(line string) // is told each command line; may be nil
+	all       []*Process
+}
+
+// New is a cluster of nothing yet. The folder must be passable for the tasks' user.
+func New(dir, binary string) (*Cluster, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("make a cluster's folder: %w", err)
+	}
+	return &Cluster{Dir: dir, Binary: binary}, nil
+}
+
+// Home is a user of this cluster, with a wallet of its own.
+func (c *Cluster) Home(name, addr, token string) Home {
+	return Home{Binary: c.Binary, Dir: filepath.Join(c.Dir, name), Addr: addr, Token: token, Work: c.Dir}
+}
+
+// StartDev starts `coinop dev` and waits until it is ready. It can be started again after its end.
+func (c *Cluster) StartDev(ctx context.Context, home Home, more ...string) error {
+	args := append([]string{"dev", "--dir", "dev", "--http", home.Addr}, more...)
+	p, err := c.start("dev", home.Env(), args...)
+	if err != nil {
+		return err
+	}
+	c.Dev = p
+	return ready(ctx, p)
+}
+
+// Plan gives n servers their names and addresses; StartServers starts them.
+func (c *Cluster) Plan(n int) error {
+	for i := range n {
+		http, err := FreeAddr()
+		if err != nil {
+			return err
+		}
+		port, err := FreeAddr()
+		if err != nil {
+			return err
+		}
+		name := fmt.Sprintf("s%d", i+1)
+		c.Servers = append(c.Servers, &Server{Process: &Process{Name: name}, HTTP: http, Cluster: port, Dir: filepath.Join(c.Dir, name)})
+	}
+	return nil
+}
+
+// StartServers starts the planned servers: the first one makes the cluster, the others join it.
+func (c *Cluster) StartServers(ctx context.Context) error {
+	for i, s := range c.Servers {
+		args := []string{"server", "--dir", s.Name, "--http", s.HTTP, "--cluster", s.Cluster}
+		if i == 0 {
+			args = append(args, "--bootstrap")
+		} else {
+			token, err := c.joinToken(ctx, "server", s.Name)
+			if err != nil {
+				return err
+			}
+			args = append(args, "--join", c.Servers[0].Cluster, "--token", "@"+token)
+		}
+		var err error
+		if s.Process, err = c.start(s.Name, Environ(), args...); err != nil {
+			return err
+		}
+		if err := ready(ctx, s.Process); err != nil {
+			return err
+		}
+	}
+	return c.AwaitVoters(ctx)
+}
+
+// AwaitVoters waits until every server has a vote: one that has just joined is ready before that, and until then the
+// others cannot spare one of them.
+func (c *Cluster) AwaitVoters(ctx context.Context) error {
+	return Until(ctx, readyIn, "all servers vote", func() (bool, error) {
+		var list client.ServerList
+		if err := c.Operator().JSON(ctx, &list, "operator", "servers"); err != nil {
+			return false, err
+		}
+		voters := 0
+		for _, s := range list.Servers {
+			if s.Voter {
+				voters++
+			}
+		}
+		return voters == len(c.Servers), nil
+	})
+}
+
+// Restart starts a server again that has ended.
+func (c *Cluster) Restart(ctx context.Context, s *Server) error {
+	p, err := c.start(s.Name, Environ(), "server", "--dir", s.Name, "--http", s.HTTP, "--cluster", s.Cluster)
+	if err != nil {
+		return err
+	}
+	s.Process = p
+	return ready(ctx, p)
+}
+
+// StartExecutor starts an executor and waits until its node is up. One that has joined before needs no token.
+func (c *Cluster) StartExecutor(ctx context.Context, name string, more ...string) (*Process, error) {
+	var ports []string
+	for _, s := range c.Servers {
+		ports = append(ports, s.Cluster)
+	}
+	args := append([]string{"executor", "--dir", name, "--cluster", strings.Join(ports, ","), "--name", name}, more...)
+	if _, err := os.Stat(filepath.Join(c.Dir, name, "identity")); errors.Is(err, os.ErrNotExist) {
+		token, err := c.joinToken(ctx, "executor", name)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "--token", "@"+token)
+	}
+	p, err := c.start(name, Environ(), args...)
+	if err != nil {
+		return nil, err
+	}
+	c.Executors = append(c.Executors, p)
+	return p, c.AwaitNode(ctx, name)
+}
+
+// AwaitNode waits until a node is up and has said what it has.
+func (c *Cluster) AwaitNode(ctx context.Context, name string) error {
+	return Until(ctx, readyIn, "node "+name+" is up", func() (bool, error) {
+		var nodes client.NodeList
+		if err := c.Operator().JSON(ctx, &nodes, "nodes"); err != nil {
+			return false, err
+		}
+		for _, n := range nodes.Nodes {
+			if n.Node == name && n.State == "up" && n.CPUMilli > 0 {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+}
+
+// Addr lists the servers' HTTP addresses, as COINOP_ADDR takes them.
+func (c *Cluster) Addr() string {
+	var list []string
+	for _, s := range c.Servers {
+		list = append(list, s.HTTP)
+	}
+	return strings.Join(list, ",")
+}
+
+// TokenFile is the first operator's token.
+func (c *Cluster) TokenFile() string { return filepath.Join(c.Servers[0].Dir, "operator.token") }
+
+// Operator is a user with the operator's token.
+func (c *Cluster) Operator() Home { return c.Home("operator-home", c.Addr(), c.TokenFile()) }
+
+// Leader asks who leads; servers that were just cut off from a leader know of none for a moment.
+func (c *Cluster) Leader(ctx context.Context) (*Server, client.ServerList, error) {
+	var (
+		list   client.ServerList
+		leader *Server
+	)
+	err := Until(ctx, readyIn, "the servers have a leader", func() (bool, error) {
+		list = client.ServerList{}
+		if err := c.Operator().JSON(ctx, &list, "operator", "servers"); err != nil {
+			return false, err
+		}
+		for _, said := range list.Servers {
+			for _, s := range c.Servers {
+				if said.Leader && s.HTTP == strings.TrimPrefix(said.HTTP, "http://") && !s.Ended() {
+					leader = s
+				}
+			}
+		}
+		return leader != nil, nil
+	})
+	return leader, list, err
+}
+
+// Running lists the daemons that have not ended.
+func (c *Cluster) Running() []*Process {
+	var running []*Process
+	for _, p := range c.all {
+		if !p.Ended() {
+			running = append(running, p)
+		}
+	}
+	return running
+}
+
+// Stop ends everything that was started: executors before servers, since what they have to say must be heard.
+func (c *Cluster) Stop() error {
+	var failed []error
+	running := c.Running()
+	for i := len(running) - 1; i >= 0; i-- {
+		failed = append(failed, running[i].Stop(stopIn))
+	}
+	return errors.Join(failed...)
+}
+
+func (c *Cluster) joinToken(ctx context.Context, role, name string) (string, error) {
+	var answer client.TokenAnswer
+	if err := c.Operator().JSON(ctx, &answer, "operator", "token", "create", "--role", role); err != nil {
+		return "", err
+	}
+	file := name + ".join"
+	c.tell(Line("operator", "token", "create", "--role", role) + " > " + file)
+	if err := os.WriteFile(filepath.Join(c.Dir, file), []byte(answer.Token+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep a join token: %w", err)
+	}
+	return file, nil
+}
+
+func (c *Cluster) start(name string, env []string, args ...string) (*Process, error) {
+	c.tell(Line(args...) + " &")
+	p, err := start(c.Dir, name, env, c.Binary, args...)
+	if err == nil {
+		c.all = append(c.all, p)
+	}
+	return p, err
+}
+
+func (c *Cluster) tell(line string) {
+	if c.Tell != nil {
+		c.Tell(line)
+	}
+}
+
+func ready(ctx context.Context, p *Process) error {
+	ctx, stop := context.WithTimeout(ctx, readyIn)
+	defer stop()
+	line, err := p.Ready(ctx)
+	if err == nil && !strings.HasPrefix(line, "ready ") {
+		err = fmt.Errorf("%s began with %q, not with ready", p.Name, line)
+	}
+	return err
+}
+
+// FreeAddr is a loopback address on which nothing listens.
+func FreeAddr() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return ln.Addr().String(), ln.Close()
+}
+
+// Until waits for something to become true; the last error says why it did not.
+func Until(ctx context.Context, patience time.Duration, what string, is func() (bool, error)) error {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	for {
+		done, err := is()
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait until %s: %w", what, errors.Join(ctx.Err(), err))
+		case <-time.After(look):
+		}
+	}
+}
