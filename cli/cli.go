@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -102,6 +103,7 @@ func unknownVerb(root *cobra.Command, args []string) error {
 		return root.Help()
 	}
 	text := fmt.Sprintf("there is no verb %q; `coinop -h` lists them", args[0])
+	root.SuggestionsMinimumDistance = 2
 	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
 		text = fmt.Sprintf("there is no verb %q; did you mean %s?", args[0], strings.Join(near, " or "))
 	}
@@ -122,6 +124,14 @@ func flagError(cmd *cobra.Command, err error) error {
 		err = fmt.Errorf("%w; `%s -h` lists them", err, cmd.CommandPath())
 	}
 	return usageError{err}
+}
+
+// oneOf refuses a flag's value that is none of the words it may be.
+func oneOf(flag, value string, words ...string) error {
+	if value == "" || slices.Contains(words, value) {
+		return nil
+	}
+	return usageError{fmt.Errorf("--%s %s: it may be %s", flag, value, strings.Join(words, ", "))}
 }
 
 // wrapArgs makes every wrong argument count a usage error, so that it exits with 2.

@@ -199,9 +199,22 @@ func (a *app) potShowVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if view == "" { // its money is not for everybody
+				public := publicPot{pot.FundID, pot.State}
+				return a.show(public, func() {
+					a.fields("fund id", public.FundID, "state", public.State)
+					a.note("its money shows with its secret: coinop pot show @FILE")
+				})
+			}
 			return a.show(pot, func() { a.printPot(pot) })
 		},
 	}
+}
+
+// publicPot is what shows without the pot's secret.
+type publicPot struct {
+	FundID string `json:"fund_id"`
+	State  string `json:"state"`
 }
 
 func (a *app) printPot(p client.Pot) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -169,7 +170,7 @@ func (a *app) priceVerb() *cobra.Command {
 			return a.show(prices, func() {
 				if !history {
 					for _, p := range prices.Prices {
-						a.say("%s", money(p.PriceMicro))
+						fmt.Fprintln(a.out, money(p.PriceMicro))
 					}
 					return
 				}

@@ -54,6 +54,9 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 			if role == "" {
 				return usageError{errors.New("name the token's role: --role operator, submit, server or executor")}
 			}
+			if err := oneOf("role", role, "operator", "submit", "server", "executor"); err != nil {
+				return err
+			}
 			r := client.TokenRequest{Role: role, Note: note}
 			if ttl != "" {
 				d, err := jobfile.ParseDuration(ttl)
@@ -148,6 +151,9 @@ func (a *app) poolSetVerb() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
 			if err != nil {
+				return err
+			}
+			if err := oneOf("admission", admission, "open", "trusted"); err != nil {
 				return err
 			}
 			var r client.PoolSet

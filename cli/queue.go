@@ -32,6 +32,9 @@ func (a *app) queueVerb() *cobra.Command {
 		Example: "  coinop queue --mine\n  coinop queue --pool default --state queued --watch",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("state", f.state, "queued", "running", "paused", "done"); err != nil {
+				return err
+			}
 			if f.watch {
 				return a.watchQueue(cmd.Context(), f)
 			}

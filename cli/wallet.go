@@ -42,6 +42,9 @@ func (a *app) openWallet(ctx context.Context) (*purse, error) {
 }
 
 func (a *app) openPurse(ctx context.Context, c *client.Client, config wallet.Config) (*purse, error) {
+	if err := os.MkdirAll(filepath.Dir(config.Dir), 0o711); err != nil { // the wallet's own folder below is 0700
+		return nil, fmt.Errorf("open wallet: %w", err)
+	}
 	servers := newMints(c.Servers())
 	config.Mint = func(url string) wallet.MintClient {
 		for _, s := range c.Servers() {
