@@ -28,7 +28,7 @@ demo: need ## play the main job in five acts with real jobs and coins
 	@$(GO) run ./testbed/demo
 
 .PHONY: test
-test: need ## vet and run all tests, the core with the race detector (8 minutes on two cores)
+test: need ## vet and run all tests, the core with the race detector
 	$(GO) vet ./...
 	$(GO) test ./...
 	$(GO) test -race $(CORE)
@@ -43,9 +43,10 @@ ENTRIES ?= 5000
 sim: need ## simulate: SEEDS seeds of ENTRIES entries, every invariant after every entry
 	$(GO) run ./testbed/sim/cmd -seeds $(SEEDS) -entries $(ENTRIES)
 
+BENCH ?= .
 .PHONY: bench
-bench: need ## print medians and ratios, each with its reference in the same run
-	$(GO) run ./testbed/bench
+bench: need ## run the benchmarks that match BENCH; those with a reference print the ratio
+	$(GO) test -run '^$$' -bench '$(BENCH)' -count 5 -timeout 60m $$($(GO) list ./... | grep -v /testbed/)
 
 FUZZTIME ?= 1h
 .PHONY: fuzz
@@ -58,12 +59,8 @@ lint: need ## golangci-lint, pinned in tools/go.mod
 	bin/golangci-lint run
 
 .PHONY: gen
-gen: ## renew what is generated: protocol, OpenAPI, state diagram, command reference
+gen: ## renew what is generated: protocol, OpenAPI, state diagram
 	$(GO) generate ./...
-
-.PHONY: accept
-accept: need ## run every acceptance command and write docs/acceptance.md
-	$(GO) run ./testbed/accept
 
 .PHONY: clean
 clean: ## remove what was built
