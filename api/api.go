@@ -5,13 +5,16 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus/machine"
 )
 
@@ -29,6 +32,7 @@ type API struct {
 	streams   chan struct{} // one for each stream that is being followed
 	metrics   *metrics
 	ladders   ladders
+	told      atomic.Uint64 // the highest index that an answer has carried
 
 	mu       sync.Mutex
 	recent   *machine.View // guarded by mu
@@ -112,8 +116,22 @@ func (a *API) viewAt(index uint64) *machine.View {
 	return a.recent
 }
 
-// recentView is the state, at most a moment old, with all that the caller has seen.
-func (a *API) recentView(ctx context.Context) *machine.View { return a.viewAt(callerOf(ctx).index) }
+// recentView is the state, at most a moment old, with all that the caller has seen and all that anyone was told here:
+// a caller's next command is another process, which does not know what the one before it has seen.
+func (a *API) recentView(ctx context.Context) *machine.View {
+	return a.viewAt(max(callerOf(ctx).index, a.told.Load()))
+}
+
+// tell puts an answer's index into its header.
+func (a *API) tell(h http.Header, index uint64) {
+	h.Set(client.HeaderIndex, strconv.FormatUint(index, 10))
+	for {
+		before := a.told.Load()
+		if before >= index || a.told.CompareAndSwap(before, index) {
+			return
+		}
+	}
+}
 
 // register makes a route of huma's whose errors are problems of ours.
 func register[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {

@@ -105,7 +105,7 @@ func (w *answerWriter) WriteHeader(status int) {
 		h := w.Header()
 		// Taken now, it is at least the index of what the handler has read.
 		if h.Get(client.HeaderIndex) == "" {
-			h.Set(client.HeaderIndex, strconv.FormatUint(w.api.node.View().Index(), 10))
+			w.api.tell(h, w.api.node.View().Index())
 		}
 		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 			h.Set("Retry-After", "1")
@@ -168,7 +168,7 @@ func (a *API) answer(w http.ResponseWriter, status int, index uint64, body any) 
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	if index != 0 {
-		h.Set(client.HeaderIndex, strconv.FormatUint(index, 10))
+		a.tell(h, index)
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(raw) // a client that went away asks again
