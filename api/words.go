@@ -51,7 +51,7 @@ func reasonWord(r scheduler.Reason) string {
 		return ""
 	}
 	return word("reason", int(r), "exited", "signalled", "cancelled", "time_limit", "money_end", "pause_grace",
-		"out_of_memory", "start_failed", "fault", "node_lost", "drained", "max_total", "faults_twice")
+		"out_of_memory", "start_failed", "fault", "node_lost", "drained", "max_total", "faults_twice", "floor")
 }
 
 // clock is cluster time as people write it; it counts from 1970 like everybody's.

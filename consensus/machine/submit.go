@@ -219,9 +219,10 @@ func (c Submit) reserve(j *jobTx) error {
 	}
 	switch {
 	case j.job.MaxTotal != 0 && need > j.job.MaxTotal:
-		return refuse(CodeLimit, "one task needs %d and the job may cost %d at most", need, j.job.MaxTotal)
+		return refuse(CodeLimit, "one task needs %s and the job may cost %s at most", scheduler.Decimal(int64(need)), scheduler.Decimal(int64(j.job.MaxTotal)))
 	case j.pot.Free() < need:
-		return refuse(CodeMoneyShort, "one task needs %d (full cover %d) and pot %d has %d free", need, full, j.pot.ID, j.pot.Free())
+		return refuse(CodeMoneyShort, "one task needs %s (full cover %s) and the pot has %s free",
+			scheduler.Decimal(int64(need)), scheduler.Decimal(int64(full)), scheduler.Decimal(int64(j.pot.Free())))
 	}
 	if err := j.paySubmitFee(); err != nil {
 		return err
