@@ -111,7 +111,7 @@ func (d *demo) sendAndDie(ctx context.Context) (client.Outbound, error) {
 	if err != nil {
 		return none, err
 	}
-	w, err := wallet.Open(ctx, wallet.Config{Dir: d.other.Dir, Mint: func(url string) wallet.MintClient {
+	w, err := wallet.Open(ctx, wallet.Config{Dir: filepath.Join(d.other.Dir, "wallet"), Mint: func(url string) wallet.MintClient {
 		return wallet.NewHTTPMint(http.DefaultClient, url)
 	}})
 	if err != nil {
@@ -124,7 +124,8 @@ func (d *demo) sendAndDie(ctx context.Context) (client.Outbound, error) {
 	})
 	d.say(command, "$ kill -9 %d    # the command that sends it", cmd.Process.Pid)
 	if err = errors.Join(err, cmd.Process.Kill()); err != nil {
-		return none, err
+		_ = cmd.Wait() // killed, or why it ended is in what it said
+		return none, fmt.Errorf("%w; the sender said: %s", err, out.String())
 	}
 	code, err := cluster.Wait(cmd)
 	if err != nil {
