@@ -13,9 +13,8 @@ type asked struct {
 	entry   machine.Command
 	request machine.RequestID
 	answer  []byte
-	until   funding.Millis         // when its memory ends; zero: as long as its keyset
-	keyset  mint.KeysetNumber      // the newest at that time
-	other   func() machine.Command // the same key, another body
+	until   funding.Millis    // when its memory ends; zero: as long as its keyset
+	keyset  mint.KeysetNumber // the newest at that time
 }
 
 // remember keeps a request that was carried out.

@@ -138,6 +138,15 @@ func (w *world) rotate() {
 	w.mayRefuse(w.propose(machine.Keyset{Number: old.Number, State: to}), machine.CodeInvalid)
 }
 
+// replaceExpired makes a keyset where the last one has come to its end: without one nobody could be paid.
+func (w *world) replaceExpired() {
+	if w.active() == 0 && w.keysets < len(w.Keysets) {
+		spec := w.Keysets[w.keysets]
+		w.keysets++
+		w.mayRefuse(w.propose(machine.Keyset{New: &spec, Token: operator()}))
+	}
+}
+
 func (w *world) join() {
 	name := fmt.Sprintf("node %x", w.secret())[:16]
 	hash := machine.TokenHash(w.secret())

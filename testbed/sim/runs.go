@@ -185,11 +185,12 @@ func (w *world) checkOverrun(before *machine.View, r *run, e machine.Event, mini
 	if !alone || !ok || record.Start == 0 || minimum != 0 || r.job.most != 0 || r.settled != 0 {
 		return
 	}
+	// With others in the stream, one that started after this end would be counted as less than nothing.
 	hold, ok := before.Stream(machine.StreamID{Pot: r.job.pot, Pool: r.pool})
 	series, _ := before.Series(r.pool)
 	if !ok {
 		w.fail("I9", "run %d is of a stream that does not exist", r.id)
-	} else if end, ends := hold.Threshold(hold.Held); ends && series.At(r.ended.At).Cmp(end) < 0 {
+	} else if end, ends := hold.Threshold(hold.Held); hold.Runs == 1 && ends && series.At(r.ended.At).Cmp(end) < 0 {
 		w.fail("I9", "run %d overran by %d before its money ended", r.id, r.overrun)
 	}
 }

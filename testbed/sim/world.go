@@ -200,6 +200,7 @@ func (w *world) checkRefusal(before *machine.View, r machine.Result) {
 // step is one moment: time passes, and somebody does something.
 func (w *world) step() {
 	w.pass()
+	w.replaceExpired()
 	switch n := w.dice.IntN(100); {
 	case n < 20:
 		w.clients()
