@@ -38,7 +38,7 @@ func TestAJobWhoseClientDiesIsSentAgainAsItWas(t *testing.T) {
 			p := job(t, w, m, 300)
 			switch step {
 			case "lost on the way", "answer lost":
-				m.fault = once("/v1/jobs", map[string]string{"lost on the way": "before", "answer lost": "after"}[step])
+				m.setFault(once("/v1/jobs", map[string]string{"lost on the way": "before", "answer lost": "after"}[step]))
 				if _, err := submit(t.Context(), w, m, p); err == nil {
 					t.Fatal("the connection did not break")
 				}
@@ -129,14 +129,14 @@ func ownRequest(t *testing.T, w *Wallet, m *testMint, what, when string) (cashu.
 	t.Helper()
 	switch what {
 	case "swap":
-		m.fault = once("/v1/swap", when)
+		m.setFault(once("/v1/swap", when))
 		return 1000, w.Swap(t.Context(), m.url(), "", []cashu.Units{512})
 	case "receive":
 		token, err := w.Send(t.Context(), m.url(), "", 100, "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.fault = once("/v1/swap", when)
+		m.setFault(once("/v1/swap", when))
 		_, err = w.Receive(t.Context(), token.Text)
 		return 1000, err
 	}
@@ -144,7 +144,7 @@ func ownRequest(t *testing.T, w *Wallet, m *testMint, what, when string) (cashu.
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.fault = once("/v1/mint/voucher", when)
+	m.setFault(once("/v1/mint/voucher", when))
 	_, err = w.Issue(t.Context(), m.url(), "voucher", m.quote("second", 50, &key))
 	return 1050, err
 }
@@ -159,7 +159,7 @@ func TestASecondTryIsNotGivenUpBeforeRestoreWasAsked(t *testing.T) {
 	if err == nil {
 		t.Fatal("the answer was not lost")
 	}
-	m.fault = once("/v1/restore", "before")
+	m.setFault(once("/v1/restore", "before"))
 	if err := w.Resume(t.Context()); err == nil || IsRefusal(err) {
 		t.Errorf("restore could not be asked: %v", err)
 	}

@@ -132,6 +132,13 @@ func (m *testMint) KeysetByNumber(n mint.KeysetNumber) (mint.Keyset, bool) {
 func (m *testMint) IsSpent(key cashu.SpentKey) bool        { return m.spent[key] }
 func (m *testMint) OutputAt(point cashu.Point) mint.Output { return m.outputs[point] }
 
+// setFault plans a fault, or with nil none, while calls may still be under way.
+func (m *testMint) setFault(f func(path, when string) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = f
+}
+
 func (m *testMint) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(request.Body, 4<<20))
 	if err != nil {

@@ -170,7 +170,7 @@ func TestARefusedPaymentFreesItsCoinsAndForgetsItsKey(t *testing.T) {
 	w := funded(t, m, 100)
 	before := counterOf(t, w)
 	p := job(t, w, m, 10)
-	m.fault = nil
+	m.setFault(nil)
 	m.mu.Lock()
 	m.keysets[0].State = mint.KeysetRetiring // no new outputs
 	m.mu.Unlock()
