@@ -1,0 +1,155 @@
+package sim
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/funding"
+)
+
+func keysets(t *testing.T) []machine.KeysetSpec {
+	t.Helper()
+	specs, err := Keysets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return specs
+}
+
+func TestShortLivesHoldEveryInvariant(t *testing.T) {
+	specs := keysets(t)
+	for seed := uint64(1); seed <= 4; seed++ {
+		report, err := Run(t.Context(), Config{Seed: seed, Entries: 800, Keysets: specs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Jobs == 0 || report.Runs == 0 || report.Refused == 0 {
+			t.Errorf("seed %d: %d jobs, %d runs, %d refusals: such a life shows nothing", seed, report.Jobs, report.Runs, report.Refused)
+		}
+	}
+}
+
+func TestTheSameSeedLivesTheSameLife(t *testing.T) {
+	specs := keysets(t)
+	live := func() Report {
+		report, err := Run(t.Context(), Config{Seed: 7, Entries: 300, Keysets: specs, Alone: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report
+	}
+	a, b := live(), live()
+	if a.Jobs != b.Jobs || a.Runs != b.Runs || a.Refused != b.Refused || a.Days != b.Days {
+		t.Errorf("%+v, then %+v", a, b)
+	}
+}
+
+// faulty is a machine with a fault planted in what it takes or in what it tells.
+type faulty struct {
+	*machine.Machine
+	take func(machine.Command)
+	tell func(*machine.Result)
+}
+
+func (f *faulty) Apply(index uint64, entry []byte) machine.Result {
+	if f.take != nil {
+		if at, command, err := machine.Decode(entry); err == nil {
+			f.take(command)
+			if changed, err := machine.Encode(at, command); err == nil {
+				entry = changed
+			}
+		}
+	}
+	r := f.Machine.Apply(index, entry)
+	if f.tell != nil {
+		f.tell(&r)
+	}
+	return r
+}
+
+// Each planted fault must be named within a few short lives.
+func TestOraclesBite(t *testing.T) {
+	faults := map[string]func(*faulty){
+		"a transfer is not told": func(f *faulty) {
+			f.tell = func(r *machine.Result) { r.Events = without(r.Events, machine.EventTransfer) }
+		},
+		"a transfer is a micro-unit larger than what moved": func(f *faulty) {
+			f.tell = func(r *machine.Result) {
+				for i := range r.Events {
+					if r.Events[i].Kind == machine.EventTransfer {
+						r.Events[i].Amount++
+						return
+					}
+				}
+			}
+		},
+		"an event is lost": func(f *faulty) {
+			f.tell = func(r *machine.Result) { r.Events = without(r.Events, machine.EventPlaced) }
+		},
+		"frozen time is billed": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				eachEnd(c, func(e *machine.End) { e.Stopped = nil })
+			}
+		},
+		"ends come a second late": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				eachEnd(c, func(e *machine.End) { e.At += 1000 })
+			}
+		},
+		"a deposit is a coin short": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				if d, ok := c.(*machine.Deposit); ok && d.Payment.Coins.Pay > 1 {
+					d.Payment.Coins.Pay--
+				}
+			}
+		},
+		"bids are doubled": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				if s, ok := c.(*machine.Submit); ok && s.Bid < funding.RateMax/2 {
+					s.Bid *= 2
+				}
+			}
+		},
+	}
+	specs := keysets(t)
+	for name, plant := range faults {
+		t.Run(name, func(t *testing.T) {
+			for seed := uint64(1); seed <= 12; seed++ {
+				_, err := Run(t.Context(), Config{Seed: seed, Entries: 600, Keysets: specs, Alone: true, Replica: func() Replica {
+					f := &faulty{Machine: machine.New()}
+					plant(f)
+					return f
+				}})
+				var failure *Failure
+				if errors.As(err, &failure) {
+					t.Logf("seed %d, entry %d: %s", seed, failure.Entry, failure.Invariant)
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Error("twelve lives passed without a word")
+		})
+	}
+}
+
+func without(events []machine.Event, kind machine.EventKind) []machine.Event {
+	for i := range events {
+		if events[i].Kind == kind {
+			return append(append([]machine.Event(nil), events[:i]...), events[i+1:]...)
+		}
+	}
+	return events
+}
+
+func eachEnd(c machine.Command, change func(*machine.End)) {
+	if report, ok := c.(*machine.Report); ok {
+		for i := range report.Runs {
+			if report.Runs[i].Ended != nil {
+				change(report.Runs[i].Ended)
+			}
+		}
+	}
+}
