@@ -88,9 +88,28 @@ func (a *API) payment(ctx context.Context, v *machine.View, p client.Payment, cl
 	}
 	admitted, err := a.admit(ctx, v, r)
 	if err != nil {
-		return nil, needBlanks(err, r.NeedBlanks)
+		return nil, sameKey(ctx, v, p.Inputs, needBlanks(err, r.NeedBlanks))
 	}
 	return &machine.Payment{Coins: admitted, Claim: claim, Donate: donate}, nil
+}
+
+// sameKey tells a new request under an old idempotency key from one whose coins are merely gone: the first request
+// has spent them, and that is what its sender has to hear.
+func sameKey(ctx context.Context, v *machine.View, inputs []cashu.Proof, err error) error {
+	refusal, ok := err.(*cashu.Error)
+	gone := ok && (refusal.Code == cashu.CodeSpent || refusal.Code == cashu.CodeOutputsSigned || refusal.Code == cashu.CodeOutputsPending)
+	key := callerOf(ctx).request
+	if !gone || key == ([16]byte{}) {
+		return err
+	}
+	coins := make([]cashu.SpentKey, len(inputs))
+	for i, p := range inputs {
+		coins[i] = cashu.SpentKeyOf(p.Y())
+	}
+	if _, known := v.AskedOfCoins(coins, key); !known {
+		return err
+	}
+	return fail(string(machine.CodeRequestConflict), "this Idempotency-Key came before with these coins and another body")
 }
 
 func needBlanks(err error, need int) error {

@@ -29,9 +29,15 @@ func (a *app) eventsVerb() *cobra.Command {
 				}
 				q.View = a.viewKey(cmd.Context(), q.Job)
 			}
-			return c.Events(cmd.Context(), q, func(e client.Event) error {
+			any := false
+			err = c.Events(cmd.Context(), q, func(e client.Event) error {
+				any = true
 				return a.show(e, func() { fmt.Fprintln(a.out, eventLine(e)) })
 			})
+			if err == nil && !any && q.Job != 0 {
+				_, err = c.Job(cmd.Context(), q.Job, "") // is there such a job at all?
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C, or until the job ends")

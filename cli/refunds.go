@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ func (a *app) refundsVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printRefunds(list)
+			return a.printRefunds(slices.DeleteFunc(list, func(o owed) bool { return o.State != "claimable" }))
 		},
 	}
 	cmd.AddCommand(&cobra.Command{

@@ -92,6 +92,15 @@ func (v *View) Asked(whole [32]byte) (*Request, bool) {
 	return v.requests.get(key)
 }
 
+// AskedOfCoins finds a request that came with these coins by its idempotency key.
+func (v *View) AskedOfCoins(coins []cashu.SpentKey, key [16]byte) (*Request, bool) {
+	var in mint.Admitted
+	for _, coin := range coins {
+		in.Inputs = append(in.Inputs, mint.Input{Key: coin})
+	}
+	return v.requests.get(requestKey{Coins: true, Key: key, Scope: ofCoins(in).number})
+}
+
 // AskedOfPot finds a request that a pot paid for by its idempotency key.
 func (v *View) AskedOfPot(pot funding.PotID, key [16]byte) (*Request, bool) {
 	return v.requests.get(requestKey{Key: key, Scope: uint64(pot)})
