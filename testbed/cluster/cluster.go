@@ -45,6 +45,7 @@ type Cluster struct {
 	Executors []*Process
 	Dev       *Process
 	Tell      func(line string) // is told each command line; may be nil
+	Heard     func(line string) // is told what daemons say when they are ready; may be nil
 	all       []*Process
 }
 
@@ -69,7 +70,7 @@ func (c *Cluster) StartDev(ctx context.Context, home Home, more ...string) error
 		return err
 	}
 	c.Dev = p
-	return ready(ctx, p)
+	return c.ready(ctx, p)
 }
 
 // Plan gives n servers their names and addresses; StartServers starts them.
@@ -106,7 +107,7 @@ func (c *Cluster) StartServers(ctx context.Context) error {
 		if s.Process, err = c.start(s.Name, Environ(), args...); err != nil {
 			return err
 		}
-		if err := ready(ctx, s.Process); err != nil {
+		if err := c.ready(ctx, s.Process); err != nil {
 			return err
 		}
 	}
@@ -138,7 +139,7 @@ func (c *Cluster) Restart(ctx context.Context, s *Server) error {
 		return err
 	}
 	s.Process = p
-	return ready(ctx, p)
+	return c.ready(ctx, p)
 }
 
 // StartExecutor starts an executor and waits until its node is up. One that has joined before needs no token.
@@ -266,12 +267,15 @@ func (c *Cluster) tell(line string) {
 	}
 }
 
-func ready(ctx context.Context, p *Process) error {
+func (c *Cluster) ready(ctx context.Context, p *Process) error {
 	ctx, stop := context.WithTimeout(ctx, readyIn)
 	defer stop()
 	line, err := p.Ready(ctx)
 	if err == nil && !strings.HasPrefix(line, "ready ") {
 		err = fmt.Errorf("%s began with %q, not with ready", p.Name, line)
+	}
+	if err == nil && c.Heard != nil {
+		c.Heard(line)
 	}
 	return err
 }

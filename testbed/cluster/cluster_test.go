@@ -75,7 +75,7 @@ func TestWhatIsLeftIsFound(t *testing.T) {
 	if err != nil || len(left) != 1 || !strings.Contains(left[0], "sleep 60") {
 		t.Errorf("left: %v, %v", left, err)
 	}
-	if err := KillLeft(dir); err != nil {
+	if err := Clear(dir); err != nil {
 		t.Fatal(err)
 	}
 	<-p.done

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/coinop/coinop/drivers/process"
 )
@@ -36,7 +38,10 @@ func Left(dir string) ([]string, error) {
 		}
 	}
 	groups, err := cgroups(dir)
-	return append(left, groups...), err
+	for _, g := range groups {
+		left = append(left, "cgroup: "+g)
+	}
+	return left, err
 }
 
 // Processes are those that run in a folder or name it on their command line; not this one.
@@ -70,19 +75,31 @@ func about(pid int, dir string) bool {
 	return strings.Contains(string(line), dir+"/")
 }
 
-// KillLeft ends the processes that a cluster has left, each by its id.
-func KillLeft(dir string) error {
-	pids, err := Processes(dir)
+// Clear ends the processes that a cluster has left, each by its id, and removes its control groups. It is for the case
+// that something went wrong: who ends well leaves nothing.
+func Clear(dir string) error {
+	groups, err := cgroups(dir)
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			failed = append(failed, fmt.Errorf("kill %d: %w", pid, err))
+	return Until(context.Background(), 10*time.Second, "nothing is left in "+dir, func() (bool, error) {
+		pids, err := Processes(dir)
+		if err != nil {
+			return false, err
 		}
-	}
-	return errors.Join(failed...)
+		var failed []error
+		for _, pid := range pids {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				failed = append(failed, fmt.Errorf("kill %d: %w", pid, err))
+			}
+		}
+		for _, g := range groups {
+			if err := os.Remove(g); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				failed = append(failed, err)
+			}
+		}
+		return len(pids) == 0 && len(failed) == 0, errors.Join(failed...)
+	})
 }
 
 // cgroups are those of the drivers whose folders lie in dir.
@@ -105,7 +122,7 @@ func cgroups(dir string) ([]string, error) {
 			return nil // another's group that has just gone, or is closed to us
 		}
 		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(d.Name(), p) }) {
-			left = append(left, "cgroup: "+path)
+			left = append(left, path)
 		}
 		return nil
 	})

@@ -124,10 +124,13 @@ func (d *demo) prepare(binary string) error {
 	if d.dev, err = cluster.New(filepath.Join(d.dir, "one"), binary); err != nil {
 		return err
 	}
-	d.three, err = cluster.New(filepath.Join(d.dir, "three"), binary)
+	if d.three, err = cluster.New(filepath.Join(d.dir, "three"), binary); err != nil {
+		return err
+	}
 	tell := func(line string) { d.say(command, "$ %s", line) }
-	d.dev.Tell, d.three.Tell = tell, tell
-	return err
+	heard := func(line string) { d.say(plain, "%s", line) }
+	d.dev.Tell, d.three.Tell, d.dev.Heard, d.three.Heard = tell, tell, heard, heard
+	return nil
 }
 
 // finish prints the last line, draws the picture and says whether all checks held.
@@ -159,5 +162,5 @@ func (d *demo) end(keep bool) error {
 		d.leave()
 		return nil
 	}
-	return errors.Join(d.stopAll(), cluster.KillLeft(d.dir), os.RemoveAll(d.dir))
+	return errors.Join(d.stopAll(), cluster.Clear(d.dir), os.RemoveAll(d.dir))
 }

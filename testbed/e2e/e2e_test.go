@@ -68,7 +68,7 @@ func newCluster(t *testing.T) (context.Context, *cluster.Cluster) {
 		if err != nil || len(left) != 0 {
 			t.Errorf("left behind: %v, %v", left, err)
 		}
-		if err := errors.Join(cluster.KillLeft(dir), os.RemoveAll(dir)); err != nil {
+		if err := errors.Join(cluster.Clear(dir), os.RemoveAll(dir)); err != nil {
 			t.Error(err)
 		}
 	})
