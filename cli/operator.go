@@ -100,8 +100,7 @@ func (a *app) tokenRevokeVerb() *cobra.Command {
 			if err := c.RevokeToken(cmd.Context(), args[0]); err != nil {
 				return err
 			}
-			a.say("token %s revoked", args[0])
-			return nil
+			return a.show(map[string]any{"id": args[0], "revoked": true}, func() { a.say("token %s revoked", args[0]) })
 		},
 	}
 }
@@ -304,6 +303,7 @@ func (a *app) snapshotSave(cmd *cobra.Command, args []string) (err error) {
 	if err := os.Rename(f.Name(), args[0]); err != nil {
 		return fmt.Errorf("save snapshot: %w", err)
 	}
-	a.say("%s saved to %s; it holds no secret: keep the recovery words too", size(n), args[0])
-	return nil
+	return a.show(map[string]any{"file": args[0], "bytes": n}, func() {
+		a.say("%s saved to %s; it holds no secret: keep the recovery words too", size(n), args[0])
+	})
 }
