@@ -19,7 +19,7 @@ func (a *API) moneyRoutes() {
 	register(a, operation("deposit", http.MethodPost, "/v1/funds/{fund}/deposits", "money", "Pay into a pot; anyone who knows the fund id may"), a.deposit)
 	register(a, operation("refunds", http.MethodGet, "/v1/funds/{fund}/refunds", "money", "What the claim key may take"), a.listRefunds)
 	register(a, operation("claim", http.MethodPost, "/v1/refunds/{refund}", "money", "Take a refund as coins"), a.claim)
-	register(a, operation("totals", http.MethodGet, "/v1/totals", "money", "The cluster's books: balances whose sum is zero"), a.getTotals)
+	register(a, operation("totals", http.MethodGet, "/v1/totals", "money", "The cluster's books: assets and expense equal what is owed and income"), a.getTotals)
 }
 
 type potCreateInput struct{ Body client.PotRequest }

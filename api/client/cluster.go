@@ -165,5 +165,5 @@ type ServerList struct {
 type Totals struct {
 	Index    uint64            `json:"index"`
 	Unit     string            `json:"unit"`
-	Accounts map[string]string `json:"accounts_micro" doc:"balance of each kind of account; their sum is zero"`
+	Accounts map[string]string `json:"accounts_micro" doc:"balance of each kind of account; assets and expense equal what is owed and income"`
 }
