@@ -66,6 +66,11 @@ func (d *Driver) start(t *task, request drivers.Task) error {
 		err = fmt.Errorf("%w: command and environment: %w", drivers.ErrInvalid, err)
 	}
 	if err != nil {
+		// The status file that was closed again looks like a shim that died. Told first that the task is gone, nobody
+		// writes a record for it behind the removal.
+		t.mu.Lock()
+		t.removed = true
+		t.mu.Unlock()
 		return errors.Join(err, shim.Remove(t.path, t.logDir))
 	}
 	t.mu.Lock()
