@@ -38,7 +38,7 @@ func (a *app) devVerb() *cobra.Command {
 		Example: "  coinop dev\n  coinop dev --dir /tmp/dev --http 127.0.0.1:8080 --executors 3 --cpus 4",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.dev(cmd.Context(), f, cmd.Flags().Changed("http"))
+			return a.dev(cmd.Context(), f)
 		},
 	}
 	fl := cmd.Flags()
@@ -50,7 +50,7 @@ func (a *app) devVerb() *cobra.Command {
 	return cmd
 }
 
-func (a *app) dev(ctx context.Context, f devFlags, _ bool) error {
+func (a *app) dev(ctx context.Context, f devFlags) error {
 	if f.executors < 1 || f.executors > 64 {
 		return usageError{fmt.Errorf("--executors %d: dev has 1 to 64", f.executors)}
 	}

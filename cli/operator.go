@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -67,9 +64,8 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 			}
 			own := ""
 			if role == "operator" || role == "submit" {
-				own = "coinop-" + role + "-" + rand.Text()
-				sum := sha256.Sum256([]byte(own))
-				r.SHA256 = hex.EncodeToString(sum[:])
+				own = client.NewToken(role)
+				r.SHA256 = client.HashKey(own)
 			}
 			answer, err := c.CreateToken(cmd.Context(), r)
 			if err != nil {

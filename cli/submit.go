@@ -244,7 +244,7 @@ func moneyShort(err error) error {
 	return err
 }
 
-// stderrIsTerminal says whether a live line makes sense.
+// live says whether a line that is drawn again makes sense.
 func (a *app) live() bool {
 	f, ok := a.err.(*os.File)
 	return ok && a.isTerminal(f) && !a.json && !a.quiet

@@ -109,8 +109,7 @@ func (p *purse) use(ctx context.Context) error {
 
 // unreachable gives a failure of the mint's calls the exit code of a cluster that does not answer.
 func (p *purse) unreachable(err error) error {
-	var refusal interface{ NUT() int }
-	if wallet.IsRefusal(err) || errors.As(err, &refusal) {
+	if wallet.IsRefusal(err) {
 		return err
 	}
 	return &client.Unreachable{Tried: p.attempts(err)}
@@ -294,7 +293,7 @@ func (a *app) needKey(ctx context.Context, job uint64, what string) (string, err
 		Do:     "use the COINOP_HOME that sent the job"}
 }
 
-// secretLine is how a pot's secret is written in a file.
+// potPrefix begins a pot's secret as it is written in a file.
 const potPrefix = "coinop-pot-1."
 
 // potSecret reads the secret of a pot from @FILE.
