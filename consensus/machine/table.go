@@ -1,21 +1,11 @@
 package machine
 
-import (
-	"slices"
-
-	"github.com/tidwall/btree"
-)
-
-// pair is a record in a table. The value stands first: an empty one behind the key would be padded.
-type pair[K, V any] struct {
-	value V
-	key   K
-}
+import "slices"
 
 // rows is a table at one moment: an ordered tree that shares its pages with the table it was
 // copied from. It is immutable and may be read by any number of goroutines.
 type rows[K, V any] struct {
-	tree *btree.BTreeG[pair[K, V]]
+	tree tree[K, V]
 }
 
 func (r rows[K, V]) get(key K) (V, bool) {
@@ -57,11 +47,6 @@ func newTable[K comparable, V any](number uint8, compare func(a, b K) int) *tabl
 	return &table[K, V]{
 		rows: rows[K, V]{newTree[K, V](compare)}, number: number, compare: compare, at: make(map[K]int),
 	}
-}
-
-func newTree[K, V any](compare func(a, b K) int) *btree.BTreeG[pair[K, V]] {
-	less := func(a, b pair[K, V]) bool { return compare(a.key, b.key) < 0 }
-	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
 }
 
 // get finds a record, as this entry has left it.
