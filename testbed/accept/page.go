@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Result is what a row's command came to when it ran last.
+type Result struct {
+	OK   bool
+	Kept string // of the output; with the reason before it where it failed
+	When string // the date, the commit and the load
+}
+
+// key says which result belongs to a row: with another command it is another row.
+func (r Row) key() string { return r.Section + "\x00" + r.Line + "\x00" + r.Check.Command }
+
+const (
+	intro = `# What the main path shows
+
+One row for each line of what the main path is to do, with the command that shows it and the end of what that printed.
+` + "`make accept`" + ` runs them all and writes this page; ` + "`make accept ROWS=regexp`" + ` runs those whose heading, line or command
+matches, and keeps what the others printed. A row that fails says so here and fails ` + "`make accept`" + `. Commands run in
+the repository's folder, as root; a test that was skipped or not found has failed.
+
+`
+	failing = "**fails**: "
+	notRun  = "**not run**"
+	columns = "| line | command | last output | when |\n|---|---|---|---|\n"
+)
+
+// Page is the document: every row with its result, if it has one.
+func Page(rows []Row, results map[string]Result, machine string) string {
+	var body strings.Builder
+	shown, fails := 0, 0
+	section := ""
+	for _, r := range rows {
+		if r.Section != section {
+			section = r.Section
+			fmt.Fprintf(&body, "\n## %s\n\n%s", section, columns)
+		}
+		output, when := notRun, ""
+		if got, ok := results[r.key()]; ok {
+			output, when = code(got.Kept), got.When
+			if got.OK {
+				shown++
+			} else {
+				output = failing + output
+				fails++
+			}
+		}
+		fmt.Fprintf(&body, "| %s | %s | %s | %s |\n", cell(r.Line), code(r.Check.Command), output, cell(when))
+	}
+	head := fmt.Sprintf("%d lines: %d shown, %d fail, %d not run. Written on %s.\n", len(rows), shown, fails, len(rows)-shown-fails, machine)
+	return intro + head + body.String()
+}
+
+// Read finds the results that an earlier page holds for these rows.
+func Read(page string, rows []Row) map[string]Result {
+	cells := map[string]Result{}
+	section := ""
+	for _, line := range strings.Split(page, "\n") {
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			section = heading
+			continue
+		}
+		c := split(line)
+		if len(c) != 4 || c[2] == notRun {
+			continue
+		}
+		kept, bad := strings.CutPrefix(c[2], failing)
+		cells[section+"\x00"+c[0]+"\x00"+c[1]] = Result{OK: !bad, Kept: strings.Trim(kept, "`"), When: c[3]}
+	}
+	results := map[string]Result{}
+	for _, r := range rows {
+		if got, ok := cells[r.Section+"\x00"+plain(r.Line)+"\x00"+plain(code(r.Check.Command))]; ok {
+			results[r.key()] = got
+		}
+	}
+	return results
+}
+
+// keptMost is how much of an output a row has room for.
+const keptMost = 240
+
+// clip keeps an output within its cell.
+func clip(text string) string {
+	r := []rune(text)
+	if len(r) <= keptMost {
+		return text
+	}
+	return string(r[:keptMost-1]) + "…"
+}
+
+// code is text as a table shows it verbatim. Backticks would end it.
+func code(text string) string { return "`" + cell(strings.ReplaceAll(text, "`", "'")) + "`" }
+
+// cell is text that may stand in a table: bars are escaped, which also code needs there.
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
+
+func plain(text string) string { return strings.ReplaceAll(text, `\|`, "|") }
+
+// split is the inverse of a table's line; nothing for a line that is none.
+func split(line string) []string {
+	line, ok := strings.CutPrefix(line, "| ")
+	line, ended := strings.CutSuffix(line, " |")
+	if !ok || !ended {
+		return nil
+	}
+	const bar = "\x01" // in no output: lines were cleaned
+	parts := strings.Split(strings.ReplaceAll(line, `\|`, bar), " | ")
+	for i := range parts {
+		parts[i] = strings.ReplaceAll(parts[i], bar, "|")
+	}
+	return parts
+}
