@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+
+	"github.com/coinop/coinop/api/client"
 )
 
 // Home is one user: a wallet, the servers it talks to, and a token where it has one.
@@ -107,4 +109,14 @@ func (h Home) JSON(ctx context.Context, to any, args ...string) error {
 		return fmt.Errorf("read what coinop %s printed: %w\n%s", strings.Join(args, " "), err, r.Stdout)
 	}
 	return nil
+}
+
+// ReadPot reads the secret in a file that `coinop pot create` has written.
+func ReadPot(file string) (client.Secret, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return client.Secret{}, fmt.Errorf("read a pot's secret: %w", err)
+	}
+	_, hex, _ := strings.Cut(strings.TrimSpace(string(text)), ".")
+	return client.ParseSecret(hex)
 }

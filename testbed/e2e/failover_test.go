@@ -48,7 +48,8 @@ func TestNoSubmissionIsLostOrDoubledWhenTheLeaderDies(t *testing.T) {
 	if r, err := h.Run(ctx, "pot", "create", "50000", "--out", potFile); err != nil || r.Code != 0 {
 		t.Fatal(err, r.Stderr)
 	}
-	pot := readPot(t, potFile)
+	pot, err := cluster.ReadPot(potFile)
+	must(t, err)
 	leader, before, err := c.Leader(ctx)
 	must(t, err)
 	all := prepare(t, pot)
@@ -64,16 +65,6 @@ func TestNoSubmissionIsLostOrDoubledWhenTheLeaderDies(t *testing.T) {
 	undisturbed(t, ctx, h, long, "undisturbed\n")
 	must(t, c.Restart(ctx, leader))
 	settled(t, ctx, c, leader, pot, all)
-}
-
-func readPot(t *testing.T, file string) client.Secret {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	must(t, err)
-	_, hex, _ := strings.Cut(strings.TrimSpace(string(text)), ".")
-	pot, err := client.ParseSecret(hex)
-	must(t, err)
-	return pot
 }
 
 func newClient(t *testing.T, c *cluster.Cluster, servers ...string) *client.Client {

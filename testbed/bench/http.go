@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/testbed/cluster"
+)
+
+// small is a job of which a pot of a million can pay hundreds of thousands.
+var small = client.JobSpec{CPUMilli: 1000, MemoryBytes: 64 << 20, TimeMs: 1000, BidMicro: 1_000_000, Command: []string{"true"}}
+
+// readHTTP sends submissions to a server without nodes, so that nothing but taking them in is measured.
+func readHTTP(ctx context.Context, b *bench) (rounds [][]reading, err error) {
+	c, err := b.cluster("http")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	if err := errors.Join(c.Plan(1), c.StartServers(ctx)); err != nil {
+		return nil, err
+	}
+	token, err := os.ReadFile(c.TokenFile())
+	if err != nil {
+		return nil, fmt.Errorf("read the operator's token: %w", err)
+	}
+	h := c.Home("payer", c.Addr(), c.TokenFile())
+	pot, err := fill(ctx, h, "900000", true)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := newSubmission(c.Addr(), strings.TrimSpace(string(token)), pot, small)
+	if err != nil {
+		return nil, err
+	}
+	raftOnly := filepath.Join(b.dir, "consensus.test")
+	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", raftOnly, "./consensus").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the bare Raft: %w\n%s", err, out)
+	}
+	for range b.rounds {
+		round, err := httpRound(ctx, ours, c.Addr(), raftOnly)
+		if err != nil {
+			return nil, errors.Join(err, errors.New(c.Servers[0].LogTail(10)))
+		}
+		rounds = append(rounds, round)
+	}
+	return rounds, nil
+}
+
+func httpRound(ctx context.Context, ours *submission, addr, raftOnly string) ([]reading, error) {
+	bare, err := bareHTTP(ctx, ours)
+	if err != nil {
+		return nil, err
+	}
+	text, err := exec.CommandContext(ctx, raftOnly, "-test.run", "^$", "-test.bench", "^BenchmarkPropose$/^bare$", "-test.benchtime", "2s").CombinedOutput()
+	entries := parseBench(string(text))["BenchmarkPropose/bare entries/s"]
+	if err != nil || len(entries) != 1 {
+		return nil, fmt.Errorf("measure bare Raft: %w\n%s", err, text)
+	}
+	n, err := ours.send(ctx, addr, roundTime, math.MaxInt64)
+	return []reading{
+		{"ours", "/s", float64(n) / roundTime.Seconds()},
+		{"bare HTTP, another process, same requests", "/s", bare},
+		{"bare Raft, one server, small entries", "/s", entries[0]},
+	}, err
+}
+
+// bareHTTP sends the same requests to a server that reads them and answers, and does nothing else.
+func bareHTTP(ctx context.Context, s *submission) (perSecond float64, err error) {
+	addr, err := cluster.FreeAddr()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command(os.Args[0], "-bare", addr)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start the bare HTTP server: %w", err)
+	}
+	defer func() { err = errors.Join(err, cmd.Process.Signal(os.Interrupt), cmd.Wait()) }()
+	err = cluster.Until(ctx, 10*time.Second, "the bare HTTP server listens", func() (bool, error) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return false, err
+		}
+		return true, conn.Close()
+	})
+	if err != nil {
+		return 0, err
+	}
+	n, err := s.send(ctx, addr, roundTime/2, math.MaxInt64)
+	return float64(n) / (roundTime / 2).Seconds(), err
+}
+
+// serveBare answers every request as a submission is answered.
+func serveBare(ctx context.Context, addr string) error {
+	answer, err := json.Marshal(client.SubmitAnswer{Job: 1, State: "queued", FundID: strings.Repeat("f", 64), HeldMicro: 1, BidMicro: 1, WeightMilli: 1})
+	if err != nil {
+		return err
+	}
+	s := &http.Server{Addr: addr, ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write(answer)
+	})}
+	go func() {
+		<-ctx.Done()
+		_ = s.Close()
+	}()
+	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (b *bench) cluster(name string) (*cluster.Cluster, error) {
+	return cluster.New(filepath.Join(b.dir, name), b.binary)
+}
+
+// fill makes a pot for a user and returns its secret.
+func fill(ctx context.Context, h cluster.Home, units string, issue bool) (client.Secret, error) {
+	if issue {
+		if r, err := h.Run(ctx, "operator", "issue", "1000000"); err != nil || r.Code != 0 {
+			return client.Secret{}, fmt.Errorf("issue %s: %w%s", units, err, r.Stderr)
+		}
+	}
+	var made struct {
+		File string `json:"file"`
+	}
+	if err := h.JSON(ctx, &made, "pot", "create", units); err != nil {
+		return client.Secret{}, err
+	}
+	return cluster.ReadPot(made.File)
+}

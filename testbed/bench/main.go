@@ -1,0 +1,126 @@
+// Command bench measures coinop against its bars, each beside references measured in the same run.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+
+	"github.com/coinop/coinop/testbed/cluster"
+)
+
+func main() {
+	names := flag.String("run", "", "only measures whose name matches this expression")
+	rounds := flag.Int("rounds", 5, "how often each is measured; medians are printed")
+	binary := flag.String("coinop", "", "a built coinop; without it one is built from here")
+	bare := flag.String("bare", "", "be the bare HTTP server on this address, for the measure http")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := error(nil)
+	if *bare != "" {
+		err = serveBare(ctx, *bare)
+	} else {
+		err = run(ctx, os.Stdout, *names, *binary, *rounds)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is one run.
+type bench struct {
+	dir    string // short: sockets lie below it
+	binary string
+	rounds int
+}
+
+// reading is one number of one round.
+type reading struct {
+	what, unit string
+	value      float64
+}
+
+// bar is what the first reading of a measure has to reach.
+type bar struct {
+	value float64
+	least bool // it is the least that is allowed, not the most
+}
+
+// measure is something measured in rounds. The first reading of a round is ours, those after it with the same unit
+// are references.
+type measure struct {
+	name, what string
+	bar        bar
+	read       func(context.Context, *bench) ([][]reading, error)
+}
+
+func measures() []measure {
+	return []measure{
+		{"http", "submissions over HTTP, one job a request, 64 connections of another process, one pot", bar{15000, true}, readHTTP},
+		{"noop", "no-op tasks from submission to settled receipt, on a node that claims 256 CPUs, limits on", bar{600, true}, readNoOp},
+		{"submit", "one `coinop submit` as a process, paid with coins", bar{15, false}, readSubmit},
+		{"place", "Place of 100,000 tasks in 50 shapes on 5,000 empty nodes: 40,000 placements", bar{50, false},
+			goBench("./scheduler", "^BenchmarkPlaceEmptyArrays$", "BenchmarkPlaceEmptyArrays ms", 1e-6)},
+		{"change", "Place after one change, the same cluster", bar{1, false},
+			goBench("./scheduler", "^BenchmarkPlaceOneChange$", "BenchmarkPlaceOneChange ms", 1e-6)},
+		{"heap", "heap per pot-paid job with a command of 300 bytes", bar{1024, false},
+			goBench("./consensus/machine", "^BenchmarkHeapPerJob$", "BenchmarkHeapPerJob B/job", 1)},
+		{"reprice", "a reprice with a million runs of which a thousand run dry, one entry", bar{5, false},
+			goBench("./consensus/machine", "^BenchmarkReprice$", "BenchmarkReprice ms", 1e-6)},
+		{"view", "a view of a million records", bar{1, false},
+			goBench("./consensus/machine", "^BenchmarkView$", "BenchmarkView ms", 1e-6)},
+		{"shim", "starts through the process driver with limits", bar{600, true},
+			goBench("./drivers/process", "^BenchmarkStart$", "BenchmarkStart/limits=true tasks/s", 1, "BenchmarkStart/reference tasks/s")},
+		{"payment", "a payment of five coins and ten blanks to its signed change", bar{},
+			goBench("./funding/mint", "^BenchmarkPayment$", "BenchmarkPayment payment-µs", 1, "BenchmarkPayment curve-µs")},
+	}
+}
+
+func run(ctx context.Context, out io.Writer, names, binary string, rounds int) (err error) {
+	chosen, err := regexp.Compile(names)
+	if err != nil {
+		return fmt.Errorf("read -run: %w", err)
+	}
+	var todo []measure
+	for _, m := range measures() {
+		if chosen.MatchString(m.name) {
+			todo = append(todo, m)
+		}
+	}
+	if len(todo) == 0 {
+		return fmt.Errorf("no measure matches %q", names)
+	}
+	dir, err := os.MkdirTemp("", "coinop-bench-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the measures: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := os.Chmod(dir, 0o711); err != nil { // tasks may run as a user of their own
+		return fmt.Errorf("make a folder for the measures: %w", err)
+	}
+	b := &bench{dir: dir, binary: filepath.Join(dir, "coinop"), rounds: rounds}
+	if binary != "" {
+		b.binary = binary
+	} else if err := cluster.Build(ctx, ".", b.binary); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, machine())
+	for _, m := range todo {
+		before := load()
+		all, err := m.read(ctx, b)
+		if err != nil {
+			return fmt.Errorf("measure %s: %w", m.name, err)
+		}
+		m.print(out, all, before)
+	}
+	return nil
+}

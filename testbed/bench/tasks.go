@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/testbed/cluster"
+)
+
+const (
+	noOps       = 3000            // jobs a round
+	forkTime    = 2 * time.Second // of the reference
+	submissions = 20              // processes a round
+)
+
+// readNoOp runs jobs of one task each that do nothing, from their submission until all are settled.
+func readNoOp(ctx context.Context, b *bench) (rounds [][]reading, err error) {
+	c, h, err := b.dev(ctx, "noop", "--cpus", "256")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	pot, err := fill(ctx, h, "900000", false)
+	if err != nil {
+		return nil, err
+	}
+	api, err := client.New(client.Config{Servers: []string{h.Addr}})
+	if err != nil {
+		return nil, err
+	}
+	defer api.CloseIdle()
+	ours, err := newSubmission(h.Addr, "", pot, small)
+	if err != nil {
+		return nil, err
+	}
+	for range b.rounds {
+		forks, err := forkTrue()
+		if err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		if n, err := ours.send(ctx, h.Addr, time.Minute, noOps); err != nil || n != noOps {
+			return nil, fmt.Errorf("%d of %d jobs were taken: %w", n, noOps, err)
+		}
+		err = cluster.Until(ctx, 2*time.Minute, "all jobs are settled", func() (bool, error) {
+			p, err := api.Pot(ctx, pot.Key("fund"), pot.Key("view"))
+			return err == nil && p.Jobs == 0 && p.HeldMicro == 0, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		rounds = append(rounds, []reading{
+			{"ours", "tasks/s", noOps / time.Since(began).Seconds()},
+			{"fork and exec of `true`, as many at once as cores", "tasks/s", forks},
+		})
+	}
+	return rounds, allDone(ctx, h, b.rounds*noOps)
+}
+
+// allDone wants the last job to have ended well: a task that could not start would be quick too.
+func allDone(ctx context.Context, h cluster.Home, want int) error {
+	var last client.Job
+	if err := h.JSON(ctx, &last, "show", fmt.Sprint(want)); err != nil {
+		return err
+	}
+	if last.Tasks.Done != 1 {
+		return fmt.Errorf("job %d did not end with code 0: %+v", want, last.Tasks)
+	}
+	return nil
+}
+
+// forkTrue is how many times a second the machine starts a process that does nothing and hears of its end.
+func forkTrue() (float64, error) {
+	var (
+		n      atomic.Int64
+		wait   sync.WaitGroup
+		failed atomic.Pointer[error]
+	)
+	until := time.Now().Add(forkTime)
+	for range runtime.NumCPU() {
+		wait.Go(func() {
+			for time.Now().Before(until) {
+				if err := exec.Command("/bin/true").Run(); err != nil {
+					failed.Store(&err)
+					return
+				}
+				n.Add(1)
+			}
+		})
+	}
+	wait.Wait()
+	if err := failed.Load(); err != nil {
+		return 0, fmt.Errorf("run true: %w", *err)
+	}
+	return float64(n.Load()) / forkTime.Seconds(), nil
+}
+
+// readSubmit times whole processes: the wallet is opened, coins are chosen, and change is taken back in each.
+func readSubmit(ctx context.Context, b *bench) (rounds [][]reading, err error) {
+	c, h, err := b.dev(ctx, "submit", "--cpus", "1")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	for range b.rounds {
+		var round []reading
+		for _, what := range []struct {
+			name string
+			args []string
+		}{
+			{"ours", []string{"submit", "--pay", "5", "--time", "1s", "--memory", "64MiB", "--", "true"}},
+			{"`coinop version` as a process", []string{"version"}},
+		} {
+			var took []float64
+			for range submissions {
+				began := time.Now()
+				if r, err := h.Run(ctx, what.args...); err != nil || r.Code != 0 {
+					return nil, fmt.Errorf("coinop %s: %w%s", what.args[0], err, r.Stderr)
+				}
+				took = append(took, time.Since(began).Seconds()*1000)
+			}
+			round = append(round, reading{what.name, "ms", median(took)})
+		}
+		rounds = append(rounds, round)
+	}
+	return rounds, nil
+}
+
+// dev starts `coinop dev` in a folder of its own.
+func (b *bench) dev(ctx context.Context, name string, more ...string) (*cluster.Cluster, cluster.Home, error) {
+	c, err := b.cluster(name)
+	if err != nil {
+		return nil, cluster.Home{}, err
+	}
+	addr, err := cluster.FreeAddr()
+	if err != nil {
+		return nil, cluster.Home{}, err
+	}
+	h := c.Home("payer", addr, "")
+	return c, h, c.StartDev(ctx, h, more...)
+}
