@@ -1,16 +1,18 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus"
@@ -175,33 +177,41 @@ func (a *API) answer(w http.ResponseWriter, status int, index uint64, body any) 
 	return nil
 }
 
-// decode reads a body in JSON strictly: what is not known is a typo.
+// decode reads a body in JSON strictly: what is not known is a typo, and what stands twice is a trap.
 func decode(r *http.Request, into any) error {
 	raw, err := io.ReadAll(r.Body)
 	if err != nil {
 		return err
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	if err := jsonv2.Unmarshal(raw, into, jsonv2.RejectUnknownMembers(true)); err != nil {
 		return bodyProblem(err)
-	}
-	if d.More() {
-		return fail(codeBody, "something follows the JSON of the request")
 	}
 	return nil
 }
 
-// bodyProblem says which field was wrong.
+// bodyProblem says which field was wrong, as the request names it.
 func bodyProblem(err error) error {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		if strings.HasPrefix(kind.Value, "number") {
-			return fail(codeAmount, "%s: %s is not a number that it can be (%s)", kind.Field, strings.TrimPrefix(kind.Value, "number "), kind.Type)
-		}
-		return fail(codeBody, "%s: %s instead of %s", kind.Field, kind.Value, kind.Type)
+	var kind *jsonv2.SemanticError
+	if !errors.As(err, &kind) {
+		return fail(codeBody, "this is not JSON: %s", strings.TrimPrefix(err.Error(), "jsontext: "))
 	}
-	return fail(codeBody, "%s", strings.TrimPrefix(err.Error(), "json: "))
+	field := strings.ReplaceAll(strings.TrimPrefix(string(kind.JSONPointer), "/"), "/", ".")
+	if field == "" {
+		field = "the request"
+	}
+	switch {
+	case errors.Is(err, jsonv2.ErrUnknownName):
+		return fail(codeBody, "unknown field %q", field)
+	case kind.JSONKind == '0' && isNumber(kind.GoType):
+		return fail(codeAmount, "%s: %s is not a number that it can be (%s)", field, kind.JSONValue, kind.GoType)
+	case kind.Err != nil:
+		return fail(codeBody, "%s: %v", field, kind.Err)
+	}
+	return fail(codeBody, "%s: %s instead of %s", field, kind.JSONKind, kind.GoType)
+}
+
+func isNumber(t reflect.Type) bool {
+	return t != nil && t.Kind() >= reflect.Int && t.Kind() <= reflect.Float64
 }
 
 // propose has a command carried out and decodes its answer. An outcome that is not known in time is an error.

@@ -6,13 +6,30 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
+var (
+	workEncoder = known(cbor.CoreDetEncOptions().EncMode())
+	workDecoder = known(cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxArrayElements:  ItemsMax,
+		MaxMapPairs:       ItemsMax,
+		MaxNestedLevels:   4,
+	}.DecMode())
+)
+
+// known is for modes whose options are constants.
+func known[T any](mode T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return mode
+}
+
 // Encode is the work as a job's Spec holds it: the same bytes for the same work.
 func (w Work) Encode() ([]byte, error) {
-	mode, err := cbor.CoreDetEncOptions().EncMode()
-	if err != nil {
-		return nil, fmt.Errorf("prepare to encode work: %w", err)
-	}
-	b, err := mode.Marshal(w)
+	b, err := workEncoder.Marshal(w)
 	if err != nil {
 		return nil, fmt.Errorf("encode work: %w", err)
 	}
@@ -33,19 +50,7 @@ func DecodeWork(spec []byte) (Work, error) {
 	if len(spec) > SpecMax {
 		return w, tooLong(len(spec))
 	}
-	mode, err := cbor.DecOptions{
-		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
-		IndefLength:       cbor.IndefLengthForbidden,
-		TagsMd:            cbor.TagsForbidden,
-		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
-		MaxArrayElements:  ItemsMax,
-		MaxMapPairs:       ItemsMax,
-		MaxNestedLevels:   4,
-	}.DecMode()
-	if err != nil {
-		return w, fmt.Errorf("prepare to decode work: %w", err)
-	}
-	if err := mode.Unmarshal(spec, &w); err != nil {
+	if err := workDecoder.Unmarshal(spec, &w); err != nil {
 		return w, fmt.Errorf("decode work: %w", err)
 	}
 	return w, nil

@@ -75,6 +75,20 @@ var errNotCanonical = errors.New("it is not in the one form that this command ha
 // [Encode] writes: unknown or repeated fields, trailing bytes, other orders and other lengths of
 // the same numbers are refused, so that a command has one form of bytes.
 func Decode(entry []byte) (funding.Millis, Command, error) {
+	at, c, err := decode(entry)
+	if err != nil {
+		return 0, nil, err
+	}
+	again, err := Encode(at, c)
+	if err != nil || !bytes.Equal(again, entry) {
+		return 0, nil, fmt.Errorf("decode entry of kind %d: %w", c.Kind(), errNotCanonical)
+	}
+	return at, c, nil
+}
+
+// decode is Decode for bytes that are in the log: whoever proposed them has written them with
+// Encode, or was looked at by Decode.
+func decode(entry []byte) (funding.Millis, Command, error) {
 	if len(entry) > EntryBytesMax {
 		return 0, nil, fmt.Errorf("decode entry: %d bytes, the limit is %d", len(entry), EntryBytesMax)
 	}
@@ -88,10 +102,6 @@ func Decode(entry []byte) (funding.Millis, Command, error) {
 	}
 	if err := decoder.Unmarshal(e.Body, c); err != nil {
 		return 0, nil, fmt.Errorf("decode entry of kind %d: %w", e.Kind, err)
-	}
-	again, err := Encode(e.At, c)
-	if err != nil || !bytes.Equal(again, entry) {
-		return 0, nil, fmt.Errorf("decode entry of kind %d: %w", e.Kind, errNotCanonical)
 	}
 	return e.At, c, nil
 }

@@ -55,7 +55,7 @@ func (m *Machine) Apply(index uint64, entry []byte) Result {
 	m.view = nil
 	s.meta.Index = index
 	r := Result{Index: index, Code: CodeFormat}
-	at, command, err := Decode(entry)
+	at, command, err := decode(entry)
 	if err != nil {
 		r.Detail = err.Error()
 	} else {

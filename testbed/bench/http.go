@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"os"
@@ -69,9 +68,9 @@ func httpRound(ctx context.Context, ours *submission, addr, raftOnly string) ([]
 	if err != nil || len(entries) != 1 {
 		return nil, fmt.Errorf("measure bare Raft: %w\n%s", err, text)
 	}
-	n, err := ours.send(ctx, addr, roundTime, math.MaxInt64)
+	perSecond, err := ours.perSecond(ctx, addr)
 	return []reading{
-		{"ours", "/s", float64(n) / roundTime.Seconds()},
+		{"ours", "/s", perSecond},
 		{"bare HTTP, another process, same requests", "/s", bare},
 		{"bare Raft, one server, small entries", "/s", entries[0]},
 	}, err
@@ -99,8 +98,12 @@ func bareHTTP(ctx context.Context, s *submission) (perSecond float64, err error)
 	if err != nil {
 		return 0, err
 	}
-	n, err := s.send(ctx, addr, roundTime/2, math.MaxInt64)
-	return float64(n) / (roundTime / 2).Seconds(), err
+	return s.perSecond(ctx, addr)
+}
+
+func (s *submission) perSecond(ctx context.Context, addr string) (float64, error) {
+	n, took, err := s.send(ctx, addr, roundTime, atMost*int(roundTime/time.Second))
+	return float64(n) / took.Seconds(), err
 }
 
 // serveBare answers every request as a submission is answered.

@@ -11,11 +11,11 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/coinop/coinop/api/client"
 )
@@ -23,6 +23,7 @@ import (
 const (
 	connections = 64
 	roundTime   = 4 * time.Second
+	atMost      = 50_000 // requests a second: more are not made ready
 )
 
 // submission makes requests that submit one small job each. What is the same in all of them is encoded once: the
@@ -52,60 +53,61 @@ func newSubmission(host, token string, pot client.Secret, job client.JobSpec) (*
 	return s, nil
 }
 
-// next appends one more request; each has keys and an idempotency key of its own.
-func (s *submission) next(to []byte) []byte {
+// next is one more request; each has keys and an idempotency key of its own.
+func (s *submission) next() []byte {
 	keys := client.NewSecret().Keys()
-	to = append(to, s.head...)
-	to = append(to, client.HeaderIdempotencyKey+": "+ulid.Make().String()+"\r\n\r\n"...)
-	start := len(to)
-	to = append(to, s.body...)
+	request := append([]byte(s.head), client.HeaderIdempotencyKey+": "+ulid.Make().String()+"\r\n\r\n"...)
+	start := len(request)
+	request = append(request, s.body...)
 	for i, key := range []string{keys.Control, keys.View, keys.Spend, keys.Claim, keys.Fund} {
-		copy(to[start+s.at[i]:], key)
+		copy(request[start+s.at[i]:], key)
 	}
-	return to
+	return request
 }
 
-// send sends requests from many connections, each waiting for its answer, until the time is over or most of them were
-// accepted, and returns how many were.
-func (s *submission) send(ctx context.Context, addr string, within time.Duration, most int64) (int64, error) {
+// send makes n requests, and then sends them from many connections, each waiting for its answer, until the time is
+// over. It returns how many were accepted, and how long that took.
+func (s *submission) send(ctx context.Context, addr string, within time.Duration, n int) (int64, time.Duration, error) {
+	requests := make(chan []byte, n)
+	for range n {
+		requests <- s.next()
+	}
+	close(requests)
+	conns := make([]net.Conn, connections)
+	for i := range conns {
+		var err error
+		if conns[i], err = net.Dial("tcp", addr); err != nil {
+			return 0, 0, fmt.Errorf("connect to the server: %w", err)
+		}
+		defer conns[i].Close()
+	}
 	ctx, stop := context.WithTimeout(ctx, within)
 	defer stop()
 	var (
-		begun, done atomic.Int64
-		wait        sync.WaitGroup
-		failed      = make(chan error, connections)
+		done  atomic.Int64
+		group errgroup.Group
+		began = time.Now()
 	)
-	for range connections {
-		wait.Go(func() {
-			conn, err := net.Dial("tcp", addr)
-			if err != nil {
-				failed <- err
-				return
-			}
-			defer conn.Close()
+	for _, conn := range conns {
+		group.Go(func() error {
 			r := bufio.NewReader(conn)
-			var request []byte
-			for ctx.Err() == nil && begun.Add(1) <= most {
-				request = s.next(request[:0])
+			for request := range requests {
+				if ctx.Err() != nil {
+					return nil
+				}
 				if _, err := conn.Write(request); err != nil {
-					failed <- err
-					return
+					return fmt.Errorf("send a request: %w", err)
 				}
 				if err := created(r); err != nil {
-					failed <- err
-					return
+					return err
 				}
 				done.Add(1)
 			}
+			return nil
 		})
 	}
-	wait.Wait()
-	close(failed)
-	var all []error
-	for err := range failed {
-		all = append(all, err)
-	}
-	return done.Load(), errors.Join(all...)
+	err := group.Wait()
+	return done.Load(), time.Since(began), err
 }
 
 // created reads one answer and wants it to be 201.

@@ -46,7 +46,7 @@ func readNoOp(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 			return nil, err
 		}
 		began := time.Now()
-		if n, err := ours.send(ctx, h.Addr, time.Minute, noOps); err != nil || n != noOps {
+		if n, _, err := ours.send(ctx, h.Addr, time.Minute, noOps); err != nil || n != noOps {
 			return nil, fmt.Errorf("%d of %d jobs were taken: %w", n, noOps, err)
 		}
 		err = cluster.Until(ctx, 2*time.Minute, "all jobs are settled", func() (bool, error) {
