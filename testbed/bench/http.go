@@ -49,7 +49,7 @@ func readHTTP(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 		return nil, fmt.Errorf("build the bare Raft: %w\n%s", err, out)
 	}
 	for range b.rounds {
-		round, err := httpRound(ctx, ours, c.Addr(), raftOnly)
+		round, err := httpRound(ctx, ours, c.Servers[0], raftOnly)
 		if err != nil {
 			return nil, errors.Join(err, errors.New(c.Servers[0].LogTail(10)))
 		}
@@ -58,7 +58,7 @@ func readHTTP(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 	return rounds, nil
 }
 
-func httpRound(ctx context.Context, ours *submission, addr, raftOnly string) ([]reading, error) {
+func httpRound(ctx context.Context, ours *submission, server *cluster.Server, raftOnly string) ([]reading, error) {
 	bare, err := bareHTTP(ctx, ours)
 	if err != nil {
 		return nil, err
@@ -68,11 +68,20 @@ func httpRound(ctx context.Context, ours *submission, addr, raftOnly string) ([]
 	if err != nil || len(entries) != 1 {
 		return nil, fmt.Errorf("measure bare Raft: %w\n%s", err, text)
 	}
-	perSecond, err := ours.perSecond(ctx, addr)
+	before, err := server.CPU()
+	if err != nil {
+		return nil, err
+	}
+	n, took, err := ours.send(ctx, server.HTTP, roundTime, requestsMade)
+	if err != nil {
+		return nil, err
+	}
+	after, err := server.CPU()
 	return []reading{
-		{"ours", "/s", perSecond},
+		{"ours", "/s", float64(n) / took.Seconds()},
 		{"bare HTTP, another process, same requests", "/s", bare},
 		{"bare Raft, one server, small entries", "/s", entries[0]},
+		{"the server's processor time for each", "µs", float64((after - before).Microseconds()) / float64(n)},
 	}, err
 }
 
@@ -98,11 +107,7 @@ func bareHTTP(ctx context.Context, s *submission) (perSecond float64, err error)
 	if err != nil {
 		return 0, err
 	}
-	return s.perSecond(ctx, addr)
-}
-
-func (s *submission) perSecond(ctx context.Context, addr string) (float64, error) {
-	n, took, err := s.send(ctx, addr, roundTime, atMost*int(roundTime/time.Second))
+	n, took, err := s.send(ctx, addr, roundTime, requestsMade)
 	return float64(n) / took.Seconds(), err
 }
 

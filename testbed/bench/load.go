@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	connections = 64
-	roundTime   = 4 * time.Second
-	atMost      = 50_000 // requests a second: more are not made ready
+	connections  = 64
+	roundTime    = 4 * time.Second
+	requestsMade = 250_000 // for a round; it ends when they are sent
 )
 
 // submission makes requests that submit one small job each. What is the same in all of them is encoded once: the

@@ -9,10 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
+
+// clockTicks is USER_HZ, which is 100 on every Linux that Go runs on.
+const clockTicks = 100
 
 // look is how often a file or another process is looked at.
 const look = 20 * time.Millisecond
@@ -133,4 +137,23 @@ func (p *Process) Ended() bool {
 func (p *Process) ExitCode() int {
 	<-p.done
 	return p.cmd.ProcessState.ExitCode()
+}
+
+// CPU is the processor time that it has used so far, its children that have ended among it.
+func (p *Process) CPU() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		return 0, fmt.Errorf("read the processor time of %s: %w", p.Name, err)
+	}
+	_, rest, _ := bytes.Cut(text, []byte(") ")) // its name may hold spaces
+	fields := strings.Fields(string(rest))
+	var ticks int64
+	for i := 11; i <= 14 && i < len(fields); i++ { // utime, stime, cutime, cstime: proc_pid_stat(5)
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the processor time of %s: %w", p.Name, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / clockTicks, nil
 }
