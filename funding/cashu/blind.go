@@ -48,8 +48,8 @@ func Blind(secret []byte, r Scalar) (Point, error) {
 	if err != nil {
 		return Point{}, fmt.Errorf("blind: %w", err)
 	}
-	var rG, sum secp256k1.JacobianPoint
-	secp256k1.ScalarBaseMultNonConst(&factor, &rG)
+	var sum secp256k1.JacobianPoint
+	rG := multiplyBase(&factor)
 	secp256k1.AddNonConst(&y, &rG, &sum)
 	return compress(&sum)
 }
@@ -69,8 +69,8 @@ func Unblind(signed Point, r Scalar, key Point) (Point, error) {
 		return Point{}, fmt.Errorf("unblind: key: %w", err)
 	}
 	factor.Negate()
-	var minusRK, sum secp256k1.JacobianPoint
-	secp256k1.ScalarMultNonConst(&factor, &keyJ, &minusRK)
+	var sum secp256k1.JacobianPoint
+	minusRK := multiplyPoint(&factor, keyJ)
 	secp256k1.AddNonConst(&signedJ, &minusRK, &sum)
 	return compress(&sum)
 }

@@ -95,22 +95,22 @@ func multiplyAndSubtract(a Scalar, pointA *Point, b Scalar, pointB Point) (Point
 	if err != nil {
 		return Point{}, err
 	}
-	var left, right, sum secp256k1.JacobianPoint
+	var left, sum secp256k1.JacobianPoint
 	if pointA == nil {
-		secp256k1.ScalarBaseMultNonConst(&aN, &left)
+		left = multiplyBase(&aN)
 	} else {
 		j, err := pointA.jacobian()
 		if err != nil {
 			return Point{}, err
 		}
-		secp256k1.ScalarMultNonConst(&aN, &j, &left)
+		left = multiplyPoint(&aN, j)
 	}
 	j, err := pointB.jacobian()
 	if err != nil {
 		return Point{}, err
 	}
 	bN.Negate()
-	secp256k1.ScalarMultNonConst(&bN, &j, &right)
+	right := multiplyPoint(&bN, j)
 	secp256k1.AddNonConst(&left, &right, &sum)
 	return compress(&sum)
 }

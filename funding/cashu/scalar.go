@@ -44,15 +44,13 @@ func (s Scalar) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:
 // String writes the number in hexadecimal.
 func (s Scalar) String() string { return hex.EncodeToString(s[:]) }
 
-// Public is the point that belongs to the number as a private key. It is for
-// the wallet's own keys: its time depends on the number.
+// Public is the point that belongs to the number as a private key.
 func (s Scalar) Public() (Point, error) {
 	k, err := s.modN()
 	if err != nil {
 		return Point{}, err
 	}
-	var j secp256k1.JacobianPoint
-	secp256k1.ScalarBaseMultNonConst(&k, &j)
+	j := multiplyBase(&k)
 	return compress(&j)
 }
 
