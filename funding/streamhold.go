@@ -67,6 +67,18 @@ func (s StreamHold) End(w Weight, from Index, settled Amount) (StreamHold, error
 	return s, nil
 }
 
+// Skip takes a stretch of the index out of what a run accrues: it stood still, and nothing is owed.
+func (s StreamHold) Skip(w Weight, stretch Index) (StreamHold, error) {
+	part, err := stretch.MulWeight(w)
+	if err != nil {
+		return s, fmt.Errorf("skip a stretch in a stream: %w", err)
+	}
+	if s.Offset, err = s.Offset.Add(part); err != nil {
+		return s, fmt.Errorf("skip a stretch in a stream: %w", err)
+	}
+	return s, nil
+}
+
 // Settle notes that an amount of what a run that goes on has accrued was posted.
 func (s StreamHold) Settle(posted Amount) (StreamHold, error) {
 	var err error

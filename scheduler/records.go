@@ -198,7 +198,7 @@ type Run struct {
 	State   RunState       `cbor:"10,keyasint"`
 	Placed  funding.Millis `cbor:"11,keyasint"`
 	Start   funding.Millis `cbor:"12,keyasint,omitempty"` // the first process
-	From    funding.Index  `cbor:"13,keyasint"`           // the index at Start; the whole run is rounded once
+	From    funding.Index  `cbor:"13,keyasint"`           // the index at Start, moved on by what it rose while frozen; the whole run is rounded once
 	Until   funding.Millis `cbor:"14,keyasint,omitempty"` // the time limit's end, once started; zero: none
 	Stop    Reason         `cbor:"15,keyasint,omitempty"` // why it is being stopped
 	StopAt  funding.Millis `cbor:"16,keyasint,omitempty"` // SIGTERM at this time
@@ -207,6 +207,8 @@ type Run struct {
 	Hold    funding.Amount `cbor:"19,keyasint,omitempty"` // this run's part of the job's hold (safe)
 	Owed    funding.Amount `cbor:"20,keyasint,omitempty"` // settled of what it owes since Start
 	Settled funding.Millis `cbor:"21,keyasint,omitempty"` // up to when, if on the way
+	Heard   funding.Millis `cbor:"22,keyasint,omitempty"` // up to when its executor has said how it ran, where that changed anything
+	Frozen  funding.Millis `cbor:"23,keyasint,omitempty"` // for how long of that it stood still, free of charge
 }
 
 // NodeState says whether a node takes work.

@@ -27,7 +27,7 @@ func (v *View) Due(at funding.Millis) (Pulse, bool) {
 		d.pulse.Expire = ExpireMax
 	}
 	p := &d.pulse
-	return *p, len(p.Renew)+len(p.Notice)+len(p.Pause)+len(p.Stop)+len(p.Settle)+len(p.Prune)+len(p.Refunds) > 0 || p.Expire > 0
+	return *p, len(p.Renew)+len(p.Notice)+len(p.Pause)+len(p.Stop)+len(p.Prune)+len(p.Refunds) > 0 || p.Expire > 0
 }
 
 // due collects a pulse.
@@ -47,7 +47,7 @@ func (d *due) stop(run scheduler.RunID, reason scheduler.Reason, kill funding.Mi
 	d.pulse.Stop = append(d.pulse.Stop, StopRun{Run: run, Reason: reason, StopAt: d.at, KillAt: max(kill, d.at)})
 }
 
-// inPool finds what the pool's index has crossed, and what of its runs is to be settled.
+// inPool finds what the pool's index has crossed.
 func (d *due) inPool(pool *scheduler.Pool) {
 	series, _ := d.View.series.get(pool.ID)
 	d.streamsOf(pool, series)
@@ -55,15 +55,6 @@ func (d *due) inPool(pool *scheduler.Pool) {
 	if soon, err := now.After(pool.Price, pool.KillDelay); err == nil {
 		d.atMost(pool, series, soon)
 	}
-	d.openRuns.ascend(runSince{pool: pool.ID}, func(key runSince, _ none) bool {
-		if key.pool != pool.ID || key.since > d.at-settleEach || len(d.pulse.Settle) >= dueMax {
-			return false
-		}
-		if run, ok := d.runs.get(key.run); ok && run.Start != 0 {
-			d.pulse.Settle = append(d.pulse.Settle, key.run)
-		}
-		return true
-	})
 	if n := len(series.Points); n > pruneFrom {
 		oldest := oldestOpen(d.openRuns, pool.ID, d.at)
 		if series.Points[pruneFrom].At <= oldest {

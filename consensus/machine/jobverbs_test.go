@@ -27,6 +27,7 @@ func jobVerbs() map[string]verb {
 		"placeall": (*world).placeAll,
 		"start":    (*world).start,
 		"finish":   (*world).finish,
+		"alive":    (*world).alive,
 		"reprice":  (*world).reprice,
 		"price":    (*world).price,
 		"cancel":   (*world).cancel,
@@ -308,9 +309,7 @@ func (w *world) finish(a args) string {
 	if reason := slices.Index(reasons, a.text("reason", "none")); reason > 0 {
 		e.Reason = scheduler.Reason(reason)
 	}
-	if d := a.duration("frozen", 0); d != 0 { // the time before the end
-		e.Stopped = []Span{{From: e.At - d - a.duration("then", 0), To: e.At - a.duration("then", 0)}}
-	}
+	e.Stopped = a.frozen(e.At)
 	report := RunReport{Run: run.ID, Ended: &e}
 	if d := a.duration("for", 0); d != 0 { // it also started, unreported until now
 		at := e.At - d
@@ -477,12 +476,43 @@ func (w *world) told(e Event) string {
 	return text
 }
 
-// runOn lets time pass, second by second or as `each` says, with a leader that proposes what is due.
+// alive is an executor's word that a run goes on, or went on so long ago.
+func (w *world) alive(a args) string {
+	run, id := w.openRun(a.word(0))
+	if run == nil {
+		return "no run"
+	}
+	word := Alive{To: w.at - a.duration("ago", 0), Stopped: a.frozen(w.at - a.duration("ago", 0))}
+	news := word.News(run)
+	if code := w.report(RunReport{Run: run.ID, Alive: &word}); code != "" {
+		return code
+	}
+	if after, _ := w.m.View().Run(run.ID); !news && after != run {
+		w.t.Error("it was no news and changed the run")
+	}
+	return w.happened(w.standing(id), EventSettled, EventResumed)
+}
+
+// frozen is a time before a moment in which a run stood still.
+func (a args) frozen(before funding.Millis) []Span {
+	d := a.duration("frozen", 0)
+	if d == 0 {
+		return nil
+	}
+	end := before - a.duration("then", 0)
+	return []Span{{From: end - d, To: end}}
+}
+
+// runOn lets time pass, second by second or as `each` says, with a leader that proposes what is due,
+// and, unless it is silent, an executor that says what goes on.
 func (w *world) runOn(a args) string {
 	each := a.duration("each", 1000)
 	words := []string{}
 	for end := w.at + duration(w.t, a.word(0)); w.at < end; {
 		w.at = min(end, w.at+each)
+		if !a.has("silent") {
+			words = append(words, w.heartbeat()...)
+		}
 		for range 100 {
 			pulse, due := w.m.View().Due(w.at)
 			if !due {
@@ -496,7 +526,7 @@ func (w *world) runOn(a args) string {
 				w.t.Fatalf("due at %v and yet nothing to do: %+v", time.Duration(w.at-dayOne)*time.Millisecond, pulse)
 			}
 			for _, e := range w.last.Events {
-				if slices.Contains([]EventKind{EventLowFunds, EventPaused, EventResumed, EventNotice, EventEnded, EventSettled}, e.Kind) {
+				if slices.Contains([]EventKind{EventLowFunds, EventPaused, EventResumed, EventNotice, EventEnded}, e.Kind) {
 					words = append(words, fmt.Sprintf("%v:%s", time.Duration(w.at-dayOne)*time.Millisecond, w.told(e)))
 				}
 			}
@@ -511,6 +541,29 @@ func (w *world) runOn(a args) string {
 	return strings.Join(words, " ")
 }
 
+// heartbeat has executors say of all runs that they go on.
+func (w *world) heartbeat() (settled []string) {
+	var report Report
+	w.m.View().runs.ascend(0, func(_ scheduler.RunID, run *scheduler.Run) bool {
+		if word := (Alive{To: w.at}); word.News(run) {
+			report.Runs = append(report.Runs, RunReport{Run: run.ID, Alive: &word})
+		}
+		return true
+	})
+	if len(report.Runs) == 0 {
+		return nil
+	}
+	if code := w.does(report, &ReportAnswer{}); code != "" {
+		w.t.Fatal(code)
+	}
+	for _, e := range w.last.Events {
+		if e.Kind == EventSettled {
+			settled = append(settled, w.told(e))
+		}
+	}
+	return settled
+}
+
 // pulse proposes something that is not due: nothing may come of it.
 func (w *world) pulse(a args) string {
 	var command Pulse
@@ -519,7 +572,6 @@ func (w *world) pulse(a args) string {
 			stream := StreamID{Pot: w.jobPot(run.Job), Pool: run.Pool}
 			stop := StopRun{Run: run.ID, StopAt: w.at, KillAt: w.at + 1, Reason: scheduler.Reason(slices.Index(reasons, a.text("reason", "")))}
 			command.Stop = append(command.Stop, stop)
-			command.Settle = append(command.Settle, run.ID)
 			command.Pause = append(command.Pause, stream)
 			command.Notice = append(command.Notice, stream)
 			command.Renew = append(command.Renew, stream)

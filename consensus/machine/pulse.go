@@ -14,7 +14,6 @@ type Pulse struct {
 	Resume  []StreamID         `cbor:"4,keyasint,omitempty"` // topped up
 	Stop    []StopRun          `cbor:"5,keyasint,omitempty"` // time limits, pause grace, money's end, drains' deadlines
 	Lost    []scheduler.NodeID `cbor:"6,keyasint,omitempty"` // leases that lapsed
-	Settle  []scheduler.RunID  `cbor:"7,keyasint,omitempty"` // the daily settlement of long runs
 	Expire  int32              `cbor:"8,keyasint,omitempty"` // forget up to so many requests, tokens and quotes past their time
 	Prune   []scheduler.PoolID `cbor:"9,keyasint,omitempty"` // price breakpoints older than the oldest open run
 	Close   []funding.PotID    `cbor:"10,keyasint,omitempty"`
@@ -48,7 +47,7 @@ func (Pulse) Kind() Kind { return KindPulse }
 const PulseMax = 65_536
 
 func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
-	if n := len(c.Renew) + len(c.Notice) + len(c.Pause) + len(c.Resume) + len(c.Stop) + len(c.Lost) + len(c.Settle) +
+	if n := len(c.Renew) + len(c.Notice) + len(c.Pause) + len(c.Resume) + len(c.Stop) + len(c.Lost) +
 		len(c.Prune) + len(c.Close) + len(c.Refunds); n > PulseMax {
 		return nil, refuse(CodeLimit, "%d parts in one pulse, the limit is %d", n, PulseMax)
 	}
@@ -62,7 +61,6 @@ func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
 	}
 	for _, part := range []error{
 		eachOf(c.Lost, count, tx.lose),
-		eachOf(c.Settle, count, tx.settleRun),
 		eachOf(c.Renew, count, tx.renewDue),
 		eachOf(c.Resume, count, tx.renewDue),
 		eachOf(c.Notice, count, tx.noticeLow),

@@ -5,9 +5,6 @@ import (
 	"github.com/coinop/coinop/scheduler"
 )
 
-// settleEach is how often long runs are settled; what was posted is final.
-const settleEach funding.Millis = 86_400_000
-
 // lose takes a node's lease as lapsed for good: its places are given away.
 func (tx *Tx) lose(id scheduler.NodeID) (bool, error) {
 	node, ok := tx.nodes.get(id)
@@ -21,41 +18,6 @@ func (tx *Tx) lose(id scheduler.NodeID) (bool, error) {
 	lost.State, lost.Was = scheduler.NodeLost, lost.State
 	tx.nodes.put(id, &lost)
 	tx.emit(Event{Kind: EventNodeLost, Node: id, Pool: lost.Pool, Text: lost.Name})
-	return true, nil
-}
-
-// settleRun posts what a long run owes so far. Settled often or once, the total is the same.
-func (tx *Tx) settleRun(id scheduler.RunID) (bool, error) {
-	old, ok := tx.runs.get(id)
-	if !ok || old.Start == 0 || tx.at < max(old.Start, old.Settled)+settleEach {
-		return false, nil
-	}
-	run := *old
-	j, err := tx.openJob(run.Job)
-	if err != nil {
-		return false, err
-	}
-	m, err := j.meter(&run, tx.at, nil, false)
-	if err != nil {
-		return false, err
-	}
-	var posted funding.Amount
-	if j.job.Mode == funding.Stream {
-		posted, err = j.settleInStream(&run, m.charge)
-	} else if posted, err = j.settle(&run, m.charge, run.Hold); err == nil {
-		run.Hold -= posted
-		j.job.Hold -= posted
-	}
-	if err != nil {
-		return false, err
-	}
-	run.Owed += m.usage // what was overrun is booked too, and not owed again
-	run.Settled = tx.at
-	j.runs.put(id, &run)
-	j.save()
-	settled := j.about(EventSettled)
-	settled.Run, settled.Task, settled.Amount = id, run.Task, posted
-	j.emit(settled)
 	return true, nil
 }
 

@@ -17,6 +17,7 @@ type RunReport struct {
 	Paused  *funding.Millis `cbor:"3,keyasint,omitempty"` // stopped for want of money, as ordered
 	Resumed *funding.Millis `cbor:"4,keyasint,omitempty"`
 	Ended   *End            `cbor:"5,keyasint,omitempty"`
+	Alive   *Alive          `cbor:"6,keyasint,omitempty"`
 }
 
 // End is how a run ended and what it left.
@@ -121,8 +122,16 @@ func (tx *Tx) reportRun(report RunReport, at funding.Millis) (Code, error) {
 	if e := report.Ended; e != nil && !endPossible(e, max(start, run.Placed), at) {
 		return CodeInvalid, nil
 	}
+	if a := report.Alive; a != nil && (start == 0 || a.To > at || !spansPossible(a.Stopped, start, a.To)) {
+		return CodeInvalid, nil
+	}
 	if start != run.Start {
 		if err := tx.startRun(run, start); err != nil {
+			return OK, err
+		}
+	}
+	if report.Alive != nil {
+		if err := tx.goOnRunning(tx.runs.must(report.Run), *report.Alive); err != nil {
 			return OK, err
 		}
 	}
@@ -137,8 +146,12 @@ func endPossible(e *End, from, at funding.Millis) bool {
 	if e.At < from || e.At > at || e.Reason == scheduler.ReasonNone || e.Reason > scheduler.ReasonFloor || e.CPUMillis < 0 || e.PeakBytes < 0 {
 		return false
 	}
-	for _, span := range e.Stopped {
-		if span.From < from || span.To < span.From || span.To > e.At {
+	return spansPossible(e.Stopped, from, e.At)
+}
+
+func spansPossible(spans []Span, from, to funding.Millis) bool {
+	for _, span := range spans {
+		if span.From < from || span.To < span.From || span.To > to {
 			return false
 		}
 		from = span.To
@@ -176,5 +189,15 @@ func (tx *Tx) startRun(old *scheduler.Run, start funding.Millis) error {
 	started := j.about(EventStarted)
 	started.Run, started.Task, started.Node, started.Until = run.ID, run.Task, run.Nodes[0], run.Until
 	j.emit(started)
-	return nil
+	if run.State != scheduler.RunPaused {
+		return nil
+	}
+	r, err := tx.renew(j.streamID())
+	if err == nil && !r.resumed && j.job.State != scheduler.JobPaused {
+		job := *tx.jobs.must(j.job.ID)
+		job.State = scheduler.JobPaused
+		tx.jobs.put(job.ID, &job)
+		j.emit(j.about(EventPaused))
+	}
+	return err
 }

@@ -92,35 +92,30 @@ type metered struct {
 }
 
 // meter computes what a run owes up to a time beyond what is settled: from its first process on,
-// without what it was frozen for, the whole rounded once. With its end comes the minimum.
+// without what it was frozen for, the whole rounded once. With its end comes the minimum. Nothing
+// before the time up to which its executor was heard is metered again.
 func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends bool) (metered, error) {
 	var m metered
 	if run.Start == 0 {
 		return m, nil
 	}
-	settled := run.Settled
-	if run.Until != 0 { // what lies after the limit is never charged, however late it is settled
-		to, settled = min(to, run.Until), min(settled, run.Until)
+	if run.Until != 0 { // what lies after the limit is never charged
+		to = min(to, run.Until)
 	}
-	to = max(to, run.Start, settled)
-	from, away := run.From, funding.Millis(0)
-	for _, span := range frozen {
-		// What was settled on the way is final, so time frozen before it stays charged.
-		a, b := min(max(span.From, run.Start, settled), to), min(max(span.To, run.Start, settled), to)
-		stretch, err := j.indexAt(b, run.Pool).Sub(j.indexAt(a, run.Pool))
-		if err != nil {
-			return m, err
-		}
-		if from, err = from.Add(stretch); err != nil {
-			return m, err
-		}
-		away += b - a
+	to = max(to, run.Start, run.Heard)
+	stretch, away, err := j.stoodStill(run, frozen, to)
+	if err != nil {
+		return m, err
+	}
+	from, err := run.From.Add(stretch)
+	if err != nil {
+		return m, err
 	}
 	total, err := funding.Owed(run.Weight, from, j.indexAt(to, run.Pool))
 	if err != nil {
 		return m, err
 	}
-	m.billed = to - run.Start - away
+	m.billed = to - run.Start - run.Frozen - away
 	// A run under notice no longer holds the price down, and still pays no more than its bid.
 	most, err := run.Bid.Cost(run.Weight, m.billed)
 	if err != nil {

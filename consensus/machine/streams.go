@@ -36,8 +36,10 @@ func (j *jobTx) startInStream(run *scheduler.Run) error {
 	}
 	hold.Reserve += min(reserve, max(0, run.Hold-second))
 	run.Hold = 0
-	if hold.Paused != 0 {
-		run.State = scheduler.RunPaused // its siblings are; it goes on with them
+	if hold.Paused != 0 && run.State == scheduler.RunRunning {
+		// Its siblings are paused: it is too, until what it brings is found to be enough for all. If they were about to
+		// be stopped, the stream has a run again that nobody has stopped.
+		run.State, hold.Closing = scheduler.RunPaused, false
 	}
 	j.putStream(j.streamID(), hold)
 	if limit, ok := j.caps.get(j.job.ID); ok {

@@ -23,7 +23,7 @@ func (w *world) planEnd(r *run) {
 		r.plan = between(w, 0, second)
 	case n < 10:
 		r.plan = between(w, second, minute)
-	case n < 17:
+	case n < 15:
 		r.plan = between(w, minute, 2*hour)
 	default:
 		r.plan = between(w, hour, 5*day)
@@ -112,12 +112,37 @@ func (b *reports) add(r *run) {
 			report.Started, r.start = &start, start
 		}
 	}
-	if end := b.endOf(r, max(start, r.placed)); end.At <= b.now {
-		report.Ended, r.ended = &end, &end
-	} else if report.Started == nil {
-		return
+	end := b.endOf(r, max(start, r.placed))
+	over := end.At <= b.now
+	if r.start != 0 && (!over || b.chance(25)) {
+		report.Alive = b.heard(r, min(end.At, b.now))
+		over = over && b.chance(30) // or its files are still being brought to the servers
 	}
-	b.put(r, report, old)
+	if over {
+		report.Ended, r.ended = &end, &end
+	}
+	if report.Started != nil || report.Ended != nil || report.Alive != nil {
+		b.put(r, report, old)
+	}
+}
+
+// heard is the executor's word that a run has gone on, up to now or up to when the word was sent:
+// mostly only if that is news.
+func (b *reports) heard(r *run, now funding.Millis) *machine.Alive {
+	to := now
+	if b.chance(30) {
+		to = between(b.world, r.start, now)
+	}
+	word := machine.Alive{To: to}
+	for _, span := range r.frozen {
+		if span.From < to {
+			word.Stopped = append(word.Stopped, machine.Span{From: span.From, To: min(span.To, to)})
+		}
+	}
+	if record, ok := b.view.Run(r.id); ok && !word.News(record) && b.chance(97) {
+		return nil
+	}
+	return &word
 }
 
 func (b *reports) put(r *run, report machine.RunReport, old funding.Millis) {
@@ -131,7 +156,9 @@ func (b *reports) send() {
 	if len(b.entry.Runs) == 0 || b.failure != nil {
 		return
 	}
+	b.alone = len(b.entry.Runs) == 1 && b.entry.Runs[0].Alive == nil
 	a, ok := answer[machine.ReportAnswer](b.world, b.propose(b.entry))
+	b.alone = false
 	if !ok {
 		b.fail("answer", "a report was refused")
 		return
@@ -217,6 +244,12 @@ func (w *world) badReports() {
 			{At: w.now, Reason: scheduler.ReasonExited, Stopped: []machine.Span{{From: w.now, To: later}}},
 		} {
 			entry.Runs = append(entry.Runs, machine.RunReport{Run: r.id, Ended: &end})
+		}
+		for _, word := range []machine.Alive{
+			{To: later}, {To: w.now, Stopped: []machine.Span{{From: r.placed - 5, To: w.now}}},
+			{To: w.now, Stopped: []machine.Span{{From: w.now, To: later}}},
+		} {
+			entry.Runs = append(entry.Runs, machine.RunReport{Run: r.id, Alive: &word})
 		}
 	}
 	if id, ok := one(w, w.lostRuns); ok {

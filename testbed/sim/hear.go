@@ -10,12 +10,6 @@ import (
 
 // hear takes in what an entry made happen, in its order.
 func (w *world) hear(before *machine.View, r machine.Result) {
-	alone := 0
-	for i := range r.Events {
-		if r.Events[i].Kind == machine.EventRunEnded {
-			alone++
-		}
-	}
 	for i := range r.Events {
 		e := r.Events[i]
 		w.report.Seen[e.Kind]++
@@ -31,7 +25,7 @@ func (w *world) hear(before *machine.View, r machine.Result) {
 		case machine.EventSettled:
 			w.hearSettled(e)
 		case machine.EventRunEnded:
-			w.hearRunEnded(before, e, alone == 1)
+			w.hearRunEnded(before, e)
 		case machine.EventEnded:
 			w.hearEnded(e)
 		case machine.EventPool:

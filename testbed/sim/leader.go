@@ -79,12 +79,12 @@ func (w *world) pulse() {
 				entry.Lost, due = append(entry.Lost, n.id), true
 			}
 		}
-		entry.Settle = w.stillRun(entry.Settle)
-		if !due || nothing(entry) {
+		if !due {
 			w.calm = true
 			if err := w.view.CheckWork(second); err != nil {
 				w.violated(err)
 			}
+			w.checkMoney()
 			return
 		}
 		before := w.view.At()
@@ -104,23 +104,6 @@ func (w *world) pulse() {
 	w.fail("leader", "sixty pulses and still something is due at %d", w.now)
 }
 
-// nothing says that a pulse asks for nothing.
-func nothing(p machine.Pulse) bool {
-	return len(p.Renew)+len(p.Notice)+len(p.Pause)+len(p.Resume)+len(p.Stop)+len(p.Lost)+len(p.Settle)+len(p.Prune)+
-		len(p.Close)+len(p.Refunds) == 0 && p.Expire == 0
-}
-
-// stillRun leaves those runs of which the leader has just heard that they run: what is settled is
-// final, so it settles no others.
-func (w *world) stillRun(runs []runID) (still []runID) {
-	for _, id := range runs {
-		if r := w.runsByID[id]; r != nil && r.start != 0 && w.endOf(r, r.start).At >= w.now {
-			still = append(still, id)
-		}
-	}
-	return still
-}
-
 // forget drops jobs whose retention is over.
 func (w *world) forget() {
 	if jobs := w.view.ForgetDue(w.now, 50); len(jobs) > 0 {
@@ -131,8 +114,17 @@ func (w *world) forget() {
 	}
 }
 
-// jump passes a long time. Executors went on meanwhile, or were cut off and froze their tasks.
+// jump passes a long time, days in several legs.
 func (w *world) jump(d funding.Millis) {
+	for d > 0 && w.failure == nil {
+		leg := min(d, between(w, 6*hour, 30*hour))
+		w.leap(leg)
+		d -= leg
+	}
+}
+
+// leap passes time at once. Executors went on meanwhile, or were cut off and froze their tasks.
+func (w *world) leap(d funding.Millis) {
 	from := w.now
 	w.now += d
 	if w.chance(30) {
@@ -158,7 +150,7 @@ func (w *world) badDecisions() {
 		for reason := scheduler.ReasonNone; reason <= scheduler.ReasonFloor; reason++ {
 			entry.Stop = append(entry.Stop, machine.StopRun{Run: run, Reason: reason, StopAt: between(w, 0, 2*w.now), KillAt: between(w, -w.now, 2*w.now)})
 		}
-		entry.Settle, entry.Prune = w.stillRun([]runID{run, run}), []scheduler.PoolID{1, 2, 99}
+		entry.Prune = []scheduler.PoolID{1, 2, 99}
 		entry.Close, entry.Refunds = []funding.PotID{stream.Pot, 1}, []funding.RefundID{1, funding.RefundID(w.dice.IntN(20))}
 		w.mayRefuse(w.propose(entry))
 	case 1:

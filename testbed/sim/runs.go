@@ -24,9 +24,12 @@ type run struct {
 	frozen []machine.Span // when its lease had lapsed
 	ended  *machine.End   // what was told of its end
 
-	settled funding.Millis // up to when
 	posted  funding.Amount // charged for it so far
-	overrun funding.Amount
+	overrun funding.Amount // and borne by the operator
+
+	settled funding.Millis // up to when, on the way
+	paid    funding.Amount // posted by then
+	borne   funding.Amount // overrun by then
 }
 
 // until is when the run's time limit strikes.
@@ -37,17 +40,17 @@ func (r *run) until() funding.Millis {
 	return r.start + r.job.limit
 }
 
-// usage is what the run owes from its first process up to a time, without what it was frozen for
-// after it was last settled: what was settled is final.
+// usage is what the run owes from its first process up to a time, without what it was frozen for:
+// as if that were its end and it were settled once.
 func (r *run) usage(p *prices, to funding.Millis, frozen []machine.Span) (owed funding.Amount, billed funding.Millis) {
 	if limit := r.until(); limit != 0 {
 		to = min(to, limit)
 	}
-	to = max(to, r.start, r.settled)
+	to = max(to, r.start)
 	sum := p.sum(r.start, to)
 	billed = to - r.start
 	for _, span := range frozen {
-		a, b := min(max(span.From, r.settled), to), min(max(span.To, r.settled), to)
+		a, b := min(span.From, to), min(span.To, to)
 		sum.Sub(sum, p.sum(a, b))
 		billed -= b - a
 	}
@@ -56,7 +59,7 @@ func (r *run) usage(p *prices, to funding.Millis, frozen []machine.Span) (owed f
 		return -1, billed
 	}
 	// A run under notice no longer holds the price down, and still pays no more than its bid.
-	return max(min(cost(r.job.weight, sum), most), r.posted+r.overrun), billed
+	return min(cost(r.job.weight, sum), most), billed
 }
 
 // hearPlaced notes a run.
@@ -78,19 +81,31 @@ func (w *world) hearPlaced(e machine.Event) {
 	w.report.Runs++
 }
 
-// hearSettled holds what a run was charged on the way against its time (I8, I11).
+// hearSettled holds what a run was charged on the way against its time (I8, I11). What is settled is
+// final, so it may not lie beyond the run's true end, heard of or not.
 func (w *world) hearSettled(e machine.Event) {
 	r := w.runsByID[e.Run]
 	if r == nil || r.start == 0 {
 		w.fail("I8", "run %d was settled and does not run", e.Run)
 		return
 	}
-	owed, _ := r.usage(w.prices[r.pool], e.At, nil)
-	r.settled = min(e.At, orLater(r.until()))
-	if owed != r.posted+r.overrun {
-		w.fail("I11", "run %d was settled at %d for %d and %d of overrun, it owed %d", r.id, e.At, r.posted, r.overrun, owed)
+	if end := w.trueEnd(r); e.Until > end.At {
+		w.fail("I8", "run %d was settled up to %d and had ended at %d", r.id, e.Until, end.At)
 	}
+	owed, _ := r.usage(w.prices[r.pool], e.Until, r.frozen)
+	if owed != r.posted+r.overrun {
+		w.fail("I11", "run %d was settled up to %d for %d and %d of overrun, it owed %d", r.id, e.Until, r.posted, r.overrun, owed)
+	}
+	r.settled, r.paid, r.borne = e.Until, r.posted, r.overrun
 	w.report.Settled++
+}
+
+// trueEnd is when a started run ends or has ended, whoever knows it.
+func (w *world) trueEnd(r *run) machine.End {
+	if r.ended != nil {
+		return *r.ended
+	}
+	return w.endOf(r, r.start)
 }
 
 // void says that a run ended by our doing: what was not settled is not charged.
@@ -102,8 +117,9 @@ func void(reason scheduler.Reason) bool {
 	return false
 }
 
-// hearRunEnded holds a run's whole charge against the time for which it truly ran (I8, I9, I11).
-func (w *world) hearRunEnded(before *machine.View, e machine.Event, alone bool) {
+// hearRunEnded holds a run's whole charge against the time for which it truly ran (I8, I9, I11):
+// what was settled on the way counts as if it had been settled now.
+func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 	r := w.runsByID[e.Run]
 	if r == nil {
 		w.fail("I5", "run %d ended and did not run", e.Run)
@@ -115,37 +131,36 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event, alone bool) 
 		w.fail("I6", "run %d ended and left nothing", r.id)
 		return
 	}
-	var owed, minimum funding.Amount
-	var billed funding.Millis
-	switch {
-	case void(e.Reason):
-		owed = r.posted + r.overrun
-		if r.settled == 0 && owed != 0 {
-			w.fail("I8", "run %d ended by our fault and was charged %d", r.id, owed)
+	if void(e.Reason) {
+		if r.posted != r.paid || r.overrun != r.borne {
+			w.fail("I8", "run %d ended by our fault; %d was charged since it was settled", r.id, r.posted-r.paid)
 		}
-	case r.ended == nil:
+		return
+	}
+	if r.ended == nil {
 		w.fail("I8", "run %d ended as %d and nobody said so", r.id, e.Reason)
 		return
-	case r.start != 0:
+	}
+	var owed, minimum funding.Amount
+	var billed funding.Millis
+	if r.start != 0 {
 		p := w.prices[r.pool]
-		r2 := *r
-		r2.posted, r2.overrun = 0, 0
-		owed, billed = r2.usage(p, r.ended.At, r.ended.Stopped)
+		owed, billed = r.usage(p, r.ended.At, r.ended.Stopped)
 		if short := second - billed; short > 0 {
-			to := max(min(r.ended.At, orLater(r.until())), r.start, r.settled)
+			to := max(min(r.ended.At, orLater(r.until())), r.start)
 			minimum = cost(r.job.weight, new(big.Int).Mul(big.NewInt(int64(p.at(to))), big.NewInt(int64(short))))
 			billed = second
 		}
 	}
-	if r.posted+r.overrun != owed+minimum && !void(e.Reason) {
+	w.checkOverrun(before, r, owed+minimum)
+	if r.posted+r.overrun != owed+minimum {
 		w.fail("I11", "run %d was charged %d and %d of overrun; from %d to %d it owed %d and a minimum of %d",
 			r.id, r.posted, r.overrun, r.start, r.ended.At, owed, minimum)
 	}
-	if !void(e.Reason) && files.Billed != billed {
+	if files.Billed != billed {
 		w.fail("I8", "run %d was billed for %d ms and ran for %d", r.id, files.Billed, billed)
 	}
-	w.checkBid(r, e, billed)
-	w.checkOverrun(before, r, e, minimum, alone)
+	w.checkBid(r, billed)
 }
 
 func orLater(limit funding.Millis) funding.Millis {
@@ -157,8 +172,8 @@ func orLater(limit funding.Millis) funding.Millis {
 
 // checkBid says that a run was charged no more than what its bid comes to, and that what was billed
 // is time in which it ran.
-func (w *world) checkBid(r *run, e machine.Event, billed funding.Millis) {
-	if void(e.Reason) || r.start == 0 {
+func (w *world) checkBid(r *run, billed funding.Millis) {
+	if r.start == 0 {
 		return
 	}
 	most, err := r.job.bid.Cost(r.job.weight, billed)
@@ -172,26 +187,53 @@ func (w *world) checkBid(r *run, e machine.Event, billed funding.Millis) {
 	}
 }
 
-// checkOverrun says that the operator bore only what was run after the money's end (I9).
-func (w *world) checkOverrun(before *machine.View, r *run, e machine.Event, minimum funding.Amount, alone bool) {
-	if r.overrun == 0 || void(e.Reason) {
-		return
-	}
+// checkOverrun says that what a run owed beyond its money was booked as the operator's, and nothing
+// else was (I9).
+func (w *world) checkOverrun(before *machine.View, r *run, owed funding.Amount) {
 	if r.job.mode == funding.Safe {
-		w.fail("I9", "run %d is safe and overran its hold by %d", r.id, r.overrun)
+		if r.overrun != 0 {
+			w.fail("I9", "run %d is safe and overran its hold by %d", r.id, r.overrun)
+		}
 		return
 	}
 	record, ok := before.Run(r.id)
-	if !alone || !ok || record.Start == 0 || minimum != 0 || r.job.most != 0 || r.settled != 0 {
-		return
+	if !w.alone || !ok || r.start == 0 {
+		return // several ends at once share what the stream held
 	}
-	// With others in the stream, one that started after this end would be counted as less than nothing.
-	hold, ok := before.Stream(machine.StreamID{Pot: r.job.pot, Pool: r.pool})
-	series, _ := before.Series(r.pool)
-	if !ok {
-		w.fail("I9", "run %d is of a stream that does not exist", r.id)
-	} else if end, ends := hold.Threshold(hold.Held); hold.Runs == 1 && ends && series.At(r.ended.At).Cmp(end) < 0 {
-		w.fail("I9", "run %d overran by %d before its money ended", r.id, r.overrun)
+	held := record.Hold // until it has started
+	if hold, ok := before.Stream(machine.StreamID{Pot: r.job.pot, Pool: r.pool}); ok {
+		held += hold.Held
+	}
+	posted, overrun := r.posted-r.paid, r.overrun-r.borne
+	if r.job.most != 0 {
+		held = min(held, r.job.most-(r.job.charged-posted))
+	}
+	if beyond := max(0, owed-r.paid-r.borne-max(0, held)); overrun != beyond {
+		w.fail("I9", "run %d owed %d of %d that was held for it: the operator should bear %d and bore %d", r.id, owed-r.paid-r.borne, held, beyond, overrun)
+	}
+}
+
+// checkMoney says that nothing runs on a tick after its money has ended (I9): what all runs of a
+// stream truly owe is held for them, or they are being killed.
+func (w *world) checkMoney() {
+	owed := map[machine.StreamID]funding.Amount{} // looked up, never iterated
+	stream := func(r *run) machine.StreamID { return machine.StreamID{Pot: r.job.pot, Pool: r.pool} }
+	for _, r := range w.runs {
+		if r.job.mode == funding.Stream && r.start != 0 {
+			sum, _ := r.usage(w.prices[r.pool], min(w.now-second, w.trueEnd(r).At), r.frozen)
+			owed[stream(r)] += max(0, sum-r.paid-r.borne)
+		}
+	}
+	for _, r := range w.runs {
+		if r.job.mode != funding.Stream || r.start == 0 || w.trueEnd(r).At < w.now-second {
+			continue
+		}
+		hold, ok := w.view.Stream(stream(r))
+		if !ok {
+			w.fail("I9", "run %d is of a stream that does not exist", r.id)
+		} else if record, _ := w.view.Run(r.id); owed[stream(r)] > hold.Held && (record.State != scheduler.RunStopping || record.KillAt > w.now) {
+			w.fail("I9", "run %d runs on; its stream owes %d and has %d", r.id, owed[stream(r)], hold.Held)
+		}
 	}
 }
 

@@ -75,6 +75,9 @@ func reported(c *machine.Report) string {
 		if r.Started != nil {
 			text += fmt.Sprintf(" started %v", time.Duration(*r.Started-dayOne)*time.Millisecond)
 		}
+		if r.Alive != nil {
+			text += fmt.Sprintf(" went on until %v frozen %v;", time.Duration(r.Alive.To-dayOne)*time.Millisecond, r.Alive.Stopped)
+		}
 		if r.Ended != nil {
 			text += fmt.Sprintf(" ended %v reason %d fault %t frozen %v;", time.Duration(r.Ended.At-dayOne)*time.Millisecond, r.Ended.Reason, r.Ended.Fault, r.Ended.Stopped)
 		}

@@ -73,6 +73,7 @@ type world struct {
 	serial   uint64
 	keysets  int  // made so far
 	calm     bool // what was due was done by the last entry
+	alone    bool // the last entry ended one run at most, and did nothing else to its stream
 }
 
 func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }
