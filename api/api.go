@@ -32,7 +32,8 @@ type API struct {
 	streams   chan struct{} // one for each stream that is being followed
 	metrics   *metrics
 	ladders   ladders
-	told      atomic.Uint64 // the highest index that an answer has carried
+	told      atomic.Uint64          // the highest index that an answer has carried
+	name      atomic.Pointer[string] // the cluster's id, once there is one: it stays
 
 	mu       sync.Mutex
 	recent   *machine.View // guarded by mu
@@ -85,6 +86,7 @@ func (a *API) routes() {
 	a.moneyRoutes()
 	a.clusterRoutes()
 	a.operatorRoutes()
+	a.keysetRoutes()
 	a.mintRoutes()
 	a.finishDocument()
 	if a.config.Gather != nil {
@@ -120,6 +122,20 @@ func (a *API) viewAt(index uint64) *machine.View {
 // a caller's next command is another process, which does not know what the one before it has seen.
 func (a *API) recentView(ctx context.Context) *machine.View {
 	return a.viewAt(max(callerOf(ctx).index, a.told.Load()))
+}
+
+// cluster is the cluster's id, or empty while there is none.
+func (a *API) cluster() string {
+	if name := a.name.Load(); name != nil {
+		return *name
+	}
+	id := a.node.View().Cluster()
+	if id == (machine.ClusterID{}) {
+		return ""
+	}
+	name := hexOf(id[:])
+	a.name.Store(&name)
+	return name
 }
 
 // tell puts an answer's index into its header.

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coinop/coinop/api/client"
@@ -30,7 +33,29 @@ func (a *API) listNodes(ctx context.Context, _ *struct{}) (*nodesOutput, error) 
 	for _, n := range v.Nodes() {
 		out.Body.Nodes = append(out.Body.Nodes, nodeView(v, n))
 	}
+	slices.SortFunc(out.Body.Nodes, func(x, y client.Node) int { return byName(x.Node, y.Node) })
 	return out, nil
+}
+
+// byName orders names as people do: n2 before n10.
+func byName(x, y string) int {
+	for x != "" && y != "" {
+		restX, restY := strings.TrimLeft(x, "0123456789"), strings.TrimLeft(y, "0123456789")
+		digitsX, digitsY := x[:len(x)-len(restX)], y[:len(y)-len(restY)]
+		if digitsX != "" && digitsY != "" {
+			a, b := strings.TrimLeft(digitsX, "0"), strings.TrimLeft(digitsY, "0")
+			if order := cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b), strings.Compare(digitsX, digitsY)); order != 0 {
+				return order
+			}
+			x, y = restX, restY
+			continue
+		}
+		if x[0] != y[0] {
+			return cmp.Compare(x[0], y[0])
+		}
+		x, y = x[1:], y[1:]
+	}
+	return cmp.Compare(len(x), len(y))
 }
 
 type nodeInput struct {

@@ -56,7 +56,7 @@ func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
 	if (*r).Method != http.MethodPut {
 		(*r).Body = http.MaxBytesReader(w, (*r).Body, a.limits.BodyBytes)
 	}
-	if text := (*r).Header.Get(client.HeaderIndex); text != "" {
+	if text := (*r).Header.Get(client.HeaderIndex); text != "" && a.ours((*r).Header.Get(client.HeaderCluster)) {
 		if c.index, err = a.waitFor((*r).Context(), text); err != nil {
 			return err
 		}
@@ -64,6 +64,9 @@ func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
 	*r = (*r).WithContext(context.WithValue((*r).Context(), callerKey{}, c))
 	return nil
 }
+
+// ours reports whether an index counts here: a client that knew another cluster at this address would wait for ever.
+func (a *API) ours(cluster string) bool { return cluster == "" || cluster == a.cluster() }
 
 // waitFor makes a client see what it has seen elsewhere.
 func (a *API) waitFor(ctx context.Context, text string) (uint64, error) {
@@ -111,6 +114,9 @@ func (w *answerWriter) WriteHeader(status int) {
 		}
 		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
 			h.Set("Retry-After", "1")
+		}
+		if cluster := w.api.cluster(); cluster != "" {
+			h.Set(client.HeaderCluster, cluster)
 		}
 		h.Set("X-Content-Type-Options", "nosniff")
 		if h.Get("Cache-Control") == "" {

@@ -37,7 +37,7 @@ const (
 	codeTerms         = "terms"
 	codeReadOnly      = "read_only"
 	codeNoRoom        = "no_room"
-	codeIndexAhead    = "index_ahead"
+	codeIndexAhead    = client.CodeIndexAhead
 	codeBug           = "bug"
 )
 

@@ -44,7 +44,7 @@ func coinRows() map[string]row {
 		string(machine.CodeOutputsTwice):   {http.StatusUnprocessableEntity, "nothing was taken; make each output and blank once"},
 		string(machine.CodeKeysetUnknown):  {http.StatusUnprocessableEntity, "nothing was taken; these are of another mint: fetch /mint/v1/keysets and pay with coins of this one"},
 		string(machine.CodeKeysetInactive): {http.StatusUnprocessableEntity, "nothing was taken; fetch /mint/v1/keysets again and make outputs of an active one"},
-		string(machine.CodeKeysetStopped):  {http.StatusServiceUnavailable, "nothing was taken; the operator has restored a snapshot and must reconcile this keyset first"},
+		string(machine.CodeKeysetStopped):  {http.StatusConflict, "nothing was taken; pay with coins of another keyset, or wait until the operator has reconciled this one: coinop operator snapshot reconcile"},
 		string(machine.CodeUnbalanced):     {http.StatusUnprocessableEntity, "nothing was taken; inputs must be worth exactly pay + outputs + the input fee"},
 		string(machine.CodeBlanksFew):      {http.StatusUnprocessableEntity, "nothing was taken; send at least as many blanks as are named"},
 		string(machine.CodeBlanksInvalid):  {http.StatusUnprocessableEntity, "nothing was taken; make the blanks of one active keyset"},

@@ -36,6 +36,8 @@ type Cluster interface {
 	RemoveServer(ctx context.Context, id string) error
 	// JoinToken makes a token that lets one server or one executor in, once.
 	JoinToken(ctx context.Context, kind string, ttl time.Duration) (string, error)
+	// NewKeyset is the public side of a keyset that is to be made from the mint's newest secret.
+	NewKeyset(number mint.KeysetNumber, unit string, inputFeePPK uint32, expiry time.Time) (machine.KeysetSpec, error)
 }
 
 // Blobs keeps bytes by their SHA-256, on a majority of servers. Its errors are those of package blobs.

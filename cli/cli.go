@@ -36,6 +36,7 @@ type app struct {
 	quiet     bool
 
 	api   *client.Client // by connect
+	began seen           // by connect: what earlier commands have seen
 	purse *purse         // by openWallet
 }
 

@@ -25,6 +25,12 @@ func (a *app) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
+	if a.began = seenAt(c.Servers()); a.began.Index > 0 {
+		config.Cluster, config.Index = a.began.Cluster, a.began.Index
+		if c, err = client.New(config); err != nil {
+			return nil, usageError{err}
+		}
+	}
 	a.api = c
 	return c, nil
 }

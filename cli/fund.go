@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -57,27 +57,20 @@ func (a *app) fund(ctx context.Context, to, amount string, donate bool) error {
 	}
 	order := wallet.Order{Mint: p.mint, Pay: units, Purpose: "fund " + short(fund), Method: "POST", Path: "/v1/funds",
 		NoBlanks: donate, SecretKind: "deposit", Name: fund}
-	payment, err := p.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
-		secret := client.Secret(d.Secret)
-		r := client.DepositRequest{Donate: donate}
-		if !donate {
-			r.Claim = client.HashKey(secret.Key("claim"))
-		}
-		r.Payment = client.Payment{Pay: int64(units), Inputs: d.Inputs, Outputs: d.Outputs, Blanks: d.Blanks}
-		o, err := client.PrepareDeposit(fund, d.ID, "", r)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(o)
+	var answer sent
+	err = p.renewed(ctx, func() error {
+		payment, err := p.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
+			secret := client.Secret(d.Secret)
+			r := client.DepositRequest{Donate: donate}
+			if !donate {
+				r.Claim = client.HashKey(secret.Key("claim"))
+			}
+			r.Payment = client.Payment{Pay: int64(units), Inputs: d.Inputs, Outputs: d.Outputs, Blanks: d.Blanks}
+			return stored(client.PrepareDeposit(fund, d.ID, "", r))
+		})
+		return p.pay(ctx, payment, err, &answer)
 	})
 	if err != nil {
-		return moneyShort(err)
-	}
-	var answer sent
-	if err := p.deliver(ctx, payment, &answer); err != nil {
-		return err
-	}
-	if err := p.settle(ctx, payment, answer); err != nil {
 		return err
 	}
 	answer.Signatures = nil
@@ -139,44 +132,49 @@ func (a *app) createPot(ctx context.Context, amount, out string) error {
 	if err != nil {
 		return err
 	}
-	var keep error
 	order := wallet.Order{Mint: p.mint, Pay: units, Purpose: "pot", Method: "POST", Path: "/v1/pots", Name: out, SecretKind: "pot"}
-	payment, err := p.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
-		secret := client.Secret(d.Secret)
-		if out == "" {
-			dir, err := home()
+	var answer sent
+	file := ""
+	err = p.renewed(ctx, func() error {
+		payment, err := p.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
+			secret := client.Secret(d.Secret)
+			name, err := potFile(out, secret)
 			if err != nil {
 				return nil, err
 			}
-			out = filepath.Join(dir, "pots", secret.Key("fund")[:16])
+			// Written before anything is sent, like all secrets.
+			if err := writePotSecret(name, secret); err != nil {
+				return nil, err
+			}
+			file = name
+			r := client.PotRequest{Keys: secret.Keys()}
+			r.Payment = client.Payment{Pay: int64(units), Inputs: d.Inputs, Outputs: d.Outputs, Blanks: d.Blanks}
+			return stored(client.PreparePot(d.ID, r))
+		})
+		err = p.pay(ctx, payment, err, &answer)
+		var refused *client.Problem
+		if errors.As(err, &refused) && refused.Status < 500 && file != "" {
+			return errors.Join(err, os.Remove(file)) // there is no such pot and never will be
 		}
-		// Written before anything is sent, like all secrets.
-		if keep = writePotSecret(out, secret); keep != nil {
-			return nil, keep
-		}
-		r := client.PotRequest{Keys: secret.Keys()}
-		r.Payment = client.Payment{Pay: int64(units), Inputs: d.Inputs, Outputs: d.Outputs, Blanks: d.Blanks}
-		o, err := client.PreparePot(d.ID, r)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(o)
+		return err
 	})
 	if err != nil {
-		return moneyShort(err)
-	}
-	var answer sent
-	if err := p.deliver(ctx, payment, &answer); err != nil {
-		return err
-	}
-	if err := p.settle(ctx, payment, answer); err != nil {
 		return err
 	}
 	result := struct {
 		FundID string `json:"fund_id"`
 		File   string `json:"file"`
-	}{answer.FundID, out}
-	return a.show(result, func() { a.say("pot %s with %d; its secret is in %s", answer.FundID, units, out) })
+	}{answer.FundID, file}
+	return a.show(result, func() { a.say("pot %s with %d; its secret is in %s", answer.FundID, units, file) })
+}
+
+// potFile is where a pot's secret is kept unless it was said.
+func potFile(out string, secret client.Secret) (string, error) {
+	if out != "" {
+		return out, nil
+	}
+	dir, err := home()
+	return filepath.Join(dir, "pots", secret.Key("fund")[:16]), err
 }
 
 func (a *app) potShowVerb() *cobra.Command {

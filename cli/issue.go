@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
@@ -53,8 +52,10 @@ func (a *app) issue(ctx context.Context, units int64, key string) error {
 	if err != nil {
 		return err
 	}
-	_, err = p.Issue(ctx, p.mint, voucher, quote)
-	return err
+	return p.renewed(ctx, func() error {
+		_, err := p.Issue(ctx, p.mint, voucher, quote)
+		return err
+	})
 }
 
 func (a *app) secretVerb() *cobra.Command {
@@ -83,53 +84,5 @@ func (a *app) secretVerb() *cobra.Command {
 	}
 	export.Flags().StringVar(&dir, "dir", "", "the server's folder")
 	cmd.AddCommand(export)
-	return cmd
-}
-
-func (a *app) snapshotVerb() *cobra.Command {
-	cmd := &cobra.Command{Use: "snapshot", Short: "save and restore the whole state", Args: cobra.NoArgs,
-		Example: "  coinop operator snapshot save cluster.snap", RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(
-		&cobra.Command{Use: "save FILE", Short: "save the state to a file; it holds no secret", Example: "  coinop operator snapshot save cluster.snap",
-			Args: cobra.ExactArgs(1), RunE: a.snapshotSave},
-		a.snapshotRestoreVerb())
-	return cmd
-}
-
-func (a *app) snapshotRestoreVerb() *cobra.Command {
-	var (
-		f     serverFlags
-		words string
-	)
-	cmd := &cobra.Command{
-		Use:   "restore FILE",
-		Short: "make a new cluster from a snapshot and the recovery words, and serve it",
-		Long: "Make a new first server from a snapshot and the mint's recovery words, and serve it. The old keysets stay\n" +
-			"stopped until an operator reconciles: coins may have moved since the snapshot.",
-		Example: "  coinop operator snapshot restore cluster.snap --words @words --dir s1 --http 127.0.0.1:2770 --cluster 127.0.0.1:2771",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.dir == "" || f.cluster == "" || words == "" {
-				return usageError{fmt.Errorf("restoring needs --dir DIR, --cluster HOST:PORT and --words @FILE")}
-			}
-			text, err := a.secretFile(words)
-			if err != nil {
-				return err
-			}
-			path, err := filepath.Abs(args[0])
-			if err != nil {
-				return err
-			}
-			return a.serve(cmd.Context(), server.Config{
-				Dir: f.dir, HTTP: f.http, Cluster: f.cluster, Version: a.version, Log: a.logger("info"),
-				Restore: &server.Restore{Snapshot: path, Words: oneLine(text)},
-			})
-		},
-	}
-	fl := cmd.Flags()
-	fl.StringVar(&f.dir, "dir", "", "the new server's folder")
-	fl.StringVar(&f.http, "http", DefaultServer, "HOST:PORT of the public interface")
-	fl.StringVar(&f.cluster, "cluster", "", "HOST:PORT of the cluster port")
-	fl.StringVar(&words, "words", "", "file with the recovery words: @FILE, or - for standard input")
 	return cmd
 }

@@ -3,8 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -39,8 +37,8 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "make a token and print it, once",
-		Long: "Make a token. Roles: operator (everything), submit (jobs in trusted pools), server and executor\n" +
-			"(to join: single-use, an hour long).",
+		Long: "Make a token. Roles: operator (everything), submit (jobs in trusted pools), view (what is private of all jobs),\n" +
+			"server and executor (to join: single-use, an hour long).",
 		Example: "  coinop operator token create --role executor > join.token",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,9 +47,9 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 				return err
 			}
 			if role == "" {
-				return usageError{errors.New("name the token's role: --role operator, submit, server or executor")}
+				return usageError{errors.New("name the token's role: --role operator, submit, view, server or executor")}
 			}
-			if err := oneOf("role", role, "operator", "submit", "server", "executor"); err != nil {
+			if err := oneOf("role", role, tokenRoles()...); err != nil {
 				return err
 			}
 			r := client.TokenRequest{Role: role, Note: note}
@@ -63,7 +61,7 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 				r.TTLMs = int64(d)
 			}
 			own := ""
-			if role == "operator" || role == "submit" {
+			if role != "server" && role != "executor" {
 				own = client.NewToken(role)
 				r.SHA256 = client.HashKey(own)
 			}
@@ -77,13 +75,14 @@ func (a *app) tokenCreateVerb() *cobra.Command {
 			return a.show(answer, func() { fmt.Fprintln(a.out, answer.Token) })
 		},
 	}
-	cmd.Flags().StringVar(&role, "role", "", "operator, submit, server or executor")
+	cmd.Flags().StringVar(&role, "role", "", "operator, submit, view, server or executor")
 	cmd.Flags().StringVar(&note, "note", "", "what it is for")
 	cmd.Flags().StringVar(&ttl, "ttl", "", "how long it holds (join tokens: at most an hour)")
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(
-		[]string{"operator", "submit", "server", "executor"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(tokenRoles(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+func tokenRoles() []string { return []string{"operator", "submit", "view", "server", "executor"} }
 
 func (a *app) tokenRevokeVerb() *cobra.Command {
 	return &cobra.Command{
@@ -272,34 +271,4 @@ func (a *app) printServers(l client.ServerList) {
 	}
 	a.grid([]string{"SERVER", "ROLE", "HTTP", "CLUSTER"}, rows)
 	a.note("cluster %s, term %s, index %s", l.ClusterID, strconv.FormatUint(l.Term, 10), strconv.FormatUint(l.Index, 10))
-}
-
-// snapshotSave writes to a file beside the target first, so that a broken transfer leaves no half snapshot.
-func (a *app) snapshotSave(cmd *cobra.Command, args []string) (err error) {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(args[0]), ".snapshot-*")
-	if err != nil {
-		return fmt.Errorf("save snapshot: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	n, err := c.Snapshot(cmd.Context(), f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("save snapshot: %w", err)
-	}
-	if err := os.Rename(f.Name(), args[0]); err != nil {
-		return fmt.Errorf("save snapshot: %w", err)
-	}
-	return a.show(map[string]any{"file": args[0], "bytes": n}, func() {
-		a.say("%s saved to %s; it holds no secret: keep the recovery words too", size(n), args[0])
-	})
 }

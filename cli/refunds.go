@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 
@@ -121,19 +120,10 @@ func (p *purse) claim(ctx context.Context, o owed) error {
 		Mint: p.mint, Purpose: "refund " + strconv.FormatUint(o.Refund.Refund, 10), Method: "POST",
 		Path: "/v1/refunds", NoBlanks: true, Outputs: cashu.Split(cashu.Units(o.AmountUnits)), Free: true,
 	}
-	payment, err := p.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
-		out, err := client.PrepareClaim(o.Refund.Refund, d.ID, o.claim, client.ClaimRequest{Outputs: d.Outputs})
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(out)
+	return p.renewed(ctx, func() error {
+		payment, err := p.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
+			return stored(client.PrepareClaim(o.Refund.Refund, d.ID, o.claim, client.ClaimRequest{Outputs: d.Outputs}))
+		})
+		return p.pay(ctx, payment, err, &sent{})
 	})
-	if err != nil {
-		return err
-	}
-	var answer sent
-	if err := p.deliver(ctx, payment, &answer); err != nil {
-		return err
-	}
-	return p.settle(ctx, payment, answer)
 }

@@ -87,6 +87,7 @@ func (a *app) serve(ctx context.Context, c server.Config) error {
 	go func() {
 		select {
 		case <-s.Ready():
+			a.tellStopped(s, c.Dir)
 			fmt.Fprintf(a.out, "ready http://%s\n", s.HTTPAddr())
 		case <-ctx.Done():
 		}

@@ -131,20 +131,20 @@ func (a *app) submit(cmd *cobra.Command, f *jobFlags, args []string) (client.Sub
 	if err := a.sendInputs(ctx, p.api, files); err != nil {
 		return none, err
 	}
-	payment, err := a.prepareJob(ctx, p, job, specOf(job, files))
-	if err != nil {
-		return none, moneyShort(err)
-	}
-	var answer struct {
-		client.SubmitAnswer
-		Deposit json.RawMessage `json:"deposit"` // of no use here
-	}
-	if err := p.deliver(ctx, payment, &answer.SubmitAnswer); err != nil {
-		return none, err
-	}
-	got := sent{Job: answer.Job}
-	got.Signatures = answer.Signatures
-	return answer.SubmitAnswer, p.settle(ctx, payment, got)
+	var answer client.SubmitAnswer
+	err = p.renewed(ctx, func() error {
+		payment, err := a.prepareJob(ctx, p, job, specOf(job, files))
+		if err != nil {
+			return moneyShort(err)
+		}
+		if err := p.deliver(ctx, payment, &answer); err != nil {
+			return err
+		}
+		got := sent{Job: answer.Job}
+		got.Signatures = answer.Signatures
+		return p.settle(ctx, payment, got)
+	})
+	return answer, err
 }
 
 // prepareJob writes the whole request down, coins and all.

@@ -83,7 +83,7 @@ func TestAWrongCommandLineSaysWhatWouldBeRight(t *testing.T) {
 		"submit one two":              "behind --",
 		"queue --state asleep":        "--state asleep: it may be queued, running, paused, done",
 		"receipt":                     "usage: coinop receipt JOB",
-		"operator token create":       "--role operator, submit, server or executor",
+		"operator token create":       "--role operator, submit, view, server or executor",
 		"fund 1 0":                    "amount 0: it must be more than zero",
 		"dev --executors 0":           "--executors 0: dev has 1 to 64",
 		"executor":                    "--dir DIR and --cluster HOST:PORT",

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/funding/wallet"
 )
 
@@ -64,6 +65,9 @@ func (a *app) openPurse(ctx context.Context, c *client.Client, config wallet.Con
 
 // close leaves what was opened.
 func (a *app) close() error {
+	if a.api != nil {
+		a.keepSeen(a.api)
+	}
 	if a.purse == nil {
 		return nil
 	}
@@ -88,23 +92,63 @@ func (a *app) money(ctx context.Context) (*purse, error) {
 
 // use makes the cluster's mint known: all servers' addresses are addresses of the one mint.
 func (p *purse) use(ctx context.Context) error {
-	var urls []string
-	known := true
-	for _, s := range p.api.Servers() {
-		urls = append(urls, s+mintPath)
-		ok, err := p.Knows(ctx, s+mintPath)
+	for _, url := range p.addresses() {
+		known, err := p.Knows(ctx, url)
 		if err != nil {
 			return err
 		}
-		known = known && ok
-	}
-	if known {
-		return nil
-	}
-	if err := p.Use(ctx, urls...); err != nil {
-		return p.unreachable(err)
+		if !known {
+			return p.fetchKeysets(ctx)
+		}
 	}
 	return nil
+}
+
+// addresses are the mint's: one at each server.
+func (p *purse) addresses() []string {
+	var urls []string
+	for _, s := range p.api.Servers() {
+		urls = append(urls, s+mintPath)
+	}
+	return urls
+}
+
+// fetchKeysets asks the mint for its keysets, which may have changed.
+func (p *purse) fetchKeysets(ctx context.Context) error {
+	err := p.Use(ctx, p.addresses()...)
+	if err == nil {
+		return nil
+	}
+	if _, silent := newMints(p.api.Servers()).Keysets(ctx); silent != nil {
+		return p.unreachable(err)
+	}
+	return err // it does answer, but the wallet does not want it
+}
+
+// renewed has something paid, and once more with the mint's newest keysets where it was refused because those that
+// are known here are no longer in use.
+func (p *purse) renewed(ctx context.Context, pay func() error) error {
+	err := pay()
+	var (
+		problem *client.Problem
+		refusal *cashu.Error
+	)
+	refused := errors.As(err, &problem) && (problem.Code == "keyset_inactive" || problem.Code == "keyset_stopped") ||
+		errors.As(err, &refusal) && refusal.Code == cashu.CodeKeysetInactive
+	if !refused && !errors.Is(err, wallet.ErrNoKeyset) {
+		return err
+	}
+	if failed := p.fetchKeysets(ctx); failed != nil {
+		return errors.Join(err, failed)
+	}
+	again := pay()
+	switch {
+	case !errors.Is(again, wallet.ErrNoKeyset):
+		return again
+	case refused:
+		return err // it says more
+	}
+	return fmt.Errorf("%w: nothing can be paid until its operator makes one, or after a restore says `coinop operator snapshot reconcile`", again)
 }
 
 // unreachable gives a failure of the mint's calls the exit code of a cluster that does not answer.
@@ -201,6 +245,25 @@ func (p *purse) deliver(ctx context.Context, payment wallet.Payment, answer any)
 		return errors.Join(err, p.Refused(context.WithoutCancel(ctx), payment.ID))
 	}
 	return err
+}
+
+// stored is a request as the wallet keeps it.
+func stored(o client.Outbound, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(o)
+}
+
+// pay sends what was prepared and writes the answer down.
+func (p *purse) pay(ctx context.Context, payment wallet.Payment, prepared error, answer *sent) error {
+	if prepared != nil {
+		return moneyShort(prepared)
+	}
+	if err := p.deliver(ctx, payment, answer); err != nil {
+		return err
+	}
+	return p.settle(ctx, payment, *answer)
 }
 
 // settle writes down what an answer has brought.

@@ -7,12 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/mdp/qrterminal/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/funding/wallet"
 )
 
@@ -111,7 +111,11 @@ func (a *app) sendVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			token, err := p.Send(cmd.Context(), p.mint, "", units, memo)
+			var token wallet.Token
+			err = p.renewed(cmd.Context(), func() (err error) {
+				token, err = p.Send(cmd.Context(), p.mint, "", units, memo)
+				return err
+			})
 			if err != nil {
 				return moneyShort(err)
 			}
@@ -140,7 +144,11 @@ func (a *app) receiveVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			units, err := p.Receive(cmd.Context(), text)
+			var units cashu.Units
+			err = p.renewed(cmd.Context(), func() (err error) {
+				units, err = p.Receive(cmd.Context(), text)
+				return err
+			})
 			if err != nil {
 				return err
 			}
@@ -219,6 +227,3 @@ func writePotSecret(path string, secret client.Secret) error {
 	}
 	return nil
 }
-
-// words on one line, however they were written.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

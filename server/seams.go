@@ -1,11 +1,16 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/funding/mint"
 )
 
 // members answers operators' questions about the servers.
@@ -37,4 +42,18 @@ func (m members) RemoveServer(ctx context.Context, id string) error {
 
 func (m members) JoinToken(ctx context.Context, kind string, ttl time.Duration) (string, error) {
 	return m.s.node.JoinToken(ctx, kind, ttl)
+}
+
+// NewKeyset is part of [api.Cluster].
+func (m members) NewKeyset(number mint.KeysetNumber, unit string, inputFeePPK uint32, expiry time.Time) (machine.KeysetSpec, error) {
+	epochs, err := mint.ReadSealed(filepath.Join(m.s.config.Dir, secretFile))
+	if err != nil {
+		return machine.KeysetSpec{}, fmt.Errorf("make a keyset: %w", err)
+	}
+	newest := slices.MaxFunc(epochs, func(a, b mint.Epoch) int { return cmp.Compare(a.Number, b.Number) })
+	keyset, err := mint.Define(newest, number, unit, inputFeePPK, expiry.Unix())
+	if err != nil {
+		return machine.KeysetSpec{}, fmt.Errorf("make a keyset: %w", err)
+	}
+	return keysetSpec(keyset), nil
 }

@@ -58,7 +58,8 @@ type Server struct {
 	http      net.Listener
 	ready     chan struct{}
 
-	restoreFrom string // a snapshot that has yet to become the state; empty: none
+	restoreFrom string        // a snapshot that has yet to become the state; empty: none
+	restored    chan struct{} // closed when there is none (any more)
 }
 
 // shutdownMax is how long requests under way may take when a server stops.
@@ -75,7 +76,7 @@ func New(c Config) (*Server, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a server: %w", err)
 	}
-	s := &Server{config: c, news: newNews(), ready: make(chan struct{})}
+	s := &Server{config: c, news: newNews(), ready: make(chan struct{}), restored: make(chan struct{})}
 	s.keys = newKeys(filepath.Join(c.Dir, secretFile))
 	if err := s.compose(); err != nil {
 		return nil, fmt.Errorf("make a server in %s: %w", c.Dir, err)
@@ -91,11 +92,14 @@ func (s *Server) compose() error {
 		Join: c.Join, Token: c.Token, Secret: s.keys.sealed, SetSecret: s.keys.setSealed, Log: c.Log,
 	}
 	if c.Restore != nil {
-		snapshot, err := c.Restore.prepare(c.Dir)
-		if err != nil {
+		if err := c.Restore.prepare(c.Dir); err != nil {
 			return err
 		}
-		s.restoreFrom, c.Bootstrap = snapshot, &Founding{}
+	}
+	if s.restoreFrom = toRestore(c.Dir); s.restoreFrom != "" {
+		c.Bootstrap = &Founding{}
+	} else {
+		close(s.restored)
 	}
 	if c.Bootstrap != nil {
 		init, err := found(c.Dir, *c.Bootstrap, time.Now())
@@ -169,6 +173,10 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.book.Run(ctx) })
 	group.Go(func() error { return s.work(ctx) })
 	group.Go(func() error {
+		select { // who came before would speak with a state that is about to be replaced
+		case <-s.restored:
+		case <-ctx.Done():
+		}
 		if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
@@ -209,6 +217,11 @@ func (s *Server) work(ctx context.Context) error {
 
 // becomeReady waits for the cluster to exist as this server sees it.
 func (s *Server) becomeReady(ctx context.Context) {
+	select {
+	case <-s.restored:
+	case <-ctx.Done():
+		return
+	}
 	for {
 		changed := s.node.Changed()
 		if s.node.View().Format() != 0 && s.keys.ring() != nil {
@@ -265,6 +278,7 @@ func (s *Server) lead(ctx context.Context) {
 			return
 		}
 		s.restoreFrom = ""
+		close(s.restored)
 	}
 	s.config.Log.Info("leads", "term", s.node.Term())
 	s.executors.takeOffice(s.node.Term(), s.now())

@@ -18,7 +18,8 @@ const DefaultServer = "127.0.0.1:2770"
 type Config struct {
 	Servers  []string      // host:port or URLs, tried in this order; none: DefaultServer
 	Token    string        // sent as Coinop-Token where there is one
-	Index    uint64        // the highest index seen by an earlier client
+	Cluster  string        // the cluster that an earlier client has spoken with
+	Index    uint64        // the highest index that it has seen there
 	Patience time.Duration // how long a request is repeated while no server can say what became of it; zero: 20 s
 	HTTP     *http.Client  // nil: one of its own
 }
@@ -30,9 +31,10 @@ type Client struct {
 	patience time.Duration
 	http     *http.Client
 
-	mu    sync.Mutex
-	index uint64 // the highest index seen
-	first int    // the server that answered last: asked first
+	mu      sync.Mutex
+	cluster string // guarded by mu; who has answered last
+	index   uint64 // guarded by mu; the highest seen there
+	first   int    // guarded by mu; the server that answered last: asked first
 }
 
 // New checks the addresses and does nothing else.
@@ -41,7 +43,7 @@ func New(c Config) (*Client, error) {
 	if len(servers) == 0 {
 		servers = []string{DefaultServer}
 	}
-	client := &Client{token: c.Token, patience: c.Patience, http: c.HTTP, index: c.Index}
+	client := &Client{token: c.Token, patience: c.Patience, http: c.HTTP, cluster: c.Cluster, index: c.Index}
 	for _, s := range servers {
 		base, err := baseURL(s)
 		if err != nil {
@@ -80,18 +82,31 @@ func baseURL(server string) (string, error) {
 // Servers are the base URLs in the order in which they were given.
 func (c *Client) Servers() []string { return append([]string(nil), c.servers...) }
 
-// Index is the highest index seen, for the next client of the same user.
-func (c *Client) Index() uint64 {
+// Seen is the cluster that has answered and the highest index seen there, for the next client of the same user.
+func (c *Client) Seen() (cluster string, index uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.index
+	return c.cluster, c.index
 }
 
-func (c *Client) saw(index uint64, server int) {
+// saw remembers an answer. Another cluster at the same address counts anew.
+func (c *Client) saw(cluster string, index uint64, server int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if cluster != "" && cluster != c.cluster {
+		c.cluster, c.index = cluster, 0
+	}
 	c.index = max(c.index, index)
 	c.first = server
+}
+
+// forget drops an index that no server has: the cluster goes on from a saved state that is older.
+func (c *Client) forget(index uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.index == index {
+		c.index = 0
+	}
 }
 
 func (c *Client) position() (index uint64, first int) {

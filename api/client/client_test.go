@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -80,8 +81,8 @@ func TestAnUnknownOutcomeIsRepeatedVerbatim(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer, err := c.Submit(context.Background(), "01ARZ3NDEKTSV4RRFFQ69G5FAV", "", client.SubmitRequest{Pot: "x"})
-	if err != nil || answer.Job != 7 || c.Index() != 42 {
-		t.Fatalf("answer %+v, %v, index %d", answer, err, c.Index())
+	if err != nil || answer.Job != 7 || seen(c) != 42 {
+		t.Fatalf("answer %+v, %v, index %d", answer, err, seen(c))
 	}
 	for i := range bodies {
 		if bodies[i] != bodies[0] || keys[i] != "01ARZ3NDEKTSV4RRFFQ69G5FAV" {
@@ -153,5 +154,72 @@ func TestAStreamGoesOnAtTheNextServer(t *testing.T) {
 	})
 	if len(asked) < 2 || !strings.Contains(asked[1], "run=3") || !strings.Contains(asked[1], "offset=5") {
 		t.Fatalf("asked %v", asked)
+	}
+}
+
+func seen(c *client.Client) uint64 {
+	_, index := c.Seen()
+	return index
+}
+
+// behind is a server that has applied only so many entries, of one cluster.
+func behind(t *testing.T, cluster string, applied uint64, asked *[]string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := r.Header.Get(client.HeaderIndex)
+		*asked = append(*asked, r.Header.Get(client.HeaderCluster)+"/"+text)
+		w.Header().Set(client.HeaderCluster, cluster)
+		w.Header().Set(client.HeaderIndex, strconv.FormatUint(applied, 10))
+		if wants, _ := strconv.ParseUint(text, 10, 64); wants > applied && r.Header.Get(client.HeaderCluster) == cluster {
+			w.WriteHeader(503)
+			_, _ = w.Write([]byte(`{"code":"index_ahead","title":"x","detail":"d","do":"ask another"}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"pools":[]}`))
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestAServerThatLagsIsPassedBy(t *testing.T) {
+	var late, fresh []string
+	servers := []string{behind(t, "aa", 10, &late), behind(t, "aa", 12, &fresh)}
+	c, err := client.New(client.Config{Servers: servers, Cluster: "aa", Index: 11, Patience: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pools(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if cluster, index := c.Seen(); cluster != "aa" || index != 12 || len(late) != 1 || late[0] != "aa/11" {
+		t.Fatalf("saw %s %d; the late one was asked %v", cluster, index, late)
+	}
+}
+
+func TestAnotherClusterAtTheAddressCountsAnew(t *testing.T) {
+	var asked []string
+	c, err := client.New(client.Config{Servers: []string{behind(t, "bb", 3, &asked)}, Cluster: "aa", Index: 900, Patience: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pools(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if cluster, index := c.Seen(); cluster != "bb" || index != 3 || len(asked) != 1 {
+		t.Fatalf("saw %s %d; asked %v", cluster, index, asked)
+	}
+}
+
+func TestWhatNoServerHasIsForgotten(t *testing.T) {
+	var asked []string
+	c, err := client.New(client.Config{Servers: []string{behind(t, "aa", 5, &asked), closedPort(t)}, Cluster: "aa", Index: 900, Patience: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Pools(context.Background()); err != nil {
+		t.Fatalf("a cluster that was restored from an older state is not usable: %v", err)
+	}
+	if _, index := c.Seen(); index != 5 {
+		t.Fatalf("saw %d", index)
 	}
 }

@@ -112,8 +112,8 @@ type Prices struct {
 // can be sent again and no server ever sees the token before it is used. For a server or an executor
 // the servers make it, since it must carry the authority's fingerprint.
 type TokenRequest struct {
-	Role   string `json:"role" enum:"operator,submit,server,executor"`
-	SHA256 string `json:"sha256,omitempty" doc:"of the token, hex; for operator and submit"`
+	Role   string `json:"role" enum:"operator,submit,view,server,executor"`
+	SHA256 string `json:"sha256,omitempty" doc:"of the token, hex; for operator, submit and view"`
 	TTLMs  int64  `json:"ttl_ms,omitempty" doc:"how long it holds; join tokens: at most an hour"`
 	Note   string `json:"note,omitempty"`
 }

@@ -80,6 +80,7 @@ func attempts(tried []Attempt) string {
 // Codes that a client acts on.
 const (
 	CodeOutcomeUnknown  = "outcome_unknown"  // 503: repeat the same request
+	CodeIndexAhead      = "index_ahead"      // 503: this server has not seen what the client has
 	CodeNoLeader        = "no_leader"        // 503: nothing was tried
 	CodePaymentRequired = "payment_required" // 402 with a quote
 )

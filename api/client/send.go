@@ -67,9 +67,13 @@ func (c *Client) open(ctx context.Context, o Outbound, accept string) (*http.Res
 	deadline := time.Now().Add(c.patience)
 	maybeSent := false
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		index, _ := c.position()
 		resp, tried, again, err := c.round(ctx, o, accept, &maybeSent)
 		if err != nil || resp != nil {
 			return resp, err
+		}
+		if index > 0 && allBehind(tried) {
+			c.forget(index)
 		}
 		if ctx.Err() != nil && !maybeSent {
 			return nil, ctx.Err()
@@ -85,6 +89,22 @@ func (c *Client) open(ctx context.Context, o Outbound, accept string) (*http.Res
 		case <-time.After(pause):
 		}
 	}
+}
+
+// allBehind reports whether every server that answered has waited in vain for what this client has seen.
+func allBehind(tried []Attempt) bool {
+	behind := false
+	for _, t := range tried {
+		var problem *Problem
+		if !errors.As(t.Err, &problem) {
+			continue
+		}
+		if problem.Code != CodeIndexAhead {
+			return false
+		}
+		behind = true
+	}
+	return behind
 }
 
 // round asks each server once. Again says that one of them was there but could not answer yet.
@@ -139,8 +159,11 @@ func (c *Client) request(ctx context.Context, server int, method, path string, b
 	if err != nil {
 		return nil, fmt.Errorf("make request %s %s: %w", method, path, err)
 	}
-	if index, _ := c.position(); index > 0 {
+	if cluster, index := c.Seen(); index > 0 {
 		req.Header.Set(HeaderIndex, strconv.FormatUint(index, 10))
+		if cluster != "" {
+			req.Header.Set(HeaderCluster, cluster)
+		}
 	}
 	if c.token != "" {
 		req.Header.Set(HeaderToken, c.token)
@@ -155,7 +178,7 @@ func (c *Client) do(req *http.Request, server int) (*http.Response, error) {
 		return nil, err
 	}
 	if index, err := strconv.ParseUint(resp.Header.Get(HeaderIndex), 10, 64); err == nil && resp.StatusCode < 500 {
-		c.saw(index, server)
+		c.saw(resp.Header.Get(HeaderCluster), index, server)
 	}
 	if resp.StatusCode < 400 {
 		return resp, nil

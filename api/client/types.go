@@ -8,6 +8,7 @@ import (
 
 // Headers of ours, both ways.
 const (
+	HeaderCluster        = "Coinop-Cluster"  // answers carry its id; with one, HeaderIndex counts in this cluster alone
 	HeaderIndex          = "Coinop-Index"    // answers carry it; requests carry the highest seen, which a follower waits for
 	HeaderToken          = "Coinop-Token"    // an operator's or a submitter's token
 	HeaderIdempotencyKey = "Idempotency-Key" // a ULID

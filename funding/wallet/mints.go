@@ -168,6 +168,9 @@ type query interface {
 	QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row
 }
 
+// ErrNoKeyset says that the mint had no keyset in use when [Wallet.Use] asked it last.
+var ErrNoKeyset = errors.New("the mint has no active keyset")
+
 // ErrMintUnknown says that a mint was not made known with [Wallet.Use].
 var ErrMintUnknown = errors.New("this mint is not known to the wallet yet")
 
@@ -246,7 +249,7 @@ func activeOf(sets []keyset, unit string) (keyset, error) {
 			return set, nil
 		}
 	}
-	return keyset{}, fmt.Errorf("the mint has no active keyset for unit %q; fetch its keysets again", unit)
+	return keyset{}, ErrNoKeyset
 }
 
 func findKeyset(sets []keyset, id cashu.KeysetID) (keyset, error) {

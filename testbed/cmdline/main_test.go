@@ -72,6 +72,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"dev": ownDev, "money": money, "exits": exits, "until": until,
 			"keys": keys, "json": jsonIs, "get": get, "before": before, "same": same,
+			"ports": ports, "start": start, "end": end,
 		},
 	})
 }
@@ -84,6 +85,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("OPERATOR", "@"+filepath.Join(dir, "dev", "server", "operator.token"))
 	env.Setenv("TZ", "UTC")
 	env.Values[kept{}] = &kept{}
+	env.Values[daemonsOf{}] = daemons{}
 	return os.Chmod(env.WorkDir, 0o711)
 }
 
