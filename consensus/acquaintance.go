@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -9,17 +10,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/coinop/coinop/consensus/call"
 	"github.com/coinop/coinop/consensus/pki"
+	"github.com/coinop/coinop/consensus/port"
 )
 
 // A server that starts has an old state or none, until a leader reaches it. It must not refuse that
 // leader for having joined meanwhile, nor believe every certificate of the authority's: it asks
 // those that it knows.
 
-// acquaintances are the servers that this one knows: the state's, or those it wrote down last.
+// acquaintances are the servers that this one knows: the state's, or those it wrote down last. A state that lacks this
+// server itself is old, or a saved one of another cluster's servers that is being restored: it does not count.
 func (n *Node) acquaintances() []pki.JoinServer {
 	servers := n.Servers()
-	if len(servers) == 0 {
+	if !slices.ContainsFunc(servers, func(s *Server) bool { return s.ID == n.ID() }) {
 		if known := n.known.Load(); known != nil {
 			return *known
 		}
@@ -70,11 +74,29 @@ func (n *Node) vouched(name string, pin pki.Pin) error {
 		if a.ID == n.ID() {
 			continue
 		}
-		if _, err := n.peers.ask(ctx, a.ID, a.Addr, askMember, append(pin[:], name...)); err == nil {
+		if n.askMember(ctx, a, pin, name) == nil {
 			return nil
 		}
 	}
 	return refused
+}
+
+// askMember asks one acquaintance, on a connection of its own: nobody else is believed at its address, or two servers
+// that doubt each other would ask without end.
+func (n *Node) askMember(ctx context.Context, a pki.JoinServer, pin pki.Pin, name string) error {
+	conn, err := port.DialTLS(ctx, n.cfg.Network, a.Addr, n.papers.Load().identity.Dialing(ProtoForward, func(cert *x509.Certificate) error {
+		if their := pki.PinOf(cert.Raw); a.Pin != hex.EncodeToString(their[:]) {
+			return errStranger
+		}
+		return nil
+	}))
+	if err != nil {
+		return err
+	}
+	client := call.NewClient(conn)
+	defer client.Close()
+	_, err = client.Call(ctx, askMember, append(pin[:], name...))
+	return err
 }
 
 var errStranger = errors.New("it is not a member")

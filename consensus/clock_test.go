@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/coinop/coinop/funding"
 )
 
@@ -61,7 +63,7 @@ func (c *cluster) lead(i int) *member {
 			return nil
 		}
 		r := c.leader().raft.Load()
-		_ = r.LeadershipTransferToServer(raftID(m), raftAddrOf(m)).Error() // tried again
+		_ = r.LeadershipTransferToServer(raftID(m), raft.ServerAddress(m.ClusterAddr())).Error() // tried again
 		return errNotYet
 	})
 	return m

@@ -23,11 +23,10 @@ import (
 // patience is how long a test waits for what should come soon.
 const patience = 20 * time.Second
 
-// cluster is servers in one process: over a mesh in memory, or over TLS on loopback.
+// cluster is servers in one process: over a mesh in memory, or on loopback.
 type cluster struct {
 	t    testing.TB
-	mesh *port.Mesh // nil: TLS
-	inm  bool       // raft's own transport in memory
+	mesh *port.Mesh // nil: loopback
 	tune func(i int, c *Config)
 	dir  string
 	all  []*member
@@ -41,7 +40,7 @@ type member struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
-	trans  *raft.InmemTransport
+	host   string // in the mesh
 }
 
 func firstEntry(t testing.TB) *machine.Init {
@@ -112,13 +111,16 @@ func (c *cluster) three() {
 }
 
 func (c *cluster) member() *member {
-	m := &member{}
 	i := len(c.all)
+	m := &member{host: fmt.Sprintf("s%d", i)}
 	m.cfg = Config{
 		Dir: filepath.Join(c.dir, fmt.Sprint(i)), ClusterAddr: "127.0.0.1:0", HTTPAddr: fmt.Sprintf("127.0.0.1:%d", 10_000+i), Version: "test",
 		Secret:    func() ([]byte, error) { return m.secret, nil },
 		SetSecret: func(b []byte) error { m.secret = b; return nil },
 		Log:       slog.New(slog.DiscardHandler),
+	}
+	if c.mesh != nil {
+		m.cfg.Network, m.cfg.ClusterAddr = c.mesh.Host(m.host), m.host+":1"
 	}
 	if testing.Verbose() {
 		m.cfg.Log = slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})).With("n", i)
@@ -132,21 +134,7 @@ func (c *cluster) member() *member {
 
 func (c *cluster) start(m *member) {
 	c.t.Helper()
-	switch {
-	case c.mesh != nil:
-		addr := fmt.Sprintf("server-%p", m)
-		m.cfg.Port = c.mesh.Port(addr)
-		if c.inm {
-			_, m.trans = raft.NewInmemTransportWithTimeout(raft.ServerAddress(addr), 500*time.Millisecond)
-			m.cfg.Transport = m.trans
-			for _, o := range c.all {
-				if o != m && o.trans != nil {
-					m.trans.Connect(o.trans.LocalAddr(), o.trans)
-					o.trans.Connect(m.trans.LocalAddr(), m.trans)
-				}
-			}
-		}
-	case m.cfg.ClusterAddr == "127.0.0.1:0":
+	if m.cfg.ClusterAddr == "127.0.0.1:0" {
 		// A port of its own, so that the server has the same one after a restart.
 		ln, err := net.Listen("tcp", m.cfg.ClusterAddr)
 		if err != nil {
@@ -176,14 +164,6 @@ func (c *cluster) stop(m *member) {
 	m.cancel()
 	<-m.done
 	m.cancel = nil
-	if m.trans != nil {
-		m.trans.Close()
-		for _, o := range c.all {
-			if o != m && o.trans != nil {
-				o.trans.Disconnect(m.trans.LocalAddr())
-			}
-		}
-	}
 }
 
 func (c *cluster) stopAll() {
@@ -320,10 +300,3 @@ func (c *cluster) same() {
 }
 
 func raftID(m *member) raft.ServerID { return raft.ServerID(m.ID()) }
-
-func raftAddrOf(m *member) raft.ServerAddress {
-	if m.trans != nil {
-		return m.trans.LocalAddr()
-	}
-	return raft.ServerAddress(m.ClusterAddr())
-}

@@ -8,20 +8,9 @@ import (
 	"net"
 	"time"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/consensus/port"
 )
-
-// Port is the cluster port: TLS over TCP, or a mesh in memory.
-type Port interface {
-	Addr() string
-	Handle(proto string, f port.Handler)
-	Dial(ctx context.Context, addr, proto string) (net.Conn, error)
-	Serve(ctx context.Context) error
-	Close() error
-}
 
 // Config is what a server needs to take part.
 type Config struct {
@@ -43,13 +32,12 @@ type Config struct {
 	// before, since events can be made again from them alone. Nil: there is no book.
 	Booked func(ctx context.Context, seq uint64) error
 
-	Log       *slog.Logger
-	Wall      func() time.Time // the wall clock
-	Reserve   uint64           // bytes of free disk below which this server steps back; zero: 256 MiB
-	Free      func(dir string) (uint64, error)
-	Tuning    Tuning
-	Port      Port           // nil: TLS at ClusterAddr
-	Transport raft.Transport // nil: over the port
+	Log     *slog.Logger
+	Wall    func() time.Time // the wall clock
+	Reserve uint64           // bytes of free disk below which this server steps back; zero: 256 MiB
+	Free    func(dir string) (uint64, error)
+	Tuning  Tuning
+	Network port.Network // nil: TCP
 }
 
 // Tuning is how fast things go; what is zero takes its default.
@@ -101,7 +89,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Dir == "" {
 		return c, errors.New("make a server: Dir must be given")
 	}
-	if c.ClusterAddr == "" && c.Port == nil {
+	if c.ClusterAddr == "" {
 		return c, errors.New("make a server: ClusterAddr must be given")
 	}
 	if c.Bootstrap != nil && len(c.Join) > 0 {
@@ -112,6 +100,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Network == nil {
+		c.Network = port.TCP{}
 	}
 	if c.Wall == nil {
 		c.Wall = time.Now
@@ -126,5 +117,5 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Handler owns a connection that came in for a protocol of someone else's; peer is nil in memory.
+// Handler owns a connection that came in for a protocol of someone else's.
 type Handler func(conn net.Conn, peer *x509.Certificate)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ type fsm struct {
 	events  *tail
 	sums    *sums
 	changed *signal // at each batch; who looks at the state again waits for it
+	parted  *signal // a server or an executor is no member any more
 
 	dir       string
 	booked    func(context.Context, uint64) error
@@ -36,7 +38,7 @@ type fsm struct {
 }
 
 func newFSM(dir string, events int, booked func(context.Context, uint64) error, log *slog.Logger) *fsm {
-	f := &fsm{applied: newProgress(), events: newTail(events), sums: newSums(), changed: newSignal(), dir: dir, booked: booked, log: log}
+	f := &fsm{applied: newProgress(), events: newTail(events), sums: newSums(), changed: newSignal(), parted: newSignal(), dir: dir, booked: booked, log: log}
 	f.machine.Store(machine.New())
 	return f
 }
@@ -69,6 +71,9 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	f.visible.Store(last)
 	f.applied.reach(last)
 	f.changed.changed()
+	if slices.ContainsFunc(events, parting) {
+		f.parted.changed()
+	}
 	return results
 }
 
@@ -106,6 +111,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	f.visible.Store(v.Index())
 	f.applied.reach(v.Index())
 	f.changed.changed()
+	f.parted.changed()
 	return nil
 }
 

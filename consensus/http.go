@@ -12,7 +12,7 @@ import (
 )
 
 // serveHTTP answers other servers' HTTP on the cluster port.
-func (n *Node) serveHTTP(ctx context.Context, cluster Port) error {
+func (n *Node) serveHTTP(ctx context.Context, cluster *port.TLS) error {
 	ln := port.NewListener(cluster.Addr())
 	defer ln.Close()
 	cluster.Handle(ProtoHTTP, ln.Handle)
@@ -48,7 +48,7 @@ func (n *Node) PeerClient() *http.Client {
 			case !ok:
 				return nil, fmt.Errorf("call server %q: it is not a member", id)
 			}
-			return (*p).Dial(ctx, s.Cluster, ProtoHTTP)
+			return p.Dial(ctx, s.Cluster, ProtoHTTP)
 		},
 	}}
 }

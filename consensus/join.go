@@ -2,7 +2,6 @@ package consensus
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"github.com/coinop/coinop/consensus/call"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/consensus/pki"
+	"github.com/coinop/coinop/consensus/port"
 )
 
 const (
@@ -100,11 +100,7 @@ func (n *Node) askToJoin(ctx context.Context, addr string, token pki.Token, requ
 }
 
 func (n *Node) dialToJoin(ctx context.Context, addr string, authority pki.Pin) (net.Conn, error) {
-	if n.cfg.Port != nil {
-		return n.cfg.Port.Dial(ctx, addr, ProtoJoin)
-	}
-	d := tls.Dialer{Config: pki.Joining(ProtoJoin, authority)}
-	return d.DialContext(ctx, "tcp", addr)
+	return port.DialTLS(ctx, n.cfg.Network, addr, pki.Joining(ProtoJoin, authority))
 }
 
 // keepPapers fetches the secrets as the member that this server now is, and writes everything
@@ -162,14 +158,7 @@ func (n *Node) fetchSecrets(ctx context.Context, addr string, id pki.Identity) (
 	var s secrets
 	ctx, cancel := context.WithTimeout(ctx, joinTryMax)
 	defer cancel()
-	var conn net.Conn
-	var err error
-	if n.cfg.Port != nil {
-		conn, err = n.cfg.Port.Dial(ctx, addr, ProtoForward)
-	} else {
-		d := tls.Dialer{Config: id.Dialing(ProtoForward, nil)}
-		conn, err = d.DialContext(ctx, "tcp", addr)
-	}
+	conn, err := port.DialTLS(ctx, n.cfg.Network, addr, id.Dialing(ProtoForward, nil))
 	if err != nil {
 		return s, fmt.Errorf("ask for the servers' secrets: %w", err)
 	}

@@ -88,9 +88,9 @@ func (n *Node) member(ctx context.Context, r *raft.Raft, s *Server, have map[str
 	case !ok:
 		n.cfg.Log.Info("a server joins", "server", s.ID, "address", s.Cluster)
 		return changedMember, change("take in", id, r.AddNonvoter(id, addr, 0, memberMax))
-	case is.Address != addr && n.cfg.Transport == nil && is.Suffrage == raft.Voter:
+	case is.Address != addr && is.Suffrage == raft.Voter:
 		return changedMember, change("move", id, r.AddVoter(id, addr, 0, memberMax))
-	case is.Address != addr && n.cfg.Transport == nil:
+	case is.Address != addr:
 		return changedMember, change("move", id, r.AddNonvoter(id, addr, 0, memberMax))
 	case self:
 		return machine.FormatMax, nil

@@ -33,7 +33,7 @@ type Node struct {
 	known  atomic.Pointer[[]pki.JoinServer]
 	raft   atomic.Pointer[raft.Raft]
 	stores atomic.Pointer[stores]
-	port   atomic.Pointer[Port]
+	port   atomic.Pointer[port.TLS]
 	ready  chan struct{}
 	fatal  chan error // why Run ends
 
@@ -77,20 +77,21 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	p, err := n.identify(ctx, ln)
 	if err != nil {
-		closeListener(ln)
+		ln.Close()
 		return err
 	}
 	n.papers.Store(p)
 	n.known.Store(&p.known)
 	cluster := n.openPort(ln, p)
-	n.port.Store(&cluster)
+	n.port.Store(cluster)
 	stream := newStreamLayer(cluster)
 	n.handleProtocols(cluster, stream)
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return cluster.Serve(ctx) })
 	group.Go(func() error { return n.serveHTTP(ctx, cluster) })
-	group.Go(func() error { return n.runRaft(ctx, p, cluster, stream) })
+	group.Go(func() error { return n.runRaft(ctx, p, stream) })
+	group.Go(func() error { return n.cutLoop(ctx, cluster) })
 	group.Go(func() error {
 		select {
 		case err := <-n.fatal:
@@ -107,18 +108,9 @@ func (n *Node) Run(ctx context.Context) error {
 	return nil
 }
 
-func closeListener(ln net.Listener) {
-	if ln != nil {
-		ln.Close()
-	}
-}
-
 // listen takes the address before anything else: joining tells it to others.
 func (n *Node) listen() (net.Listener, error) {
-	if n.cfg.Port != nil {
-		return nil, nil
-	}
-	ln, err := net.Listen("tcp", n.cfg.ClusterAddr)
+	ln, err := n.cfg.Network.Listen(n.cfg.ClusterAddr)
 	if err != nil {
 		return nil, fmt.Errorf("listen on the cluster port %s: %w", n.cfg.ClusterAddr, err)
 	}
@@ -143,28 +135,21 @@ func (n *Node) identify(ctx context.Context, ln net.Listener) (*papers, error) {
 
 // advertised is where others reach this server.
 func (n *Node) advertised(ln net.Listener) string {
-	switch {
-	case n.cfg.Advertise != "":
+	if n.cfg.Advertise != "" {
 		return n.cfg.Advertise
-	case ln != nil:
-		return ln.Addr().String()
-	default:
-		return n.cfg.Port.Addr()
 	}
+	return ln.Addr().String()
 }
 
-func (n *Node) openPort(ln net.Listener, p *papers) Port {
-	if n.cfg.Port != nil {
-		return n.cfg.Port
-	}
+func (n *Node) openPort(ln net.Listener, p *papers) *port.TLS {
 	return port.NewTLS(port.TLSConfig{
-		Listener: ln, Identity: p.identity, Admit: n.admit, Log: n.cfg.Log,
+		Listener: ln, Network: n.cfg.Network, Identity: p.identity, Admit: n.admit, Log: n.cfg.Log,
 		Open:  map[string]bool{ProtoJoin: true},
 		Kinds: map[string]pki.Kind{ProtoExecutor: pki.Executor},
 	})
 }
 
-func (n *Node) handleProtocols(cluster Port, stream *streamLayer) {
+func (n *Node) handleProtocols(cluster *port.TLS, stream *streamLayer) {
 	cluster.Handle(ProtoRaft, stream.handle)
 	cluster.Handle(ProtoForward, n.serveForward)
 	cluster.Handle(ProtoJoin, n.serveJoin)
@@ -217,7 +202,7 @@ func (n *Node) ClusterAddr() string {
 		return n.cfg.Advertise
 	}
 	if p := n.port.Load(); p != nil {
-		return (*p).Addr()
+		return p.Addr()
 	}
 	return ""
 }

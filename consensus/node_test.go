@@ -13,13 +13,8 @@ import (
 // networks runs a story over each kind of network.
 func networks(t *testing.T, tune func(i int, c *Config), story func(t *testing.T, c *cluster)) {
 	t.Helper()
-	t.Run("inmem", func(t *testing.T) {
-		c := newCluster(t, true, tune)
-		c.inm = true
-		story(t, c)
-	})
 	t.Run("mesh", func(t *testing.T) { story(t, newCluster(t, true, tune)) })
-	t.Run("tls", func(t *testing.T) { story(t, newCluster(t, false, tune)) })
+	t.Run("loopback", func(t *testing.T) { story(t, newCluster(t, false, tune)) })
 }
 
 func TestOneServerKeepsItsStateOverARestart(t *testing.T) {
@@ -130,13 +125,13 @@ func TestTheLeaderIsCutOffUnderLoadAndTheOthersGoOnWithinTwoSeconds(t *testing.T
 	c.stopsUnderLoad(func(lead *member) {
 		for _, o := range c.all {
 			if o != lead {
-				c.mesh.Cut(lead.ClusterAddr(), o.ClusterAddr())
+				c.mesh.Cut(lead.host, o.host)
 			}
 		}
 	})
 	for _, a := range c.all {
 		for _, b := range c.all {
-			c.mesh.Heal(a.ClusterAddr(), b.ClusterAddr())
+			c.mesh.Heal(a.host, b.host)
 		}
 	}
 	until(t, "one leader", func() error {

@@ -80,7 +80,7 @@ func (p *peers) client(ctx context.Context, id, addr string) (*call.Client, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialMax)
 	defer cancel()
-	conn, err := (*open).Dial(ctx, addr, ProtoForward)
+	conn, err := open.Dial(ctx, addr, ProtoForward)
 	if err != nil {
 		return nil, err
 	}

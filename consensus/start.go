@@ -65,21 +65,17 @@ func (n *Node) raftConfig(id string, notify chan<- bool) *raft.Config {
 }
 
 // runRaft takes part in the log until ctx ends.
-func (n *Node) runRaft(ctx context.Context, p *papers, cluster Port, stream *streamLayer) error {
+func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) error {
 	s, err := n.openStores()
 	if err != nil {
 		return err
 	}
 	defer s.log.Close()
 	defer stream.Close()
-	transport := n.cfg.Transport
-	if transport == nil {
-		net := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream: stream, MaxPool: 4, Timeout: transportTimeout, Logger: newRaftLog(n.cfg.Log),
-		})
-		defer net.Close()
-		transport = net
-	}
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: stream, MaxPool: 4, Timeout: transportTimeout, Logger: newRaftLog(n.cfg.Log),
+	})
+	defer transport.Close()
 	notify := make(chan bool, 16)
 	config := n.raftConfig(p.id, notify)
 	if err := n.bootstrap(config, p, s, transport); err != nil {
@@ -122,20 +118,12 @@ func (n *Node) bootstrap(config *raft.Config, p *papers, s *stores, t raft.Trans
 		return nil
 	}
 	first := raft.Configuration{Servers: []raft.Server{{
-		ID: raft.ServerID(p.id), Address: raft.ServerAddress(n.raftAddr(t)),
+		ID: raft.ServerID(p.id), Address: raft.ServerAddress(n.ClusterAddr()),
 	}}}
 	if err := raft.BootstrapCluster(config, s.log, s.log, s.snapshots, t, first); err != nil {
 		return fmt.Errorf("begin the log: %w", err)
 	}
 	return nil
-}
-
-// raftAddr is the address under which raft knows this server.
-func (n *Node) raftAddr(t raft.Transport) string {
-	if n.cfg.Transport != nil {
-		return string(t.LocalAddr())
-	}
-	return n.ClusterAddr()
 }
 
 // leave hands the lead over, so that the others need no election, and stops raft.

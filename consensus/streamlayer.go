@@ -14,10 +14,10 @@ import (
 // streamLayer lets raft's transport use the cluster port.
 type streamLayer struct {
 	*port.Listener
-	port Port
+	port *port.TLS
 }
 
-func newStreamLayer(p Port) *streamLayer {
+func newStreamLayer(p *port.TLS) *streamLayer {
 	return &streamLayer{Listener: port.NewListener(p.Addr()), port: p}
 }
 

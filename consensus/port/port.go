@@ -21,12 +21,12 @@ var ErrClosed = errors.New("the port is closed")
 type handlers struct {
 	mu    sync.Mutex
 	by    map[string]Handler
-	conns map[net.Conn]struct{} // nil once closed
+	conns map[net.Conn]*x509.Certificate // whose, once known; nil once closed
 	wait  sync.WaitGroup
 }
 
 func newHandlers() *handlers {
-	return &handlers{by: map[string]Handler{}, conns: map[net.Conn]struct{}{}}
+	return &handlers{by: map[string]Handler{}, conns: map[net.Conn]*x509.Certificate{}}
 }
 
 func (h *handlers) set(proto string, f Handler) {
@@ -64,7 +64,7 @@ func (h *handlers) start(conn net.Conn, f func()) {
 		conn.Close()
 		return
 	}
-	h.conns[conn] = struct{}{}
+	h.conns[conn] = nil
 	h.wait.Add(1)
 	h.mu.Unlock()
 	go func() {
@@ -79,12 +79,21 @@ func (h *handlers) start(conn net.Conn, f func()) {
 	}()
 }
 
-// cut closes the connections for which drop says so.
-func (h *handlers) cut(drop func(net.Conn) bool) {
+// is notes whose a connection is.
+func (h *handlers) is(conn net.Conn, peer *x509.Certificate) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for c := range h.conns {
-		if drop(c) {
+	if _, open := h.conns[conn]; open {
+		h.conns[conn] = peer
+	}
+}
+
+// drop closes the connections of the peers that are gone.
+func (h *handlers) drop(gone func(peer *x509.Certificate) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c, peer := range h.conns {
+		if peer != nil && gone(peer) {
 			c.Close()
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func open(t *testing.T, id pki.Identity, p *pins) *TLS {
 		t.Fatal(err)
 	}
 	port := NewTLS(TLSConfig{
-		Listener: ln, Identity: id, Admit: p.admit, Log: slog.New(slog.DiscardHandler),
+		Listener: ln, Network: TCP{}, Identity: id, Admit: p.admit, Log: slog.New(slog.DiscardHandler),
 		Open: map[string]bool{"join": true}, Kinds: map[string]pki.Kind{"executor": pki.Executor},
 	})
 	port.Handle("raft", echo)
@@ -118,7 +119,7 @@ func TestOnlyPinnedMembersOfTheRightKindGetThrough(t *testing.T) {
 	if err := talks(one.Dial(ctx, three.Addr(), "raft")); err == nil {
 		t.Error("a server that is not pinned was called")
 	}
-	node := &TLS{cfg: TLSConfig{Identity: n1, Admit: p.admit}}
+	node := &TLS{cfg: TLSConfig{Network: TCP{}, Identity: n1, Admit: p.admit}}
 	if err := talks(node.Dial(ctx, one.Addr(), "executor")); err != nil {
 		t.Errorf("an executor is refused: %v", err)
 	}
@@ -131,13 +132,8 @@ func TestOnlyPinnedMembersOfTheRightKindGetThrough(t *testing.T) {
 }
 
 func TestAListenerHandsConnectionsOn(t *testing.T) {
-	mesh := NewMesh()
-	p := mesh.Port("a")
 	ln := NewListener("a")
-	p.Handle("http", ln.Handle)
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Serve(ctx) }()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -146,68 +142,52 @@ func TestAListenerHandsConnectionsOn(t *testing.T) {
 			if err != nil {
 				return
 			}
-			io.Copy(c, c)
+			echo(ctx, c, nil)
 			c.Close()
 		}
 	}()
-	q := mesh.Port("b")
-	if err := eventually(t, func() error { return talks(q.Dial(ctx, "a", "http")) }); err != nil {
+	near, far := net.Pipe()
+	handled := make(chan struct{})
+	go func() { defer close(handled); ln.Handle(ctx, far, nil) }()
+	if err := talks(near, nil); err != nil {
 		t.Fatal(err)
 	}
+	<-handled // when the connection is closed
 	ln.Close()
 	<-served
 	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
 }
 
-func TestACutLinkCarriesNothing(t *testing.T) {
-	mesh := NewMesh()
-	a, b := mesh.Port("a"), mesh.Port("b")
-	ctx, cancel := context.WithCancel(t.Context())
-	var wait sync.WaitGroup
-	for _, p := range []*Memory{a, b} {
-		p.Handle("raft", echo)
-		wait.Go(func() { p.Serve(ctx) })
-	}
-	defer wait.Wait()
-	defer cancel()
-	if err := eventually(t, func() error { return talks(a.Dial(ctx, "b", "raft")) }); err != nil {
-		t.Fatal(err)
-	}
-	c, err := a.Dial(ctx, "b", "raft")
+func TestAPeerThatIsGoneIsCutOff(t *testing.T) {
+	a, err := pki.NewAuthority("one", rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	mesh.Cut("b", "a")
-	if err := talks(c, nil); err == nil {
-		t.Error("an open connection outlived the cut")
+	s1, s2, s3 := identity(t, a, pki.Server, "s1"), identity(t, a, pki.Server, "s2"), identity(t, a, pki.Server, "s3")
+	p := &pins{in: map[pki.Pin]bool{s1.Pin(): true, s2.Pin(): true, s3.Pin(): true}}
+	one := open(t, s1, p)
+	stays, err := open(t, s2, p).Dial(t.Context(), one.Addr(), "raft")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := talks(a.Dial(ctx, "b", "raft")); !errors.Is(err, ErrUnreachable) {
-		t.Errorf("dialled over a cut: %v", err)
+	defer stays.Close()
+	goes, err := open(t, s3, p).Dial(t.Context(), one.Addr(), "raft")
+	if err != nil {
+		t.Fatal(err)
 	}
-	mesh.Heal("a", "b")
-	if err := talks(a.Dial(ctx, "b", "raft")); err != nil {
-		t.Errorf("not healed: %v", err)
-	}
-}
-
-// eventually asks again until the answer is nil or five seconds are over.
-func eventually(t *testing.T, try func() error) error {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(5 * time.Second)
-	for {
-		err := try()
-		if err == nil {
-			return nil
+	defer goes.Close()
+	for _, c := range []net.Conn{stays, goes} { // so that both are known
+		c.Write([]byte("x"))
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
 		}
-		select {
-		case <-tick.C:
-		case <-late:
-			return err
-		}
+	}
+	one.Drop(func(peer *x509.Certificate) bool { return pki.PinOf(peer.Raw) == s3.Pin() })
+	goes.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := goes.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("what is gone still has a connection: %v", err)
+	}
+	if err := talks(stays, nil); err != nil {
+		t.Errorf("one that stays was cut off: %v", err)
 	}
 }

@@ -15,9 +15,10 @@ import (
 
 const handshakeMax = 10 * time.Second
 
-// TLSConfig is what a port over TCP needs.
+// TLSConfig is what a port needs.
 type TLSConfig struct {
 	Listener net.Listener // owned by the port from now on
+	Network  Network      // that it calls others by
 	Identity pki.Identity
 	Open     map[string]bool     // protocols that take peers without a certificate
 	Kinds    map[string]pki.Kind // the kind that a protocol wants; Server where nothing is said
@@ -27,7 +28,7 @@ type TLSConfig struct {
 	Log   *slog.Logger
 }
 
-// TLS is a port over TCP with mutual TLS; the protocol is negotiated by ALPN.
+// TLS is a port with mutual TLS; the protocol is negotiated by ALPN.
 type TLS struct {
 	cfg TLSConfig
 	ln  net.Listener
@@ -67,6 +68,9 @@ func (p *TLS) Serve(ctx context.Context) error {
 	}
 }
 
+// Drop closes what peers that are gone have open here. One whose handshake is under way is asked for by Admit.
+func (p *TLS) Drop(gone func(peer *x509.Certificate) bool) { p.h.drop(gone) }
+
 // Close gives the address back if Serve was never called.
 func (p *TLS) Close() error { return p.ln.Close() }
 
@@ -87,6 +91,7 @@ func (p *TLS) serve(ctx context.Context, raw net.Conn) {
 	var peer *x509.Certificate
 	if len(state.PeerCertificates) > 0 {
 		peer = state.PeerCertificates[0]
+		p.h.is(raw, peer)
 	}
 	f(ctx, conn, peer)
 	conn.Close()
@@ -122,13 +127,9 @@ func (p *TLS) serverConfig() *tls.Config {
 
 // Dial calls another server's port for one protocol.
 func (p *TLS) Dial(ctx context.Context, addr, proto string) (net.Conn, error) {
-	d := tls.Dialer{
-		NetDialer: &net.Dialer{Timeout: handshakeMax},
-		Config: p.cfg.Identity.Dialing(proto, func(cert *x509.Certificate) error {
-			return p.cfg.Admit(pki.Server, cert)
-		}),
-	}
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	conn, err := DialTLS(ctx, p.cfg.Network, addr, p.cfg.Identity.Dialing(proto, func(cert *x509.Certificate) error {
+		return p.cfg.Admit(pki.Server, cert)
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("call %s for %s: %w", addr, proto, err)
 	}
