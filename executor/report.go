@@ -57,7 +57,11 @@ func (r *run) message(now int64) *wire.RunStatus {
 	age := (now - r.shown.StartedBoot) / int64(time.Millisecond)
 	m.StartedAgeMs = &age
 	m.Frozen, m.Missing = r.spans(r.shown), missing(r.shown)
-	m.State = wire.RunState_RUN_STATE_RUNNING // also while its files are being collected
+	m.State = wire.RunState_RUN_STATE_RUNNING // also while its files are being collected; then the length is known
+	if r.status.State.Final() {
+		ran := max(0, r.status.EndedBoot-r.status.StartedBoot) / int64(time.Millisecond)
+		m.RanMs = &ran
+	}
 	if n := len(m.Frozen); r.shown.State == drivers.StateFrozen && n > 0 {
 		m.State = wire.RunState_RUN_STATE_FROZEN
 		if m.Frozen[n-1].GetCause() == wire.SpanCause_SPAN_CAUSE_ORDERED {

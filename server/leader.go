@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,10 @@ const (
 	// dueEvery is how often the leader looks whether time has brought something about. Executors enforce the ends
 	// of time and money themselves; this is how soon the books follow.
 	dueEvery = 100 * time.Millisecond
+	// patience is how long a new leader leaves streams alone whose money seems to have ended, if the log has rested for
+	// longer than a lease. They may have stood still, which only their executors know; those keep them from running on
+	// unpaid meanwhile.
+	patience = 10 * time.Second
 	// retryAfter is how long a loop rests when the log took nothing.
 	retryAfter = 200 * time.Millisecond
 )
@@ -37,10 +42,14 @@ type leader struct {
 	news  *news
 	lost  func(now funding.Millis) []scheduler.NodeID // nodes whose lease and margin are over
 	log   *slog.Logger
+	quiet funding.Millis // until then streams are not ended for want of money; written before the loops begin
 }
 
 // run decides until ctx ends, which is when leadership does.
 func (l *leader) run(ctx context.Context) {
+	if now, last := l.truth.Now(), l.truth.View().At(); last != 0 && now-last > funding.Millis(leaseTime.Milliseconds()) {
+		l.quiet = now + funding.Millis(patience.Milliseconds())
+	}
 	var loops sync.WaitGroup
 	loops.Go(func() { l.loop(ctx, "place", l.news.place, 0, l.place) })
 	loops.Go(func() { l.loop(ctx, "price", l.news.price, dueEvery, l.price) })
@@ -145,6 +154,9 @@ func (l *leader) price(ctx context.Context) (bool, error) {
 func (l *leader) pulse(ctx context.Context) (bool, error) {
 	now := l.truth.Now()
 	due, any := l.truth.View().Due(now)
+	if any && now < l.quiet {
+		any = spare(&due)
+	}
 	due.Lost = l.lost(now)
 	if !any && len(due.Lost) == 0 {
 		return false, nil
@@ -158,4 +170,13 @@ func (l *leader) pulse(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("pulse: %w", err)
 	}
 	return answer.Done > 0, nil
+}
+
+// spare takes out of a pulse what ends streams for want of money, and says whether anything is left.
+func spare(p *machine.Pulse) bool {
+	p.Pause = nil
+	p.Stop = slices.DeleteFunc(p.Stop, func(s machine.StopRun) bool {
+		return s.Reason == scheduler.ReasonMoneyEnd || s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMaxTotal
+	})
+	return len(p.Renew)+len(p.Notice)+len(p.Resume)+len(p.Stop)+len(p.Prune)+len(p.Close)+len(p.Refunds) > 0 || p.Expire > 0
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/executor/wire"
 	"github.com/coinop/coinop/funding"
@@ -21,30 +23,46 @@ func translate(run *scheduler.Run, s *wire.RunStatus, now funding.Millis) (machi
 		report.Ended = ended(run, s, start, started, now)
 		return report, true
 	}
-	if started {
-		pauses(run, s, start, now, &report)
-	}
-	return report, report.Started != nil || report.Paused != nil || report.Resumed != nil
+	report.Alive = alive(run, s, now)
+	return report, report.Started != nil || report.Alive != nil
 }
 
-// pauses reports that an ordered pause or resumption has taken effect. A run that is being paused is frozen by the
-// order, or was frozen by its money's end a moment before the order came.
-func pauses(run *scheduler.Run, s *wire.RunStatus, start, now funding.Millis, report *machine.RunReport) {
-	var last *wire.Span
-	for _, span := range s.Frozen {
+// aliveLag is what an executor's word on a run that goes on is discounted by. It hears of an end or of a freeze moments
+// after it happened; what is a lease older than its word is certain, and that much waits for the next day's settlement.
+const aliveLag = funding.Millis(leaseTime / time.Millisecond)
+
+// alive is the word that a run goes on, or has at least run until its files began to be collected: nil where it is no
+// news. Pauses are left out. They are ordered and their time is charged, so there is nothing to learn of them.
+func alive(run *scheduler.Run, s *wire.RunStatus, now funding.Millis) *machine.Alive {
+	if run.Start == 0 || s.StartedAgeMs == nil {
+		return nil
+	}
+	word := machine.Alive{To: min(now, run.Start+funding.Millis(*s.StartedAgeMs)) - aliveLag}
+	if s.RanMs != nil {
+		word.To = min(word.To, run.Start+funding.Millis(*s.RanMs))
+	}
+	word.Stopped = free(s.Frozen, run.Start, word.To)
+	if !word.News(run) {
+		return nil
+	}
+	return &word
+}
+
+// free lists the times up to an end for which a run was frozen by the lack of a lease, which is never its owner's doing.
+func free(frozen []*wire.Span, start, end funding.Millis) (spans []machine.Span) {
+	for _, span := range frozen {
 		if span.Cause != wire.SpanCause_SPAN_CAUSE_LEASE {
-			last = span
+			continue
+		}
+		from, to := start+funding.Millis(span.FromMs), end
+		if span.ToMs != nil {
+			to = min(to, start+funding.Millis(*span.ToMs))
+		}
+		if from < to {
+			spans = append(spans, machine.Span{From: from, To: to})
 		}
 	}
-	switch {
-	case last == nil:
-	case run.State == scheduler.RunPaused && last.ToMs == nil:
-		at := min(now, start+funding.Millis(last.FromMs))
-		report.Paused = &at
-	case run.State == scheduler.RunRunning && last.ToMs != nil:
-		at := min(now, start+funding.Millis(*last.ToMs))
-		report.Resumed = &at
-	}
+	return spans
 }
 
 func ended(run *scheduler.Run, s *wire.RunStatus, start funding.Millis, started bool, now funding.Millis) *machine.End {
@@ -63,18 +81,7 @@ func ended(run *scheduler.Run, s *wire.RunStatus, start funding.Millis, started 
 		}
 		end.Text += note
 	}
-	for _, span := range s.Frozen {
-		if span.Cause != wire.SpanCause_SPAN_CAUSE_LEASE {
-			continue
-		}
-		from, to := start+funding.Millis(span.FromMs), end.At
-		if span.ToMs != nil {
-			to = min(to, start+funding.Millis(*span.ToMs))
-		}
-		if from < to {
-			end.Stopped = append(end.Stopped, machine.Span{From: from, To: to})
-		}
-	}
+	end.Stopped = free(s.Frozen, start, end.At)
 	for _, f := range e.Outputs {
 		end.Outputs = append(end.Outputs, machine.File{Name: f.Name, Digest: digestOf(f.Digest), Size: f.Size, Mode: f.Mode})
 	}

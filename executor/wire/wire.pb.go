@@ -660,7 +660,7 @@ type RunStatus struct {
 	State         RunState               `protobuf:"varint,2,opt,name=state,proto3,enum=coinop.executor.v1.RunState" json:"state,omitempty"`
 	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`                                       // the newest order of this run that has taken effect
 	StartedAgeMs  *int64                 `protobuf:"varint,4,opt,name=started_age_ms,json=startedAgeMs,proto3,oneof" json:"started_age_ms,omitempty"` // age of the first process at sending; absent: none yet, or never
-	RanMs         *int64                 `protobuf:"varint,5,opt,name=ran_ms,json=ranMs,proto3,oneof" json:"ran_ms,omitempty"`                        // from the first process to the end; with state ENDED
+	RanMs         *int64                 `protobuf:"varint,5,opt,name=ran_ms,json=ranMs,proto3,oneof" json:"ran_ms,omitempty"`                        // from the first process to the end; before state ENDED too, while files are collected
 	Frozen        []*Span                `protobuf:"bytes,6,rep,name=frozen,proto3" json:"frozen,omitempty"`                                          // all so far
 	End           *End                   `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`
 	Missing       []string               `protobuf:"bytes,8,rep,name=missing,proto3" json:"missing,omitempty"` // limits asked for and not set
