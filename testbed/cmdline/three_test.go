@@ -158,7 +158,7 @@ func TestServersGoAndAClusterComesBack(t *testing.T) {
 	}
 	// Its coins may have moved since, so they are refused until an operator says that they have not.
 	token := filepath.Join(c.Dir, "token")
-	ok(t, os.WriteFile(token, []byte(says(t, ctx, again, "wallet", "send", "1")), 0o600))
+	ok(t, os.WriteFile(token, []byte(says(t, ctx, again, "wallet", "send", "10")), 0o600))
 	friend := c.Home("friend", http, "")
 	if r, err := friend.Run(ctx, "wallet", "receive", "@"+token); err != nil || r.Code == 0 {
 		t.Errorf("a coin of a stopped keyset is good: %+v, %v", r, err)
