@@ -43,10 +43,17 @@ ENTRIES ?= 5000
 sim: need ## simulate: SEEDS seeds of ENTRIES entries, every invariant after every entry
 	$(GO) run ./testbed/sim/cmd -seeds $(SEEDS) -entries $(ENTRIES)
 
-BENCH ?= .
+BENCH  ?=
+ROUNDS ?= 5
 .PHONY: bench
-bench: need ## run the benchmarks that match BENCH; those with a reference print the ratio
-	$(GO) test -run '^$$' -bench '$(BENCH)' -count 5 -timeout 60m $$($(GO) list ./... | grep -v /testbed/)
+bench: need ## measure against the bars, beside references of the same run; BENCH=http names one
+	@$(GO) run ./testbed/bench -run '$(BENCH)' -rounds $(ROUNDS)
+
+ROWS ?= .
+.PHONY: accept
+accept: export COINOP_TESTDATA ?= $(if $(wildcard ../shared/cashu-vectors),$(abspath ../shared))
+accept: need ## run what shows each line of the main path, into docs/acceptance.md; ROWS=regexp for some
+	@$(GO) run ./testbed/accept -rows '$(ROWS)'
 
 FUZZTIME ?= 1h
 .PHONY: fuzz
