@@ -53,7 +53,7 @@ ROWS ?= .
 .PHONY: accept
 accept: export COINOP_TESTDATA ?= $(if $(wildcard ../shared/cashu-vectors),$(abspath ../shared))
 accept: need ## run what shows each line of the main path, into docs/acceptance.md; ROWS=regexp for some
-	@$(GO) run ./testbed/accept -rows '$(ROWS)'
+	@$(GO) run ./testbed/accept -rows '$(value ROWS)'
 
 FUZZTIME ?= 1h
 .PHONY: fuzz
