@@ -24,6 +24,7 @@ import (
 	"github.com/coinop/coinop/consensus/book"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/consensus/pki"
+	"github.com/coinop/coinop/consensus/port"
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/funding/mint"
 )
@@ -39,8 +40,11 @@ type Config struct {
 	Join      []string // cluster ports of servers to join
 	Token     string   // with this join token
 	Version   string
-	Hosts     []string // names by which browsers may call this server, beside addresses and localhost
-	MintURL   string   // the cluster's public URL, for payment requests; empty: from each request
+	Hosts     []string     // names by which browsers may call this server, beside addresses and localhost
+	MintURL   string       // the cluster's public URL, for payment requests; empty: from each request
+	Network   port.Network // nil: TCP
+	Tuning    consensus.Tuning
+	Wall      func() time.Time // nil: the machine's
 	Log       *slog.Logger
 }
 
@@ -73,6 +77,9 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Network == nil {
+		c.Network = port.TCP{}
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a server: %w", err)
 	}
@@ -90,6 +97,7 @@ func (s *Server) compose() error {
 	config := consensus.Config{
 		Dir: c.Dir, ClusterAddr: c.Cluster, Advertise: c.Advertise, HTTPAddr: c.HTTP, Version: c.Version,
 		Join: c.Join, Token: c.Token, Secret: s.keys.sealed, SetSecret: s.keys.setSealed, Log: c.Log,
+		Network: c.Network, Tuning: c.Tuning, Wall: c.Wall,
 	}
 	if c.Restore != nil {
 		if err := c.Restore.prepare(c.Dir); err != nil {
@@ -147,6 +155,12 @@ func (s *Server) composeAPI() error {
 // now is cluster time.
 func (s *Server) now() funding.Millis { return s.node.Now() }
 
+// Leads says whether this server leads and has applied all that came before.
+func (s *Server) Leads() bool { return s.node.Leads() }
+
+// View is the state as it is applied here.
+func (s *Server) View() *machine.View { return s.node.View() }
+
 // Ready is closed when the server takes part and answers.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
@@ -160,7 +174,7 @@ func (s *Server) HTTPAddr() string {
 
 // Run serves until ctx ends, or something makes that impossible.
 func (s *Server) Run(ctx context.Context) error {
-	ln, err := net.Listen("tcp", s.config.HTTP)
+	ln, err := s.config.Network.Listen(s.config.HTTP)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.config.HTTP, err)
 	}

@@ -55,6 +55,29 @@ type JoinConfig struct {
 	Pool    string
 	Version string // of the program
 	Facts   Facts  // what is known already; the executor tells more when it syncs
+	Dial    Dialer // nil: TCP
+}
+
+// Dialer calls an address, without TLS.
+type Dialer func(ctx context.Context, addr string) (net.Conn, error)
+
+func overTCP(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: tryMax}
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// shakeHands calls an address and lets TLS check both sides.
+func shakeHands(ctx context.Context, dial Dialer, addr string, config *tls.Config) (net.Conn, error) {
+	raw, err := dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // Identity is a machine that is a member.
@@ -112,13 +135,17 @@ func Load(dir string) (*Identity, error) {
 // Dial calls the first server that answers. The servers' authority is the one that was found to be
 // the token's at joining.
 func (id *Identity) Dial(ctx context.Context, addrs []string) (net.Conn, error) {
+	return id.DialBy(ctx, overTCP, addrs)
+}
+
+// DialBy is Dial over another network than TCP.
+func (id *Identity) DialBy(ctx context.Context, dial Dialer, addrs []string) (net.Conn, error) {
 	var failed []error
 	for _, addr := range addrs {
-		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: tryMax}, Config: &tls.Config{
+		conn, err := shakeHands(ctx, dial, addr, &tls.Config{
 			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{id.cert}, RootCAs: id.roots,
 			ServerName: serverHost, NextProtos: []string{protoExecutor},
-		}}
-		conn, err := d.DialContext(ctx, "tcp", addr)
+		})
 		if err == nil {
 			return conn, nil
 		}
@@ -150,9 +177,13 @@ func Join(ctx context.Context, cfg JoinConfig) (*Identity, error) {
 		cfg.Facts.Version = cfg.Version
 	}
 	ask := request{Version: 1, Kind: "executor", Secret: secret, Request: csr, Name: cfg.Name, Pool: cfg.Pool, Facts: cfg.Facts}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = overTCP
+	}
 	var failed []error
 	for _, addr := range cfg.Servers {
-		got, err := exchange(ctx, addr, authority, ask)
+		got, err := exchange(ctx, dial, addr, authority, ask)
 		if err == nil {
 			if err = keep(cfg, authority, got); err == nil {
 				return Load(cfg.Dir)
@@ -186,12 +217,11 @@ type answer struct {
 	Cert      string `json:"cert"`
 }
 
-func exchange(ctx context.Context, addr string, authority [32]byte, ask request) (answer, error) {
+func exchange(ctx context.Context, dial Dialer, addr string, authority [32]byte, ask request) (answer, error) {
 	var got answer
 	ctx, cancel := context.WithTimeout(ctx, tryMax)
 	defer cancel()
-	d := tls.Dialer{Config: joining(authority)}
-	conn, err := d.DialContext(ctx, "tcp", addr)
+	conn, err := shakeHands(ctx, dial, addr, joining(authority))
 	if err != nil {
 		return got, err
 	}
