@@ -138,7 +138,7 @@ type Job struct {
 	OnHold    bool            `cbor:"20,keyasint,omitempty"` // the owner keeps it from starting
 	State     JobState        `cbor:"21,keyasint"`
 	Reason    Reason          `cbor:"22,keyasint,omitempty"`
-	Exit      int32           `cbor:"23,keyasint,omitempty"` // code of the first task that failed, 128+n for a signal
+	Exit      int32           `cbor:"23,keyasint,omitempty"` // code of the first task that did not end with zero, 128+n for a signal
 	Submitted funding.Millis  `cbor:"24,keyasint"`
 	Started   funding.Millis  `cbor:"25,keyasint,omitempty"`
 	Ended     funding.Millis  `cbor:"26,keyasint,omitempty"`

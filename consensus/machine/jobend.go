@@ -59,7 +59,7 @@ func (j *jobTx) finish(reason scheduler.Reason) error {
 		return err
 	}
 	j.job.State, j.job.Reason, j.job.Ended = scheduler.JobDone, reason, j.at
-	if j.job.Exit == 0 && reason != scheduler.ReasonExited {
+	if j.job.Failed == 0 && reason != scheduler.ReasonExited {
 		j.job.Exit = outcome{End: End{Reason: reason}}.exitCode()
 	}
 	j.pot.Jobs--

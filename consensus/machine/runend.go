@@ -21,12 +21,13 @@ const sigterm = 15
 type outcome struct {
 	End
 	again bool // the task waits again, uncharged: it was our doing
+	ran   bool // it had a process, which ended with the code and the signal reported
 }
 
 // outcomeOf reads an executor's word in the light of what was ordered. What we stopped ended for
 // our reason, whatever the process made of the signal.
 func outcomeOf(run *scheduler.Run, e *End) outcome {
-	o := outcome{End: *e}
+	o := outcome{End: *e, ran: run.Start != 0}
 	if run.Stop != scheduler.ReasonNone && o.At >= run.StopAt && !o.Fault {
 		o.Reason = run.Stop
 	}
@@ -50,10 +51,13 @@ func (o outcome) exitCode() int32 {
 	case scheduler.ReasonFault, scheduler.ReasonNodeLost, scheduler.ReasonDrained, scheduler.ReasonFaultsTwice:
 		return 125
 	}
-	if o.Signal == 0 {
-		return 128 + sigterm
+	switch {
+	case o.Signal != 0:
+		return 128 + o.Signal
+	case o.ran: // it made of the signal what it liked
+		return o.Exit
 	}
-	return 128 + o.Signal
+	return 128 + sigterm
 }
 
 // endRun ends one attempt of a task: its time is charged or voided, its place is given back, and
@@ -210,14 +214,15 @@ func (j *jobTx) afterRun(run *scheduler.Run, o *outcome) {
 	if j.faults.has(key) {
 		j.faults.del(key)
 	}
+	if j.job.Tasks.First == j.job.Tasks.Last && (j.job.Reason == scheduler.ReasonNone || !o.again) {
+		j.job.Reason = o.Reason // also where it had ended by itself when it was to be stopped
+	}
 	if o.Reason == scheduler.ReasonExited && o.Exit == 0 {
 		j.job.Done++
 		return
 	}
-	if j.job.Failed++; j.job.Failed == 1 {
+	if j.job.Exit == 0 {
 		j.job.Exit = o.exitCode()
-		if j.job.Reason == scheduler.ReasonNone && j.job.Tasks.First == j.job.Tasks.Last {
-			j.job.Reason = o.Reason
-		}
 	}
+	j.job.Failed++
 }
