@@ -236,6 +236,11 @@ func (w *world) get(path string, headers map[string]string) (*http.Response, []b
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
+	return w.send(req)
+}
+
+func (w *world) send(req *http.Request) (*http.Response, []byte) {
+	w.t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)

@@ -137,7 +137,7 @@ func runLine(v *machine.View, r *scheduler.Run, series funding.Series, at fundin
 	return line
 }
 
-// endedLine is what is left of a run: how it ended, and its files. Its money is in the job's bill.
+// endedLine is what is left of a run: when it was, how it ended and what it has cost.
 func endedLine(v *machine.View, f *machine.RunFiles) client.Run {
 	code := f.Exit
 	if f.Signal != 0 {
@@ -145,7 +145,8 @@ func endedLine(v *machine.View, f *machine.RunFiles) client.Run {
 	}
 	return client.Run{
 		Run: uint64(f.Run), Task: f.Task, State: runState(scheduler.RunEnded), Node: nodeNames(v, []scheduler.NodeID{f.Node}),
-		Ended: clockOf(f.Ended), Reason: reasonWord(f.Reason), ExitCode: &code, Text: f.Text,
+		Placed: clockOf(f.Placed), Started: clockOf(f.Started), Ended: clockOf(f.Ended), OwedMicro: int64(f.Charged),
+		Reason: reasonWord(f.Reason), ExitCode: &code, Text: f.Text,
 	}
 }
 

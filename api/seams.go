@@ -72,11 +72,19 @@ type Logs interface {
 
 // Events are what the machine has told, as the book keeps them.
 type Events interface {
-	// After returns up to limit events numbered above seq, of one job where job is not zero, and the number up to which
-	// it has looked.
-	After(ctx context.Context, seq uint64, job scheduler.JobID, limit int) (events []machine.Event, last uint64, err error)
+	// After returns what was asked for, and the number up to which it has looked.
+	After(ctx context.Context, q EventsQuery) (events []machine.Event, last uint64, err error)
 	// Wait returns when there is an event numbered above seq.
 	Wait(ctx context.Context, seq uint64) error
+}
+
+// EventsQuery narrows events to those numbered above After, of one job where one is named, and of its own pot those
+// deposits that name no job.
+type EventsQuery struct {
+	After uint64
+	Job   scheduler.JobID
+	Pot   funding.PotID
+	Limit int
 }
 
 // Book answers for what the state has forgotten.

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/coinop/coinop/api/client"
@@ -123,22 +124,44 @@ func fits(v *machine.View, s spec) error {
 	if !some {
 		return nil
 	}
-	return fail(string(machine.CodeTooBig), "no node of pool %s has %s; the most that one has is %s", s.pool.Name, words(s.need), words(most))
+	return fail(string(machine.CodeTooBig), "no node of pool %s has %s", s.pool.Name, tooBig(s.need, most))
 }
 
 func holds(has, need scheduler.Resources) bool {
 	return has.CPUMilli >= need.CPUMilli && has.Memory >= need.Memory && has.Disk >= need.Disk && has.GPUs >= need.GPUs
 }
 
-func words(r scheduler.Resources) string {
-	text := fmt.Sprintf("%s CPUs, %d MiB of memory", scheduler.Decimal(r.CPUMilli*1000), r.Memory>>20)
-	if r.Disk > 0 {
-		text += fmt.Sprintf(", %d MiB of disk", r.Disk>>20)
+// tooBig names what is short; where nothing is by itself, no node has all of it together.
+func tooBig(need, most scheduler.Resources) string {
+	var short, all []string
+	for _, r := range []struct {
+		need, most int64
+		words      func(int64) string
+	}{
+		{need.CPUMilli, most.CPUMilli, func(n int64) string { return count(scheduler.Decimal(n*1000), "CPU") }},
+		{need.Memory, most.Memory, func(n int64) string { return strconv.FormatInt(n>>20, 10) + " MiB of memory" }},
+		{need.Disk, most.Disk, func(n int64) string { return strconv.FormatInt(n>>20, 10) + " MiB of disk" }},
+		{need.GPUs, most.GPUs, func(n int64) string { return count(strconv.FormatInt(n, 10), "GPU") }},
+	} {
+		if r.need > r.most {
+			short = append(short, fmt.Sprintf("%s; the most that one has is %s", r.words(r.need), r.words(r.most)))
+		}
+		if r.need > 0 {
+			all = append(all, r.words(r.need))
+		}
 	}
-	if r.GPUs > 0 {
-		text += fmt.Sprintf(", %d GPUs", r.GPUs)
+	if len(short) == 0 {
+		return strings.Join(all, " and ") + " together"
 	}
-	return text
+	return strings.Join(short, ", nor ")
+}
+
+// count is a number of things.
+func count(n, thing string) string {
+	if n != "1" {
+		thing += "s"
+	}
+	return n + " " + thing
 }
 
 func poolNames(v *machine.View) string {

@@ -109,6 +109,7 @@ func number(r *http.Request, name string) (int64, error) {
 type eventsWanted struct {
 	after  uint64
 	job    scheduler.JobID
+	pot    funding.PotID // the job's own
 	follow bool
 	all    bool // money too: for the job's owner, for viewers and for operators
 }
@@ -137,6 +138,9 @@ func (a *API) readEvents(r *http.Request) (eventsWanted, error) {
 		return want, fail(string(machine.CodeInvalid), "job: %.20q is not a number", text)
 	}
 	want.job = scheduler.JobID(id)
+	if j, ok := v.Job(want.job); ok && j.OwnPot {
+		want.pot = j.Pot
+	}
 	if !want.all && c.key != (funding.KeyHash{}) {
 		if _, err := a.ownJob(r.Context(), v, id); err != nil {
 			return want, err
@@ -162,7 +166,7 @@ func (a *API) getEvents(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	out := &lineWriter{w: w, sse: strings.Contains(r.Header.Get("Accept"), "text/event-stream")}
 	for seq := want.after; ; {
-		events, last, err := a.config.Events.After(ctx, seq, want.job, a.limits.JobsPage)
+		events, last, err := a.config.Events.After(ctx, EventsQuery{After: seq, Job: want.job, Pot: want.pot, Limit: a.limits.JobsPage})
 		if err != nil {
 			return streamError(out, err)
 		}

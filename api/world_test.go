@@ -148,13 +148,15 @@ func (w *world) Wait(ctx context.Context, index uint64) error {
 
 func (w *world) Linearize(context.Context) (uint64, error) { return w.m.View().Index(), nil }
 
-func (w *world) After(_ context.Context, seq uint64, job scheduler.JobID, limit int) ([]machine.Event, uint64, error) {
+func (w *world) After(_ context.Context, q api.EventsQuery) ([]machine.Event, uint64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	seq := q.After
 	var found []machine.Event
 	for _, e := range w.events {
-		if e.Seq > seq && len(found) < limit {
-			if seq = e.Seq; job == 0 || e.Job == job {
+		if e.Seq > seq && len(found) < q.Limit {
+			own := e.Kind == machine.EventDeposit && e.Job == 0 && e.Pot == q.Pot && q.Pot != 0
+			if seq = e.Seq; q.Job == 0 || e.Job == q.Job || own {
 				found = append(found, e)
 			}
 		}

@@ -78,7 +78,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if err != nil {
 		return err
 	}
-	log := a.logger(f.level)
+	log := a.devLogger(f.level)
 	s, err := server.New(server.Config{
 		Dir: filepath.Join(dir, "server"), HTTP: f.http, Cluster: cluster, Version: a.version, Log: log,
 		Bootstrap: server.DevFounding(),
@@ -89,6 +89,28 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	d := &devCluster{app: a, dir: dir, cluster: cluster, cpuMilli: cpuMilli, log: log}
 	return d.run(ctx, s, f.executors)
 }
+
+// devLogger is quiet about elections: with one server they mean nothing but that it has started.
+func (a *app) devLogger(level string) *slog.Logger {
+	log := a.logger(level)
+	if level != "" {
+		return log
+	}
+	return slog.New(calm{log.Handler()})
+}
+
+// calm leaves out raft's warnings.
+type calm struct{ slog.Handler }
+
+func (c calm) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelError && strings.HasPrefix(r.Message, "raft") {
+		return nil
+	}
+	return c.Handler.Handle(ctx, r)
+}
+
+func (c calm) WithAttrs(attrs []slog.Attr) slog.Handler { return calm{c.Handler.WithAttrs(attrs)} }
+func (c calm) WithGroup(name string) slog.Handler       { return calm{c.Handler.WithGroup(name)} }
 
 // devDir is where dev keeps everything. Root's tasks run as another user, who can't enter root's own home.
 func devDir() (string, error) {

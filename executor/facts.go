@@ -51,6 +51,9 @@ func (e *Executor) describe(ctx context.Context) {
 		if err == nil && d.ProtocolVersion != drivers.ProtocolVersion {
 			err = fmt.Errorf("it speaks version %d of the contract, this executor %d", d.ProtocolVersion, drivers.ProtocolVersion)
 		}
+		if ctx.Err() != nil {
+			return // this executor ends: that it got no answer says nothing of the driver
+		}
 		if err != nil {
 			e.log.Warn("a driver cannot be used", "driver", name, "error", err)
 			continue

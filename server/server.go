@@ -136,6 +136,7 @@ func (s *Server) compose() error {
 	})
 	s.node.Mux().Handle("/blobs/", s.blobs.Handler())
 	s.node.Mux().Handle("/book/", s.book.Handler())
+	s.node.Mux().Handle(historyPath, s.past())
 	s.node.Mux().Handle(logPath, http.HandlerFunc(s.servePeerLog))
 	return s.composeAPI()
 }

@@ -164,7 +164,7 @@ type Run struct {
 	Until     *time.Time `json:"until,omitempty" doc:"the time limit's end"`
 	Reason    string     `json:"reason,omitempty"`
 	ExitCode  *int32     `json:"exit_code,omitempty"`
-	OwedMicro int64      `json:"owed_micro,omitempty" doc:"of a run that has not ended"`
+	OwedMicro int64      `json:"owed_micro,omitempty" doc:"of a run that has ended: what it has cost"`
 	Text      string     `json:"text,omitempty" doc:"what its driver said of the end"`
 }
 

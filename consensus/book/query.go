@@ -93,6 +93,17 @@ func (b *Book) After(ctx context.Context, seq uint64, job scheduler.JobID, most 
 	return b.events(ctx, "SELECT body FROM events WHERE seq > ? ORDER BY seq LIMIT ?", int64(seq), limit(most))
 }
 
+// AfterOf is After, and of a job whose pot is its own also what was paid into that by who knows only the fund id.
+func (b *Book) AfterOf(ctx context.Context, seq uint64, job scheduler.JobID, pot funding.PotID, most int) ([]machine.Event, error) {
+	if job == 0 || pot == 0 {
+		return b.After(ctx, seq, job, most)
+	}
+	return b.events(ctx, `SELECT body FROM (
+			SELECT seq, body FROM events WHERE job = ?1 AND job <> 0 AND seq > ?2
+			UNION ALL SELECT seq, body FROM events WHERE kind = 'deposit' AND pot = ?3 AND job = 0 AND seq > ?2
+		) ORDER BY seq LIMIT ?4`, int64(job), int64(seq), int64(pot), limit(most))
+}
+
 // Transfers returns up to limit transfers of a pot after seq.
 func (b *Book) Transfers(ctx context.Context, pot funding.PotID, seq uint64, most int) ([]machine.Event, error) {
 	return b.events(ctx, "SELECT body FROM events WHERE kind = 'transfer' AND pot = ? AND seq > ? ORDER BY seq LIMIT ?",

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS events (
 	body BLOB    NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS events_job      ON events (job, seq)  WHERE job <> 0;
+CREATE INDEX IF NOT EXISTS events_deposit  ON events (pot, seq)  WHERE kind = 'deposit';
 CREATE INDEX IF NOT EXISTS events_price    ON events (pool, seq) WHERE kind IN ('price', 'pool');
 CREATE INDEX IF NOT EXISTS events_transfer ON events (pot, seq)  WHERE kind = 'transfer';
 CREATE TABLE IF NOT EXISTS jobs (

@@ -267,3 +267,10 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestAnEmptyVariableSaysNothing(t *testing.T) {
+	env, err := jobfile.FromEnv([]string{"COINOP_SUBMIT_CPUS=", "COINOP_SUBMIT_ARRAY=", "COINOP_SUBMIT_NAME=", "COINOP_SUBMIT_LABEL="}, here)
+	if d := cmp.Diff(jobfile.Job{}, env); err != nil || d != "" {
+		t.Fatalf("%v\n%s", err, d)
+	}
+}

@@ -81,7 +81,7 @@ func FromEnv(environ []string, lookup func(string) (string, bool)) (Job, error) 
 	for _, e := range environ {
 		variable, value, _ := strings.Cut(e, "=")
 		rest, ok := strings.CutPrefix(variable, EnvPrefix)
-		if !ok {
+		if !ok || value == "" { // an empty one is how scripts unset it
 			continue
 		}
 		name := strings.ReplaceAll(strings.ToLower(rest), "_", "-")
