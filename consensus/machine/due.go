@@ -115,7 +115,7 @@ func (d *due) streamsOf(pool *scheduler.Pool, series funding.Series) {
 // grace stops a paused stream when its grace or its reserve is about to end.
 func (d *due) grace(id StreamID, hold *funding.StreamHold, pool *scheduler.Pool, series funding.Series) {
 	kill, reason := graceEnd(hold, series)
-	if d.at < kill-graceDelay(pool) {
+	if d.at < kill-moneyDelay(pool, hold.Paused, kill) {
 		return
 	}
 	d.streamRuns.ascend(streamRun{stream: id}, func(key streamRun, _ none) bool {
@@ -142,6 +142,12 @@ func (d *due) graces() {
 	})
 }
 
+func (d *due) eachRunOf(job scheduler.JobID) func(func(*scheduler.Run)) {
+	return func(visit func(*scheduler.Run)) {
+		d.RunsOf(job, func(run *scheduler.Run) bool { visit(run); return true })
+	}
+}
+
 // atMost finds stream jobs that are about to have cost all that they may.
 func (d *due) atMost(pool *scheduler.Pool, series funding.Series, soon funding.Index) {
 	d.capLines.ascend(capLine{pool: pool.ID}, func(key capLine, _ none) bool {
@@ -150,7 +156,7 @@ func (d *due) atMost(pool *scheduler.Pool, series funding.Series, soon funding.I
 		}
 		job, ok := d.jobs.get(key.job)
 		kill, ends := series.When(key.index)
-		if !ok || !ends || d.at < kill-killDelay(pool, job.TimeLimit) {
+		if !ok || !ends || d.at < kill-capDelay(pool, job, d.eachRunOf(key.job), kill) {
 			return true
 		}
 		d.RunsOf(key.job, func(run *scheduler.Run) bool {

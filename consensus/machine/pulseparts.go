@@ -113,11 +113,9 @@ func (tx *Tx) stopStream(run *scheduler.Run, job *scheduler.Job, s StopRun) (boo
 	if !ok || hold.Paused == 0 || hold.Closing {
 		return false, nil
 	}
-	pool := tx.pools.must(id.Pool)
 	series, _ := tx.series.get(id.Pool)
 	kill, reason := graceEnd(hold, series)
-	delay := graceDelay(pool)
-	if tx.at < kill-delay || reason != s.Reason {
+	if tx.at < kill-moneyDelay(tx.pools.must(id.Pool), hold.Paused, kill) || reason != s.Reason {
 		return false, nil
 	}
 	closing := *hold
@@ -151,8 +149,6 @@ func graceEnd(hold *funding.StreamHold, series funding.Series) (funding.Millis, 
 	return hold.Grace, scheduler.ReasonPauseGrace
 }
 
-func graceDelay(pool *scheduler.Pool) funding.Millis { return min(pool.KillDelay, pool.PauseGrace/10) }
-
 // stopAtMost closes a stream job that is about to have cost all that it may ever cost.
 func (tx *Tx) stopAtMost(job *scheduler.Job) (bool, error) {
 	hold, ok := tx.caps.get(job.ID)
@@ -166,7 +162,8 @@ func (tx *Tx) stopAtMost(job *scheduler.Job) (bool, error) {
 		return false, nil
 	}
 	kill, ok := series.When(end)
-	if !ok || tx.at < kill-killDelay(pool, job.TimeLimit) {
+	runs := func(visit func(*scheduler.Run)) { tx.eachOpenRunOf(job.ID, visit) }
+	if !ok || tx.at < kill-capDelay(pool, job, runs, kill) {
 		return false, nil
 	}
 	closing := *hold

@@ -14,10 +14,8 @@ type Report struct {
 type RunReport struct {
 	Run     scheduler.RunID `cbor:"1,keyasint"`
 	Started *funding.Millis `cbor:"2,keyasint,omitempty"` // its first process
-	Paused  *funding.Millis `cbor:"3,keyasint,omitempty"` // stopped for want of money, as ordered
-	Resumed *funding.Millis `cbor:"4,keyasint,omitempty"`
-	Ended   *End            `cbor:"5,keyasint,omitempty"`
-	Alive   *Alive          `cbor:"6,keyasint,omitempty"`
+	Ended   *End            `cbor:"3,keyasint,omitempty"`
+	Alive   *Alive          `cbor:"4,keyasint,omitempty"`
 }
 
 // End is how a run ended and what it left.

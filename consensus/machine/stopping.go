@@ -17,6 +17,24 @@ func killDelay(pool *scheduler.Pool, limit funding.Millis) funding.Millis {
 	return pool.KillDelay
 }
 
+// moneyDelay is the kill delay before money ends that began to be spent at a time: the pool's, at
+// most a tenth of the time that is paid for. Money for seconds would else be over as it begins.
+func moneyDelay(pool *scheduler.Pool, began, ends funding.Millis) funding.Millis {
+	return max(0, min(pool.KillDelay, (ends-began)/10))
+}
+
+// capDelay is the kill delay before a job has cost all that it may: counted from the start of the
+// oldest of its runs.
+func capDelay(pool *scheduler.Pool, job *scheduler.Job, runs func(visit func(*scheduler.Run)), ends funding.Millis) funding.Millis {
+	began := ends
+	runs(func(run *scheduler.Run) {
+		if run.Start != 0 {
+			began = min(began, run.Start)
+		}
+	})
+	return min(killDelay(pool, job.TimeLimit), moneyDelay(pool, began, ends))
+}
+
 // stop is an order to end a run.
 type stop struct {
 	reason scheduler.Reason
