@@ -90,7 +90,7 @@ func (w *world) submit(p *purse) {
 		Bid:  pool.Floor + between[funding.Rate](w, 0, 3_000_000), OnHold: w.chance(4),
 	}
 	entry.Bid = max(entry.Bid, 1)
-	entry.TimeLimit = min(pool.TimeMax, []funding.Millis{between(w, second, minute), between(w, minute, hour), between(w, hour, 3*day)}[min(2, w.dice.IntN(8)/3)])
+	entry.TimeLimit = min(pool.TimeMax, []funding.Millis{between(w, second, minute), between(w, minute, hour), between(w, hour, 3*day)}[min(2, w.dice.IntN(9)/3)])
 	if w.chance(35) {
 		entry.Mode = funding.Stream
 		if w.chance(70) {
@@ -198,7 +198,7 @@ func (w *world) dropJob(j *job) {
 
 // deposit pays into a pot by its fund id: a shared one's, or some job's.
 func (w *world) deposit(p *purse) {
-	fund := funding.FundID{}
+	var fund funding.FundID
 	if shared, ok := one(w, w.pots); ok && w.chance(50) {
 		fund = keyOf("fund", shared.name)
 	} else if j, ok := one(w, w.jobs); ok {

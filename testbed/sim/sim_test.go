@@ -115,11 +115,14 @@ func TestOraclesBite(t *testing.T) {
 				})
 			}
 		},
-		"frozen time is settled": func(f *faulty) {
+		"half of what was frozen on the way is billed": func(f *faulty) {
 			f.late = func(at funding.Millis, c machine.Command) {
 				eachRun(c, func(r *machine.RunReport) {
 					if r.Alive != nil && r.Alive.To < at {
-						r.Alive.Stopped = nil
+						for i := range r.Alive.Stopped {
+							span := &r.Alive.Stopped[i]
+							span.From += (span.To - span.From) / 2
+						}
 					}
 				})
 			}
@@ -156,9 +159,9 @@ func TestOraclesBite(t *testing.T) {
 		},
 	}
 	named := map[string][]string{ // where another oracle's word is not enough
-		"what nobody confirmed is settled": {"I8", "I11"},
-		"frozen time is settled":           {"I8", "I11"},
-		"an overrun is not booked":         {"I9"},
+		"what nobody confirmed is settled":             {"I8", "I11"},
+		"half of what was frozen on the way is billed": {"I8", "I11"},
+		"an overrun is not booked":                     {"I9"},
 	}
 	specs := keysets(t)
 	for name, plant := range faults {
