@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -96,8 +97,8 @@ func (a *API) payment(ctx context.Context, v *machine.View, p client.Payment, cl
 // sameKey tells a new request under an old idempotency key from one whose coins are merely gone: the first request
 // has spent them, and that is what its sender has to hear.
 func sameKey(ctx context.Context, v *machine.View, inputs []cashu.Proof, err error) error {
-	refusal, ok := err.(*cashu.Error)
-	gone := ok && (refusal.Code == cashu.CodeSpent || refusal.Code == cashu.CodeOutputsSigned || refusal.Code == cashu.CodeOutputsPending)
+	var refusal *cashu.Error
+	gone := errors.As(err, &refusal) && (refusal.Code == cashu.CodeSpent || refusal.Code == cashu.CodeOutputsSigned || refusal.Code == cashu.CodeOutputsPending)
 	key := callerOf(ctx).request
 	if !gone || key == ([16]byte{}) {
 		return err
@@ -113,7 +114,8 @@ func sameKey(ctx context.Context, v *machine.View, inputs []cashu.Proof, err err
 }
 
 func needBlanks(err error, need int) error {
-	if refusal, ok := err.(*cashu.Error); ok && refusal.Code == cashu.CodeBlanksTooFew {
+	var refusal *cashu.Error
+	if errors.As(err, &refusal) && refusal.Code == cashu.CodeBlanksTooFew {
 		p := fail(string(machine.CodeBlanksFew), "%s", refusal.Detail)
 		p.Need = int64(need)
 		return p

@@ -88,7 +88,7 @@ func (a *API) recover(w *answerWriter, r *http.Request) {
 	if what == nil {
 		return
 	}
-	if what == http.ErrAbortHandler {
+	if what == http.ErrAbortHandler { //nolint:errorlint // net/http panics with the value itself
 		panic(what)
 	}
 	a.log.Error("a handler panicked", "method", r.Method, "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))

@@ -10,7 +10,7 @@ import (
 )
 
 type executorFlags struct {
-	dir, cluster, token, pool, name string
+	dir, cluster, pool, name        string
 	cpus, memory, disk, user, level string
 	labels                          []string
 	config                          string

@@ -20,7 +20,6 @@ const queuePage = 1000
 type queueFlags struct {
 	mine, all, watch bool
 	pool, state      string
-	label            []string
 }
 
 func (a *app) queueVerb() *cobra.Command {

@@ -132,7 +132,7 @@ func (n *Node) leave(r *raft.Raft) {
 		done := make(chan error, 1)
 		go func() { done <- r.LeadershipTransfer().Error() }()
 		select {
-		case <-done: // where there is nobody to take over, this says so at once
+		case <-done: //nolint:errcheck // where there is nobody to take over, this says so at once
 		case <-time.After(leavingMax):
 		}
 	}

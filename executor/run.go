@@ -309,7 +309,6 @@ func plainText(s string) string {
 
 func (r *run) isEnded() bool    { r.mu.Lock(); defer r.mu.Unlock(); return r.end != nil }
 func (r *run) isDropped() bool  { r.mu.Lock(); defer r.mu.Unlock(); return r.dropped }
-func (r *run) isLeaving() bool  { r.mu.Lock(); defer r.mu.Unlock(); return r.leaving }
 func (r *run) wasStarted() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.began != 0 }
 
 func faultEnd(boot, message string) *ended {

@@ -104,8 +104,8 @@ func (s seen) encode() ([]byte, error) {
 }
 
 func (s *seen) decode(line []byte) error {
-	body, found := strings.CutSuffix(string(line), "\n")
-	if _, body, found = strings.Cut(body, " "); !found {
+	_, body, found := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+	if !found {
 		return errors.New("no sum")
 	}
 	var next seen

@@ -61,9 +61,8 @@ func TestPriceIsNotRewritten(t *testing.T) {
 func TestSeriesIsImmutable(t *testing.T) {
 	s := series(t, 1000, 10, 2000, 20)
 	before := slices.Clone(s.Points)
-	a, b := series(t, 1000, 10, 2000, 20), s
-	a, _ = s.Set(3000, 1)
-	b, _ = s.Set(3000, 2)
+	a, _ := s.Set(3000, 1)
+	b, _ := s.Set(3000, 2)
 	c, _ := s.Set(2000, 7)
 	if a.PriceAt(3000) != 1 || b.PriceAt(3000) != 2 || c.PriceAt(2000) != 7 || !slices.Equal(before, s.Points) {
 		t.Errorf("series made of one another share points: %v %v %v %v", a, b, c, s)

@@ -23,8 +23,8 @@ func (d *Driver) Start(ctx context.Context, request drivers.Task) (drivers.Statu
 		}
 		t, mine := d.claim(request)
 		if !mine {
-			t.life.Lock() // until the one who claimed it has started it, or has failed, or has removed it
-			t.life.Unlock()
+			t.life.Lock()   // until the one who claimed it has started it, or has failed, or has removed it
+			t.life.Unlock() //nolint:staticcheck // it is held for nothing else
 			t.mu.Lock()
 			status, removed := t.status(), t.removed
 			t.mu.Unlock()

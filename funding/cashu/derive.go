@@ -46,7 +46,7 @@ func deriveV1(seed []byte, id KeysetID, counter uint64) (string, Scalar, error) 
 	}
 	number := uint32(binary.BigEndian.Uint64(id.Bytes()) % (hardened - 1))
 	node, err := bip32Master(seed)
-	path := []uint32{hardened | 129372, hardened | 0, hardened | number, hardened | uint32(counter)}
+	path := []uint32{hardened | 129372, hardened, hardened | number, hardened | uint32(counter)}
 	for _, step := range path {
 		if err == nil {
 			node, err = node.child(step)

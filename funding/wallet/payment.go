@@ -282,40 +282,30 @@ func freeCoins(ctx context.Context, q query, sets []keyset, unit string) ([]cand
 		if !set.listed || set.unit != unit {
 			continue
 		}
-		rows, err := q.QueryContext(ctx, `SELECT secret, amount FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 ORDER BY amount, secret`, set.id)
+		more, err := freeCoinsOf(ctx, q, set)
 		if err != nil {
 			return nil, err
 		}
-		for rows.Next() {
-			coin := candidate{keyset: set.id, fee: set.fee, old: !set.active}
-			var amount int64
-			if err := rows.Scan(&coin.secret, &amount); err != nil {
-				return nil, errors.Join(err, rows.Close())
-			}
-			coin.amount = cashu.Units(amount)
-			coins = append(coins, coin)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, err
-		}
+		coins = append(coins, more...)
 	}
 	return coins, nil
 }
 
-func countCoins(ctx context.Context, q query, id cashu.KeysetID) (map[cashu.Units]int, error) {
-	rows, err := q.QueryContext(ctx, `SELECT amount, count(*) FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 GROUP BY amount`, id)
+func freeCoinsOf(ctx context.Context, q query, set keyset) ([]candidate, error) {
+	rows, err := q.QueryContext(ctx, `SELECT secret, amount FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 ORDER BY amount, secret`, set.id)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	have := make(map[cashu.Units]int)
+	var coins []candidate
 	for rows.Next() {
+		coin := candidate{keyset: set.id, fee: set.fee, old: !set.active}
 		var amount int64
-		var n int
-		if err := rows.Scan(&amount, &n); err != nil {
+		if err := rows.Scan(&coin.secret, &amount); err != nil {
 			return nil, err
 		}
-		have[cashu.Units(amount)] = n
+		coin.amount = cashu.Units(amount)
+		coins = append(coins, coin)
 	}
-	return have, rows.Err()
+	return coins, rows.Err()
 }
