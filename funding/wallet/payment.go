@@ -309,3 +309,22 @@ func freeCoinsOf(ctx context.Context, q query, set keyset) ([]candidate, error) 
 	}
 	return coins, rows.Err()
 }
+
+func freeCoinsOf(ctx context.Context, q query, set keyset) ([]candidate, error) {
+	rows, err := q.QueryContext(ctx, `SELECT secret, amount FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 ORDER BY amount, secret`, set.id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var coins []candidate
+	for rows.Next() {
+		coin := candidate{keyset: set.id, fee: set.fee, old: !set.active}
+		var amount int64
+		if err := rows.Scan(&coin.secret, &amount); err != nil {
+			return nil, err
+		}
+		coin.amount = cashu.Units(amount)
+		coins = append(coins, coin)
+	}
+	return coins, rows.Err()
+}
