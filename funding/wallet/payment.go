@@ -310,21 +310,20 @@ func freeCoinsOf(ctx context.Context, q query, set keyset) ([]candidate, error) 
 	return coins, rows.Err()
 }
 
-func freeCoinsOf(ctx context.Context, q query, set keyset) ([]candidate, error) {
-	rows, err := q.QueryContext(ctx, `SELECT secret, amount FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 ORDER BY amount, secret`, set.id)
+func countCoins(ctx context.Context, q query, id cashu.KeysetID) (map[cashu.Units]int, error) {
+	rows, err := q.QueryContext(ctx, `SELECT amount, count(*) FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 GROUP BY amount`, id)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var coins []candidate
+	have := make(map[cashu.Units]int)
 	for rows.Next() {
-		coin := candidate{keyset: set.id, fee: set.fee, old: !set.active}
 		var amount int64
-		if err := rows.Scan(&coin.secret, &amount); err != nil {
+		var n int
+		if err := rows.Scan(&amount, &n); err != nil {
 			return nil, err
 		}
-		coin.amount = cashu.Units(amount)
-		coins = append(coins, coin)
+		have[cashu.Units(amount)] = n
 	}
-	return coins, rows.Err()
+	return have, rows.Err()
 }
