@@ -104,7 +104,8 @@ func TestJudgingBites(t *testing.T) {
 		{"finds one of two", "go test -v -run '^(TestA|TestB)$' ./cli", good, nil, "", "TestB did not run"},
 		{"does not find the part", "go test -v -run '^TestA$/^two$' ./cli", good, nil, "", "TestA/two did not run"},
 		{"skips", "go test -v -run '^TestA$' ./cli", "--- SKIP: TestA (0.00s)\n    a_test.go:1: needs root\nok  \tcli\t0.5s\n", nil, "", "TestA was skipped"},
-		{"skips a part", "go test -v -run '^TestA$' ./cli", good + "    --- SKIP: TestA/two (0.00s)\n", nil, "", "TestA/two was skipped"},
+		{"skips a part that is asked for", "go test -v -run '^TestA$/^two$' ./cli", good + "    --- SKIP: TestA/two (0.00s)\n", nil, "", "TestA/two did not run"},
+		{"skips another part", "go test -v -run '^TestA$' ./cli", "    --- SKIP: TestA/two (0.00s)\n" + good, nil, "", ""},
 		{"says nothing of it", "x", "a\nb\n", nil, `^spent \d$`, "no line printed matches"},
 	} {
 		check := &Check{Command: c.command}
@@ -115,7 +116,7 @@ func TestJudgingBites(t *testing.T) {
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("a command that %s: %v, want %q", c.name, err, c.want)
 		}
-		if c.name == "passes" && kept != "2 passed; ok cli 0.5s" || c.prints != "" && err == nil && kept != "spent 5" {
+		if c.name == "skips another part" && kept != "2 passed, 1 parts skipped; ok cli 0.5s" || c.name == "passes" && kept != "2 passed; ok cli 0.5s" || c.prints != "" && err == nil && kept != "spent 5" {
 			t.Errorf("a command that %s keeps %q", c.name, kept)
 		}
 	}

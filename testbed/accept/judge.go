@@ -9,7 +9,8 @@ import (
 var (
 	runFlag = regexp.MustCompile(`go test .*-run '([^']*)'`)
 	passed  = regexp.MustCompile(`(?m)^ *--- PASS: (\S+)`)
-	skipped = regexp.MustCompile(`(?m)^ *--- SKIP: (\S+)`)
+	skipped = regexp.MustCompile(`(?m)^--- SKIP: (\S+)`)
+	partly  = regexp.MustCompile(`(?m)^ +--- SKIP: `)
 	exact   = regexp.MustCompile(`^\^(?:\(([\w|]+)\)|(\w+))\$(/\^[\w|()-]+\$)?$`)
 )
 
@@ -41,7 +42,7 @@ func Tests(command string) ([]string, error) {
 }
 
 // Judge says what is to be kept of a command's output, and whether that shows what it should: the command has
-// succeeded, each test that it names has passed and none was skipped, and what must be printed was.
+// succeeded, each test that it names has passed, none was skipped, and what must be printed was.
 func Judge(c *Check, output string, failed error) (kept string, err error) {
 	lines := meaningful(output)
 	last := strings.Join(lines[max(0, len(lines)-3):], " / ")
@@ -75,7 +76,11 @@ func Judge(c *Check, output string, failed error) (kept string, err error) {
 	}
 	kept = lines[len(lines)-1]
 	if len(names) > 0 {
-		kept = fmt.Sprintf("%d passed; %s", len(did), kept)
+		count := fmt.Sprintf("%d passed", len(did))
+		if n := len(partly.FindAllString(output, -1)); n > 0 { // a part that needs what this machine lacks
+			count += fmt.Sprintf(", %d parts skipped", n)
+		}
+		kept = count + "; " + kept
 	}
 	return kept, nil
 }
