@@ -184,6 +184,9 @@ func (a *app) secretFile(arg string) (string, error) {
 }
 
 func (a *app) isTerminal(stream any) bool {
+	if _, drawn := stream.(*frame); drawn {
+		return true
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -17,11 +17,18 @@ type statusLine struct {
 	app  *app
 	live bool
 
-	mu   sync.Mutex
-	to   io.Writer
-	text string // guarded by mu; shown now
-	last string // guarded by mu; the newest state that was printed in a pipe
+	mu     sync.Mutex
+	to     io.Writer
+	text   string // guarded by mu; what is to be shown
+	last   string // guarded by mu; the newest state that was printed in a pipe
+	broken bool   // guarded by mu; the task's output ends within a line, which must not be drawn over
 }
+
+const (
+	eraseLine = "\r\x1b[K"
+	// A text that is wider than the terminal is cut by it instead of going on in a second line, which nobody would erase.
+	noWrap, wrap = "\x1b[?7l", "\x1b[?7h"
+)
 
 func newStatusLine(a *app) *statusLine { return &statusLine{app: a, live: a.live(), to: a.err} }
 
@@ -40,21 +47,35 @@ func (l *statusLine) set(change, text string) {
 		return
 	}
 	l.text = text
-	fmt.Fprint(l.to, "\r\x1b[K"+text)
+	l.draw()
 }
 
+// draw shows the text below what was printed. The caller holds l.mu.
+func (l *statusLine) draw() {
+	if !l.broken && l.text != "" {
+		fmt.Fprint(l.to, eraseLine+noWrap+l.text+wrap)
+	}
+}
+
+// clear takes the line away and begins a new one where the output has broken off within one.
 func (l *statusLine) clear() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.live && l.text != "" {
-		fmt.Fprint(l.to, "\r\x1b[K")
-		l.text = ""
+	if !l.live {
+		return
 	}
+	l.text = ""
+	if l.broken {
+		l.broken = false
+		fmt.Fprintln(l.to)
+		return
+	}
+	fmt.Fprint(l.to, eraseLine)
 }
 
 // over is a writer that makes room for what is written and draws the line again below it.
 func (l *statusLine) over(w io.Writer) io.Writer {
-	if !l.live {
+	if !l.live || !l.app.isTerminal(w) {
 		return w
 	}
 	return &overLine{l, w}
@@ -68,13 +89,15 @@ type overLine struct {
 func (o *overLine) Write(p []byte) (int, error) {
 	o.line.mu.Lock()
 	defer o.line.mu.Unlock()
-	if o.line.text != "" {
-		fmt.Fprint(o.line.to, "\r\x1b[K")
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if !o.line.broken {
+		fmt.Fprint(o.line.to, eraseLine) // the line, or the ^C of the keyboard
 	}
 	n, err := o.w.Write(p)
-	if o.line.text != "" && len(p) > 0 && p[len(p)-1] == '\n' {
-		fmt.Fprint(o.line.to, o.line.text)
-	}
+	o.line.broken = p[len(p)-1] != '\n'
+	o.line.draw()
 	return n, err
 }
 

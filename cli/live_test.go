@@ -35,19 +35,20 @@ func TestQuietAndJSONHaveNoStatusLine(t *testing.T) {
 }
 
 func TestOnATerminalTheLineStaysBelowTheLog(t *testing.T) {
-	var out bytes.Buffer
+	var out frame
 	line := &statusLine{app: &app{}, live: true, to: &out}
 	log := line.over(&out)
 	line.set("running", "STATUS")
-	for _, piece := range []string{"half ", "a line\n"} {
+	for _, piece := range []string{"half ", "a line\n", "the end"} {
 		if n, err := log.Write([]byte(piece)); n != len(piece) || err != nil {
 			t.Fatal(n, err)
 		}
+		line.set("running", "STATUS") // time goes on
 	}
 	line.clear()
-	line.clear()
-	const wipe = "\r\x1b[K"
-	if want := wipe + "STATUS" + wipe + "half " + wipe + "a line\n" + "STATUS" + wipe; out.String() != want {
+	const wipe, status = "\r\x1b[K", "\r\x1b[K\x1b[?7lSTATUS\x1b[?7h"
+	// Nothing is drawn while the task's line is not whole: it would be lost.
+	if want := status + wipe + "half " + "a line\n" + status + status + wipe + "the end" + "\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }

@@ -122,6 +122,16 @@ func size(bytes int64) string {
 // cpus is thousandths of a CPU as a number of CPUs.
 func cpus(milli int64) string { return strconv.FormatFloat(float64(milli)/1000, 'f', -1, 64) }
 
+// count is a number of things.
+func count(n int, thing string) string { return things(strconv.Itoa(n), thing) }
+
+func things(n, thing string) string {
+	if n != "1" {
+		thing += "s"
+	}
+	return n + " " + thing
+}
+
 // clock is a time in the reader's zone: the hour today, else the date too.
 func clock(t *time.Time) string {
 	if t == nil || t.IsZero() {

@@ -3,11 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -140,38 +136,4 @@ func taskCounts(t client.Tasks) string {
 		return "1"
 	}
 	return fmt.Sprintf("%d/%d", t.Done+t.Failed, n)
-}
-
-// watchQueue draws the queue again every second. It keeps the last picture and says so when no server answers.
-func (a *app) watchQueue(ctx context.Context, f queueFlags) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		list, err := a.queue(ctx, f)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && codeOf(err) != exitUnreachable:
-			return err
-		case err != nil:
-			a.note("%v", err)
-		case a.json:
-			if err := a.printJSON(list); err != nil {
-				return err
-			}
-		default:
-			if a.isTerminal(a.out) {
-				fmt.Fprint(a.out, "\x1b[H\x1b[2J")
-			}
-			fmt.Fprintf(a.out, "%s  %d jobs  (Ctrl-C ends)\n", time.Now().Format("15:04:05"), len(list.Jobs))
-			a.printQueue(list)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }

@@ -90,6 +90,7 @@ func (a *app) follow(asked context.Context, n uint64) error {
 			line.clear()
 			return a.finishJob(ctx, e.job)
 		case <-interrupts:
+			line.clear()
 			again, err := a.interrupted(ctx, n, interrupts)
 			if err != nil || !again {
 				unwatch()
@@ -119,7 +120,7 @@ func (a *app) drainLog(followers *sync.WaitGroup, unwatch context.CancelFunc) {
 
 // interrupted waits for a second Ctrl-C and then cancels the job. True means to go on watching it end.
 func (a *app) interrupted(ctx context.Context, n uint64, interrupts <-chan os.Signal) (bool, error) {
-	a.note("\njob %d goes on; again within 2 s to cancel it", n)
+	a.note("job %d goes on; again within 2 s to cancel it", n)
 	select {
 	case <-time.After(secondCtrlC):
 		return false, nil

@@ -47,20 +47,21 @@ func (a *app) printJob(j client.Job) {
 	if j.TimeMs > 0 {
 		limit = span(j.TimeMs)
 	}
-	a.fields("job", strconv.FormatUint(j.Job, 10), "state", state, "reason", j.Reason, "exit code", code(j.ExitCode),
+	public := []string{"job", strconv.FormatUint(j.Job, 10), "state", state, "reason", j.Reason, "exit code", code(j.ExitCode),
 		"pool", j.Pool, "mode", j.Mode, "tasks", tasksLine(j.Tasks),
 		"request", requestLine(j), "time limit", limit,
-		"bid", money(j.BidMicro)+" per unit and second, "+money(j.WeightMilli*1000)+" units",
+		"bid", money(j.BidMicro) + " per unit and second, " + money(j.WeightMilli*1000) + " units",
 		"nodes", strings.Join(j.Nodes, " "), "fund id", j.FundID,
-		"submitted", clock(&j.Submitted), "started", clock(j.Started), "ended", clock(j.Ended))
+		"submitted", clock(&j.Submitted), "started", clock(j.Started), "ended", clock(j.Ended)}
 	p := j.Private
 	if p == nil {
+		a.fields(public...)
 		a.note("name, command and money show with the job's key, which is not in this wallet")
 		return
 	}
-	a.fields("because", saidOfEnd(j), "name", p.Name, "command", strings.Join(p.Command, " "), "labels", labels(p.Labels),
+	a.fields(append(public, "because", saidOfEnd(j), "name", p.Name, "command", strings.Join(p.Command, " "), "labels", labels(p.Labels),
 		"deposited", money(p.Pot.DepositedMicro), "spent", money(p.SpentMicro), "held", money(p.HeldMicro),
-		"free", money(p.Pot.FreeMicro), "billed", seconds(p.BilledMs), "funded until", clock(p.FundedUntil))
+		"free", money(p.Pot.FreeMicro), "billed", seconds(p.BilledMs), "funded until", clock(p.FundedUntil))...)
 	if len(p.Runs) == 0 {
 		return
 	}
@@ -70,7 +71,7 @@ func (a *app) printJob(j client.Job) {
 			clock(r.Started), clock(r.Ended), r.Reason, code(r.ExitCode), money(r.OwedMicro)})
 	}
 	fmt.Fprintln(a.out)
-	a.grid([]string{"RUN", "TASK", "STATE", "NODE", "STARTED", "ENDED", "REASON", "CODE", "OWED"}, rows)
+	a.grid([]string{"RUN", "TASK", "STATE", "NODE", "STARTED", "ENDED", "REASON", "CODE", "COST"}, rows)
 }
 
 func tasksLine(t client.Tasks) string {
@@ -85,12 +86,12 @@ func tasksLine(t client.Tasks) string {
 }
 
 func requestLine(j client.Job) string {
-	line := cpus(j.CPUMilli) + " CPU, " + size(j.MemoryBytes)
+	line := things(cpus(j.CPUMilli), "CPU") + ", " + size(j.MemoryBytes)
 	if j.DiskBytes > 0 {
 		line += ", " + size(j.DiskBytes) + " disk"
 	}
 	if j.GPUs > 0 {
-		line += fmt.Sprintf(", %d GPU", j.GPUs)
+		line += ", " + count(int(j.GPUs), "GPU")
 	}
 	return line
 }
