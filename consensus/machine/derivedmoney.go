@@ -33,15 +33,15 @@ func (s *state) hookMoney() {
 			s.keysetIDs.set(new.ID, number)
 		}
 	}
-	s.requests.hook = func(key requestKey, old, new *Request) {
-		if !key.Coins {
+	s.requests.hook = func(key requestKey, old, new keptRequest) {
+		if !key.coins() {
 			return
 		}
-		if old != nil {
-			s.asked.del(old.Fingerprint)
+		if old != "" {
+			s.asked.del(withCoins(old).Fingerprint)
 		}
-		if new != nil {
-			s.asked.set(new.Fingerprint, key)
+		if new != "" {
+			s.asked.set(withCoins(new).Fingerprint, key)
 		}
 	}
 	s.quotes.hook = s.hookQuote

@@ -11,8 +11,8 @@ func (tx *Tx) expire(limit int32) int32 {
 	left := min(limit, ExpireMax)
 	done := left
 	var requests []requestKey
-	tx.requests.scan(requestKey{}, func(key requestKey, _ *Request) bool {
-		if left == 0 || key.Coins || madeAt(key.Key) > tx.at-RequestMemory {
+	tx.requests.scan(requestKey{}, func(key requestKey, _ keptRequest) bool {
+		if left == 0 || key.coins() || madeAt(key.Key) > tx.at-RequestMemory {
 			return false
 		}
 		requests, left = append(requests, key), left-1
@@ -43,8 +43,8 @@ func (tx *Tx) expire(limit int32) int32 {
 // ExpireDue says whether there is something to forget at a time: requests, tokens, quotes.
 func (v *View) ExpireDue(at funding.Millis) bool {
 	due := false
-	v.requests.ascend(requestKey{}, func(key requestKey, _ *Request) bool {
-		due = !key.Coins && madeAt(key.Key) <= at-RequestMemory
+	v.requests.ascend(requestKey{}, func(key requestKey, _ keptRequest) bool {
+		due = !key.coins() && madeAt(key.Key) <= at-RequestMemory
 		return false
 	})
 	v.tokenEnds.ascend(tokenEnd{}, func(end tokenEnd, _ none) bool {

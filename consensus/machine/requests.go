@@ -56,76 +56,61 @@ func (s scope) withOutputs(outputs []mint.Allowed) scope {
 // first time and nothing is looked at, least of all its coins. A request without a fingerprint is
 // not remembered, nor is one that a pot pays for and that has no idempotency key.
 func (tx *Tx) once(request RequestID, in scope, do func() (any, error)) (any, error) {
-	key := requestKey{Coins: in.coins, Key: request.Key, Scope: in.number}
-	if in.coins && request.Key == ([16]byte{}) {
-		key.Key = [16]byte(request.Fingerprint[:16])
+	key := requestKey{Key: request.Key, Scope: in.number &^ scopeOfCoins}
+	if in.coins {
+		key.Scope |= scopeOfCoins
+		if request.Key == ([16]byte{}) {
+			key.Key = [16]byte(request.Fingerprint[:16])
+		}
 	}
 	if request.Fingerprint == ([32]byte{}) || key.Key == ([16]byte{}) {
 		return do()
 	}
-	if before, ok := tx.asked.get(shorten(request.Fingerprint)); ok && in.coins {
-		return cbor.RawMessage(tx.requests.must(before).Answer), nil
+	if in.coins {
+		return tx.onceWithCoins(key, request.Fingerprint, in.keyset, do)
 	}
 	if before, ok := tx.requests.get(key); ok {
-		switch {
-		case before.Fingerprint != shorten(request.Fingerprint):
-		case in.coins:
-			return cbor.RawMessage(before.Answer), nil
-		default:
-			return tx.answered(before.Answer)
+		if !sameAsOfPot(before, request.Fingerprint) {
+			return nil, errConflict
 		}
-		return nil, refuse(CodeRequestConflict, "this idempotency key came before with another request")
+		return tx.answerOfPot(funding.PotID(key.Scope), before)
 	}
-	if !in.coins {
-		if err := tx.checkAge(request.Key); err != nil {
-			return nil, err
-		}
+	if err := tx.checkAge(request.Key); err != nil {
+		return nil, err
 	}
 	answer, err := do()
 	if err != nil {
 		return nil, err
 	}
-	kept, err := keptAnswer(answer, in)
+	kept, err := keepOfPot(request.Fingerprint, answer)
 	if err != nil {
 		return nil, err
 	}
-	tx.requests.put(key, &Request{Fingerprint: shorten(request.Fingerprint), Keyset: in.keyset, Answer: kept})
+	tx.requests.put(key, kept)
 	return answer, nil
 }
 
-// How the answer to a request that a pot paid for is kept, in its first byte. There may be a million
-// of these, so they leave out the fund id, which the pot has for as long as they are remembered.
-const (
-	keptWhole byte = iota
-	keptWithoutFund
-)
+var errConflict = refuse(CodeRequestConflict, "this idempotency key came before with another request")
 
-func keptAnswer(answer any, in scope) ([]byte, error) {
-	if in.coins {
-		return encoder.Marshal(answer)
+func (tx *Tx) onceWithCoins(key requestKey, whole [32]byte, keyset mint.KeysetNumber, do func() (any, error)) (any, error) {
+	if before, ok := tx.asked.get(shorten(whole)); ok {
+		return cbor.RawMessage(withCoins(tx.requests.must(before)).Answer), nil
 	}
-	how := keptWhole
-	if submit, ok := answer.(SubmitAnswer); ok {
-		how = keptWithoutFund
-		submit.Fund = funding.FundID{}
-		answer = submit
+	if before, ok := tx.requests.get(key); ok {
+		if known := withCoins(before); known.Fingerprint == shorten(whole) {
+			return cbor.RawMessage(known.Answer), nil
+		}
+		return nil, errConflict
 	}
-	body, err := encoder.Marshal(answer)
-	return append([]byte{how}, body...), err
-}
-
-// answered is the kept answer to a request that a pot paid for, as it was given.
-func (tx *Tx) answered(kept []byte) (any, error) {
-	if kept[0] == keptWhole {
-		return cbor.RawMessage(kept[1:]), nil
-	}
-	var answer SubmitAnswer
-	if err := DecodeAnswer(kept[1:], &answer); err != nil {
+	answer, err := do()
+	if err != nil {
 		return nil, err
 	}
-	if pot, ok := tx.pots.get(answer.Pot); ok {
-		answer.Fund = pot.Keys.Fund
+	body, err := encoder.Marshal(answer)
+	if err != nil {
+		return nil, err
 	}
+	tx.requests.put(key, keepWithCoins(Request{Fingerprint: shorten(whole), Keyset: keyset, Answer: body}))
 	return answer, nil
 }
 

@@ -1,9 +1,11 @@
 package machine
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
 )
 
 // ask sends a request that a pot pays for and that does nothing but count.
@@ -124,5 +126,49 @@ func TestLapse(t *testing.T) {
 	}
 	if got := w.m.View().Balance(funding.Account{Kind: funding.IncomeRounding}); got != 5*funding.UnitMicro {
 		t.Errorf("the operator got %d", got)
+	}
+}
+
+// The answer that a pot's request is remembered by is the one that was given, whatever the numbers.
+func TestKeptAnswersAreThoseGiven(t *testing.T) {
+	w := begun(t)
+	tx := &Tx{state: w.m.state, at: dayOne, before: w.m.state.meta}
+	pot := &funding.Pot{ID: 3, Keys: keysOf("p"), State: funding.PotOpen}
+	tx.pots.put(3, pot)
+	whole := [32]byte{0: 1, 7: 8, 8: 9}
+	for _, answer := range []any{
+		SubmitAnswer{Job: 1, Pot: 3, Fund: pot.Keys.Fund, State: scheduler.JobQueued, Held: 5, Bid: 1, Weight: 1, Index: 9},
+		SubmitAnswer{Job: 1 << 40, Pot: 3, Fund: pot.Keys.Fund, State: scheduler.JobQueued, Held: funding.PotMax, Bid: funding.RateMax, Weight: funding.WeightMax, Fee: 77, Index: 1 << 60},
+		SubmitAnswer{Job: 2, Pot: 3, Fund: pot.Keys.Fund, Deposit: 4, State: scheduler.JobQueued, Held: 5, Bid: 1, Weight: 1, Index: 9},
+		PotCreateAnswer{Pot: 3, Fund: pot.Keys.Fund},
+	} {
+		kept, err := keepOfPot(whole, answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := tx.answerOfPot(3, kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _ := encoder.Marshal(answer)
+		second, _ := encoder.Marshal(again)
+		if !bytes.Equal(first, second) {
+			t.Errorf("%+v was kept, %+v came back", answer, again)
+		}
+		if other := [32]byte{0: 1, 7: 9, 8: 9}; !sameAsOfPot(kept, whole) || sameAsOfPot(kept, other) || sameAsOfPot(kept[:3], whole) {
+			t.Error("another body is not told apart")
+		}
+		if _, ok := answer.(SubmitAnswer); ok && kept[0] == keptNumbers {
+			if _, err := tx.answerOfPot(3, kept[:len(kept)-1]); err == nil {
+				t.Error("one that is cut short was read")
+			}
+		}
+	}
+	coins := Request{Fingerprint: shorten(whole), Keyset: 1<<32 - 1, Answer: []byte("answer")}
+	if got := withCoins(keepWithCoins(coins)); got.Fingerprint != coins.Fingerprint || got.Keyset != coins.Keyset || !bytes.Equal(got.Answer, coins.Answer) {
+		t.Errorf("%+v was kept, %+v came back", coins, got)
+	}
+	if got := withCoins("short"); got.Keyset != 0 || got.Answer != nil {
+		t.Errorf("of five bytes came %+v", got)
 	}
 }

@@ -55,7 +55,7 @@ type state struct {
 	keysets  *table[mint.KeysetNumber, *KeysetRecord]
 	spent    *table[cashu.SpentKey, mint.KeysetNumber]
 	outputs  *table[cashu.Point, mint.Output]
-	requests *table[requestKey, *Request]
+	requests *table[requestKey, keptRequest]
 	quotes   *table[QuoteID, *Quote]
 	tokens   *table[TokenHash, *TokenRecord]
 	servers  *table[string, *Server]
@@ -122,7 +122,7 @@ func newState() *state {
 			return bytes.Compare(a[:], b[:])
 		}),
 		outputs:  newTable[cashu.Point, mint.Output](15, func(a, b cashu.Point) int { return bytes.Compare(a[:], b[:]) }),
-		requests: newTable[requestKey, *Request](16, compareRequests),
+		requests: newTable[requestKey, keptRequest](16, compareRequests),
 		quotes:   newTable[QuoteID, *Quote](17, func(a, b QuoteID) int { return bytes.Compare(a[:], b[:]) }),
 		tokens:   newTable[TokenHash, *TokenRecord](18, func(a, b TokenHash) int { return bytes.Compare(a[:], b[:]) }),
 		servers:  newTable[string, *Server](19, byNumber),

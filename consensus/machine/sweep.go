@@ -26,13 +26,14 @@ func (tx *Tx) sweep(records int32) bool {
 			return o.Status == mint.OutputSigned && tx.closed(o.Keyset)
 		}); !more {
 			from.Table = tx.requests.number
-			from.Key = requestKey{Coins: true}
+			from.Key = requestKey{Scope: scopeOfCoins}
 		}
 	}
 	if from.Table == tx.requests.number && left > 0 {
 		var more bool
-		if from.Key, more = sweepTable(tx.requests, from.Key, &left, func(_ requestKey, r *Request) bool {
-			return r.Keyset != 0 && tx.closed(r.Keyset)
+		if from.Key, more = sweepTable(tx.requests, from.Key, &left, func(_ requestKey, kept keptRequest) bool {
+			keyset := withCoins(kept).Keyset
+			return keyset != 0 && tx.closed(keyset)
 		}); !more {
 			tx.meta.Swept = nil
 			return false

@@ -28,7 +28,7 @@ type View struct {
 	keysets  rows[mint.KeysetNumber, *KeysetRecord]
 	spent    rows[cashu.SpentKey, mint.KeysetNumber]
 	outputs  rows[cashu.Point, mint.Output]
-	requests rows[requestKey, *Request]
+	requests rows[requestKey, keptRequest]
 	quotes   rows[QuoteID, *Quote]
 	tokens   rows[TokenHash, *TokenRecord]
 	servers  rows[string, *Server]

@@ -112,7 +112,6 @@ func TestViewAccessors(t *testing.T) {
 	_, missing["keyset by id"] = v.KeysetByID("00")
 	_, missing["keyset"] = v.KeysetByNumber(7)
 	_, missing["asked"] = v.Asked([32]byte{})
-	_, missing["asked of pot"] = v.AskedOfPot(1, [16]byte{})
 	v.RefundsOf(2, func(*funding.Refund) bool { missing["refunds of"] = true; return true })
 	for what, ok := range missing {
 		if ok {

@@ -89,7 +89,7 @@ func (v *View) Asked(whole [32]byte) (*Request, bool) {
 	if !ok {
 		return nil, false
 	}
-	return v.requests.get(key)
+	return v.request(key)
 }
 
 // AskedOfCoins finds a request that came with these coins by its idempotency key.
@@ -98,10 +98,13 @@ func (v *View) AskedOfCoins(coins []cashu.SpentKey, key [16]byte) (*Request, boo
 	for _, coin := range coins {
 		in.Inputs = append(in.Inputs, mint.Input{Key: coin})
 	}
-	return v.requests.get(requestKey{Coins: true, Key: key, Scope: ofCoins(in).number})
+	return v.request(requestKey{Key: key, Scope: ofCoins(in).number | scopeOfCoins})
 }
 
-// AskedOfPot finds a request that a pot paid for by its idempotency key.
-func (v *View) AskedOfPot(pot funding.PotID, key [16]byte) (*Request, bool) {
-	return v.requests.get(requestKey{Key: key, Scope: uint64(pot)})
+func (v *View) request(key requestKey) (*Request, bool) {
+	kept, ok := v.requests.get(key)
+	if !ok {
+		return nil, false
+	}
+	return withCoins(kept), true
 }
