@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -24,7 +25,11 @@ func (a *app) completionVerb() *cobra.Command {
 			root := cmd.Root()
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(a.out, true)
+				if err := root.GenBashCompletionV2(a.out, true); err != nil {
+					return err
+				}
+				_, err := io.WriteString(a.out, bashAlone)
+				return err
 			case "zsh":
 				return root.GenZshCompletion(a.out)
 			case "fish":
@@ -35,6 +40,33 @@ func (a *app) completionVerb() *cobra.Command {
 		},
 	}
 }
+
+// bashAlone replaces the one function of cobra's script that needs the package bash-completion, which many machines
+// do not have. Bash splits words at = and :, so they are put together again.
+const bashAlone = `
+__coinop_init_completion()
+{
+    COMPREPLY=()
+    if declare -F _get_comp_words_by_ref >/dev/null 2>&1; then
+        _get_comp_words_by_ref "$@" cur prev words cword
+        return
+    fi
+    local i joins=""
+    words=()
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        if ((i > 0)) && [[ -n $joins || ${COMP_WORDS[i]} == [=:]* ]]; then
+            words[${#words[@]} - 1]+=${COMP_WORDS[i]}
+        else
+            words+=("${COMP_WORDS[i]}")
+        fi
+        joins=""
+        [[ ${COMP_WORDS[i]} == *[=:] ]] && joins=1
+    done
+    cword=$((${#words[@]} - 1))
+    cur=${words[cword]}
+    prev=${words[cword > 0 ? cword - 1 : 0]}
+}
+`
 
 func (a *app) versionVerb() *cobra.Command {
 	return &cobra.Command{
@@ -72,6 +104,16 @@ func (a *app) completePools(cmd *cobra.Command, _ []string, _ string) ([]string,
 			names = append(names, p.Pool)
 		}
 		return names
+	})
+}
+
+func (a *app) completeServers(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.completeFrom(cmd.Context(), func(ctx context.Context, c *client.Client) (ids []string) {
+		list, _ := c.ServerList(ctx)
+		for _, s := range list.Servers {
+			ids = append(ids, s.ID)
+		}
+		return ids
 	})
 }
 

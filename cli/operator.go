@@ -239,6 +239,7 @@ func (a *app) serversVerb() *cobra.Command {
 	cmd := &cobra.Command{Use: "servers", Short: "list the servers of the cluster", Example: "  coinop operator servers", Args: cobra.NoArgs, RunE: list}
 	cmd.AddCommand(&cobra.Command{
 		Use: "remove ID", Short: "take a server out of the cluster for good", Example: "  coinop operator servers remove s3", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
 			if err != nil {

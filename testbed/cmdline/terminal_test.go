@@ -128,8 +128,13 @@ type terminal struct {
 // onTerminal starts a person's command on a new terminal.
 func (p person) onTerminal(args ...string) *terminal {
 	p.t.Helper()
+	return p.starts(p.command(p.t.Context(), args...))
+}
+
+// starts gives a command a terminal.
+func (p person) starts(cmd *exec.Cmd) *terminal {
+	p.t.Helper()
 	ours, theirs := openTerminal(p.t)
-	cmd := p.command(p.t.Context(), args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
@@ -353,5 +358,37 @@ func TestTheQueueIsWatched(t *testing.T) {
 	watch.ends(0)
 	if shown := watch.String(); shown != "" && shown != "^C" {
 		t.Errorf("it leaves on the screen:\n%s", shown)
+	}
+}
+
+func TestBashCompletesWhatIsTyped(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("needs bash")
+	}
+	d, _ := own(t, "--cpus", "1")
+	you := d.someone(t, "you", "")
+	shell := exec.CommandContext(t.Context(), "bash", "--norc", "--noprofile", "-i")
+	shell.Dir, shell.Env = t.TempDir(), append(you.env, "TERM=dumb", "PS1=> ", "INPUTRC=/dev/null")
+	x := you.starts(shell)
+	x.types("source <(coinop completion bash)\n")
+	x.await(`^>$`)
+	for _, step := range [][2]string{
+		{"coinop rece", `> coinop receipt$`},
+		{"coinop queue --sta", `> coinop queue --state$`},
+		{"coinop queue --state ru", `> coinop queue --state running$`},
+		{"coinop queue --state=pa", `> coinop queue --state=paused$`},
+		{"coinop run --pool def", `> coinop run --pool default$`},
+		{"coinop drain n", `> coinop drain n1$`},
+		{"coinop operator token create --role vi", `> coinop operator token create --role view$`},
+	} {
+		x.types(step[0] + "\t")
+		x.await(step[1])
+		x.types("\x15") // Ctrl-U takes the line away
+		x.await(`^>$`)
+	}
+	x.types("exit\n")
+	x.ends(0)
+	if strings.Contains(x.written(), "not found") || strings.Contains(x.written(), "completion function") {
+		t.Errorf("it complains:\n%s", x.written())
 	}
 }
