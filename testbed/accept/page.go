@@ -12,9 +12,6 @@ type Result struct {
 	When string // the date, the commit and the load
 }
 
-// key says which result belongs to a row: with another command it is another row.
-func (r Row) key() string { return r.Section + "\x00" + r.Line + "\x00" + r.Check.Command }
-
 const (
 	intro = `# What the main path shows
 
@@ -29,7 +26,7 @@ the repository's folder, as root; a test that was skipped or not found has faile
 	columns = "| line | command | last output | when |\n|---|---|---|---|\n"
 )
 
-// Page is the document: every row with its result, if it has one.
+// Page is the document: every row with its command's result, if it has one.
 func Page(rows []Row, results map[string]Result, machine string) string {
 	var body strings.Builder
 	shown, fails := 0, 0
@@ -40,7 +37,7 @@ func Page(rows []Row, results map[string]Result, machine string) string {
 			fmt.Fprintf(&body, "\n## %s\n\n%s", section, columns)
 		}
 		output, when := notRun, ""
-		if got, ok := results[r.key()]; ok {
+		if got, ok := results[r.Check.Command]; ok {
 			output, when = code(got.Kept), got.When
 			if got.OK {
 				shown++
@@ -55,27 +52,16 @@ func Page(rows []Row, results map[string]Result, machine string) string {
 	return intro + head + body.String()
 }
 
-// Read finds the results that an earlier page holds for these rows.
-func Read(page string, rows []Row) map[string]Result {
-	cells := map[string]Result{}
-	section := ""
+// Read finds what an earlier page holds of each command.
+func Read(page string) map[string]Result {
+	results := map[string]Result{}
 	for _, line := range strings.Split(page, "\n") {
-		if heading, ok := strings.CutPrefix(line, "## "); ok {
-			section = heading
-			continue
-		}
 		c := split(line)
-		if len(c) != 4 || c[2] == notRun {
+		if len(c) != 4 || c[2] == notRun || !strings.HasPrefix(c[1], "`") {
 			continue
 		}
 		kept, bad := strings.CutPrefix(c[2], failing)
-		cells[section+"\x00"+c[0]+"\x00"+c[1]] = Result{OK: !bad, Kept: strings.Trim(kept, "`"), When: c[3]}
-	}
-	results := map[string]Result{}
-	for _, r := range rows {
-		if got, ok := cells[r.Section+"\x00"+plain(r.Line)+"\x00"+plain(code(r.Check.Command))]; ok {
-			results[r.key()] = got
-		}
+		results[strings.Trim(c[1], "`")] = Result{OK: !bad, Kept: strings.Trim(kept, "`"), When: c[3]}
 	}
 	return results
 }
@@ -97,8 +83,6 @@ func code(text string) string { return "`" + cell(strings.ReplaceAll(text, "`", 
 
 // cell is text that may stand in a table: bars are escaped, which also code needs there.
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
-
-func plain(text string) string { return strings.ReplaceAll(text, `\|`, "|") }
 
 // split is the inverse of a table's line; nothing for a line that is none.
 func split(line string) []string {
