@@ -12,8 +12,8 @@ import (
 // perProcs is what the testing package adds to a benchmark's name.
 var perProcs = regexp.MustCompile(`-\d+$`)
 
-// goBench reads a benchmark of a package. Own and references are written `name unit`; ns/op times scale may be called
-// anything else that is not a unit of the benchmark.
+// goBench reads a benchmark of a package. Own and references are written `name unit`; own may be ns/op times a scale
+// under another unit. Of a unit like payment-µs only µs is shown and compared.
 func goBench(pkg, pattern, own string, scale float64, references ...string) func(context.Context, *bench) ([][]reading, error) {
 	return func(ctx context.Context, b *bench) ([][]reading, error) {
 		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-count", strconv.Itoa(b.rounds), "-timeout", "30m", pkg)
@@ -33,7 +33,7 @@ func goBench(pkg, pattern, own string, scale float64, references ...string) func
 				return nil, fmt.Errorf("%s printed %d values of %s, want %d:\n%s", strings.Join(cmd.Args, " "), len(values), what, b.rounds, text)
 			}
 			for n, v := range values {
-				rounds[n] = append(rounds[n], reading{name, unit, v * times})
+				rounds[n] = append(rounds[n], reading{name, unit[strings.LastIndex(unit, "-")+1:], v * times})
 			}
 		}
 		return rounds, nil
