@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coinop/coinop/api/client"
+)
+
+func TestMediansAndVerdicts(t *testing.T) {
+	var out bytes.Buffer
+	m := measure{name: "x", what: "something", bar: bar{10, true}}
+	m.print(&out, [][]reading{
+		{{"ours", "/s", 8}, {"reference", "/s", 16}},
+		{{"ours", "/s", 12}, {"reference", "/s", 48}},
+		{{"ours", "/s", 11}, {"reference", "/s", 11}},
+	}, "0.10")
+	for _, want := range []string{"11.0 /s  (8.00 to 12.0 in 3 rounds; load before 0.10)  bar 10.0 /s: holds", "reference: 16.0 /s; ratio 0.50"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, out.String())
+		}
+	}
+	if got := (bar{10, false}).verdict(11, "ms"); !strings.HasSuffix(got, "missed") {
+		t.Errorf("11 ms against a most of 10: %q", got)
+	}
+	if got := (bar{10, true}).verdict(9, "/s"); !strings.HasSuffix(got, "missed") {
+		t.Errorf("9 a second against a least of 10: %q", got)
+	}
+}
+
+func TestBenchmarkLinesAreRead(t *testing.T) {
+	said := parseBench("goos: linux\nBenchmarkA/b=1-2   \t 10\t 25.5 ns/op\t 7 tasks/s\nBenchmarkA/b=1-2 \t 10\t 26.5 ns/op\nok x 1s\n")
+	if got := said["BenchmarkA/b=1 ns/op"]; len(got) != 2 || got[1] != 26.5 {
+		t.Errorf("%v", said)
+	}
+	if got := said["BenchmarkA/b=1 tasks/s"]; len(got) != 1 || got[0] != 7 {
+		t.Errorf("%v", said)
+	}
+}
+
+func TestRequestsAreWholeAndDiffer(t *testing.T) {
+	s, err := newSubmission("h:1", "token", client.NewSecret(), small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 3 {
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(s.next())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body bytes.Buffer
+		if n, err := body.ReadFrom(r.Body); err != nil || n != r.ContentLength {
+			t.Fatalf("%d of %d bytes: %v", n, r.ContentLength, err)
+		}
+		if strings.Contains(body.String(), "VVVV") || seen[r.Header.Get(client.HeaderIdempotencyKey)] {
+			t.Errorf("a request's keys are not its own: %s", body.String())
+		}
+		seen[r.Header.Get(client.HeaderIdempotencyKey)] = true
+	}
+}
+
+func TestOnlyAcceptedSubmissionsCount(t *testing.T) {
+	answer := func(text string) error { return created(bufio.NewReader(strings.NewReader(text))) }
+	if err := answer("HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}"); err != nil {
+		t.Error(err)
+	}
+	if err := answer("HTTP/1.1 402 Payment Required\r\nContent-Length: 4\r\n\r\nwhy?"); err == nil || !strings.Contains(err.Error(), "why?") {
+		t.Errorf("a refusal counted: %v", err)
+	}
+	if err := answer("HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nhalf"); err == nil {
+		t.Error("half an answer counted")
+	}
+}
