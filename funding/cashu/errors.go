@@ -28,6 +28,7 @@ const (
 	CodeQuoteIssued         Code = 20002
 	CodeMintingDisabled     Code = 20003
 	CodeQuotePending        Code = 20005
+	CodeQuoteSettled        Code = 20006
 	CodeQuoteExpired        Code = 20007
 	CodeQuoteSignature      Code = 20008
 	CodeQuoteKeyMissing     Code = 20009
@@ -39,6 +40,7 @@ const (
 	CodeSecretLength        Code = 80006
 	CodeQuoteUnknown        Code = 80007
 	CodeKeysMissing         Code = 80008
+	CodeJobRefused          Code = 80009
 )
 
 // Error is a refusal as the protocol words it: a number and a sentence that
