@@ -17,6 +17,8 @@ import (
 const (
 	// placeMax bounds one batch of placements, so that an entry stays small and other entries get in between.
 	placeMax = 2048
+	// forgetMax bounds the jobs, and the pots, that one entry forgets.
+	forgetMax = 1000
 	// dueEvery is how often the leader looks whether time has brought something about. Executors enforce the ends
 	// of time and money themselves; this is how soon the books follow.
 	dueEvery = 100 * time.Millisecond
@@ -159,7 +161,7 @@ func (l *leader) pulse(ctx context.Context) (bool, error) {
 	}
 	due.Lost = l.lost(now)
 	if !any && len(due.Lost) == 0 {
-		return false, nil
+		return l.forget(ctx, now)
 	}
 	result, err := l.truth.Propose(ctx, due)
 	if err != nil {
@@ -170,6 +172,23 @@ func (l *leader) pulse(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("pulse: %w", err)
 	}
 	return answer.Done > 0, nil
+}
+
+// forget drops what has been kept for its retention: the book has long had it.
+func (l *leader) forget(ctx context.Context, now funding.Millis) (bool, error) {
+	due, any := l.truth.View().ForgetDue(now, forgetMax)
+	if !any {
+		return false, nil
+	}
+	result, err := l.truth.Propose(ctx, due)
+	if err != nil {
+		return false, fmt.Errorf("forget %d jobs and %d pots: %w", len(due.Jobs), len(due.Pots), err)
+	}
+	var answer machine.ForgetAnswer
+	if err := errors.Join(result.Err(), machine.DecodeAnswer(result.Answer, &answer)); err != nil {
+		return false, fmt.Errorf("forget %d jobs and %d pots: %w", len(due.Jobs), len(due.Pots), err)
+	}
+	return len(answer.Refused)+len(answer.Pots) < len(due.Jobs)+len(due.Pots), nil
 }
 
 // spare takes out of a pulse what ends streams for want of money, and says whether anything is left.

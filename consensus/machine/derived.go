@@ -28,6 +28,11 @@ type (
 		pot    funding.PotID
 		refund funding.RefundID
 	}
+	// potEnd is a shared pot that is closed and settled, at the time at which it was closed.
+	potEnd struct {
+		at  funding.Millis
+		pot funding.PotID
+	}
 	refundEnd struct {
 		at     funding.Millis
 		refund funding.RefundID
@@ -101,6 +106,9 @@ func (s *state) deriveMoney() {
 	})
 	s.refundEnds = newIndex[refundEnd, none](func(a, b refundEnd) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.refund, b.refund))
+	})
+	s.potEnds = newIndex[potEnd, none](func(a, b potEnd) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.pot, b.pot))
 	})
 	s.keysetIDs = newIndex[cashu.KeysetID, mint.KeysetNumber](byNumber)
 	s.asked = newIndex[fingerprint, requestKey](func(a, b fingerprint) int { return bytes.Compare(a[:], b[:]) })

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"cmp"
+
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/funding/mint"
 )
@@ -14,6 +16,7 @@ func (s *state) hookMoney() {
 		if new != nil && (old == nil || new.Keys.Fund != old.Keys.Fund) {
 			s.potFunds.set(new.Keys.Fund, id)
 		}
+		s.followPotEnd(id, old, new)
 	}
 	s.refunds.hook = func(id funding.RefundID, old, new *funding.Refund) {
 		if old != nil {
@@ -23,6 +26,11 @@ func (s *state) hookMoney() {
 		if new != nil {
 			s.potRefunds.set(potRefund{new.Pot, id}, none{})
 			s.refundEnds.set(refundEnd{new.Expires, id}, none{})
+		}
+		if refund := cmp.Or(new, old); refund != nil {
+			if pot, ok := s.pots.rows.get(refund.Pot); ok {
+				s.followPotEnd(pot.ID, pot, pot)
+			}
 		}
 	}
 	s.keysets.hook = func(number mint.KeysetNumber, old, new *KeysetRecord) {
@@ -53,6 +61,30 @@ func (s *state) hookMoney() {
 			s.tokenEnds.set(tokenEnd{new.Until, hash}, none{})
 		}
 	}
+}
+
+// followPotEnd keeps up which shared pots may be forgotten one day: those that are closed and of
+// which nobody has anything to claim. A job's own pot goes with the job.
+func (s *state) followPotEnd(id funding.PotID, old, new *funding.Pot) {
+	if old != nil && old.State == funding.PotClosed {
+		s.potEnds.del(potEnd{old.Ended, id})
+	}
+	if new != nil && new.State == funding.PotClosed && new.Own == 0 && !s.claimable(id) {
+		s.potEnds.set(potEnd{new.Ended, id}, none{})
+	}
+}
+
+// claimable says whether a refund of a pot waits for somebody.
+func (s *state) claimable(id funding.PotID) (waits bool) {
+	s.potRefunds.ascend(potRefund{pot: id}, func(key potRefund, _ none) bool {
+		if key.pot != id {
+			return false
+		}
+		refund, ok := s.refunds.rows.get(key.refund)
+		waits = ok && refund.Paid == 0
+		return !waits
+	})
+	return waits
 }
 
 func (s *state) hookQuote(id QuoteID, old, new *Quote) {

@@ -202,15 +202,34 @@ func (d *due) drains() {
 	})
 }
 
-// ForgetDue lists finished jobs whose retention is over, at most so many.
-func (v *View) ForgetDue(at funding.Millis, limit int) []scheduler.JobID {
-	var jobs []scheduler.JobID
+// ForgetDue says what has been kept for its retention, jobs and shared pots, at most so many of
+// each, and false where there is nothing. A pot waits for its jobs.
+func (v *View) ForgetDue(at funding.Millis, limit int) (Forget, bool) {
+	var due Forget
 	v.jobEnds.ascend(jobEnd{}, func(key jobEnd, _ none) bool {
-		if key.at+Retention > at || len(jobs) >= limit {
+		if key.at+Retention > at || len(due.Jobs) >= limit {
 			return false
 		}
-		jobs = append(jobs, key.job)
+		due.Jobs = append(due.Jobs, key.job)
 		return true
 	})
-	return jobs
+	v.potEnds.ascend(potEnd{}, func(key potEnd, _ none) bool {
+		if key.at+Retention > at || len(due.Pots) >= limit {
+			return false
+		}
+		if !v.pays(key.pot) {
+			due.Pots = append(due.Pots, key.pot)
+		}
+		return true
+	})
+	return due, len(due.Jobs)+len(due.Pots) > 0
+}
+
+// pays says whether a job in memory is of a shared pot.
+func (v *View) pays(pot funding.PotID) (any bool) {
+	v.potJobs.ascend(potJob{pot: pot}, func(key potJob, _ none) bool {
+		any = key.pot == pot
+		return false
+	})
+	return any
 }

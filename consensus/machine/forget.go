@@ -5,15 +5,17 @@ import (
 	"github.com/coinop/coinop/scheduler"
 )
 
-// Forget drops finished jobs from memory, after their retention and when their money is settled;
-// the book keeps their history.
+// Forget drops finished jobs and closed shared pots from memory, after their retention and when
+// their money is settled; the book keeps their history.
 type Forget struct {
-	Jobs []scheduler.JobID `cbor:"1,keyasint"`
+	Jobs []scheduler.JobID `cbor:"1,keyasint,omitempty"`
+	Pots []funding.PotID   `cbor:"2,keyasint,omitempty"`
 }
 
-// ForgetAnswer lists the jobs that had to stay.
+// ForgetAnswer lists the jobs and the pots that had to stay.
 type ForgetAnswer struct {
 	Refused []RefusedItem `cbor:"1,keyasint,omitempty"`
+	Pots    []RefusedItem `cbor:"2,keyasint,omitempty"`
 }
 
 // Kind is part of [Command].
@@ -23,8 +25,8 @@ func (Forget) Kind() Kind { return KindForget }
 const Retention funding.Millis = 7 * 86_400_000
 
 func (c Forget) apply(tx *Tx, at funding.Millis) (any, error) {
-	if len(c.Jobs) > ExpireMax {
-		return nil, refuse(CodeLimit, "at most %d jobs are forgotten at once", ExpireMax)
+	if len(c.Jobs)+len(c.Pots) > ExpireMax {
+		return nil, refuse(CodeLimit, "at most %d jobs and pots are forgotten at once", ExpireMax)
 	}
 	var answer ForgetAnswer
 	for i, id := range c.Jobs {
@@ -38,7 +40,35 @@ func (c Forget) apply(tx *Tx, at funding.Millis) (any, error) {
 			tx.forgetJob(job)
 		}
 	}
+	for i, id := range c.Pots {
+		if code := tx.forgetShared(id, at); code != OK {
+			answer.Pots = append(answer.Pots, RefusedItem{Item: int32(i), Code: code})
+		}
+	}
 	return answer, nil
+}
+
+// forgetShared drops a shared pot, unless something in memory still refers to it: a job, or money
+// that somebody can claim. Requests that it paid for are long forgotten by then.
+func (tx *Tx) forgetShared(id funding.PotID, at funding.Millis) Code {
+	pot, ok := tx.pots.get(id)
+	switch {
+	case !ok:
+		return CodePotUnknown
+	case pot.Own != 0 || pot.State != funding.PotClosed || at < pot.Ended+Retention || tx.claimable(id):
+		return CodeStale
+	}
+	named := false
+	tx.potJobs.ascend(potJob{pot: id}, func(key potJob, _ none) bool {
+		named = key.pot == id && tx.jobs.has(key.job)
+		return key.pot == id && !named
+	})
+	if named {
+		return CodeStale
+	}
+	tx.forgetPot(id)
+	tx.emit(Event{Kind: EventForgotten, Pot: id})
+	return OK
 }
 
 // forgetJob drops a finished job and what its runs left. Its own pot goes with it: that is closed,

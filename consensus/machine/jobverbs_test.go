@@ -590,9 +590,22 @@ func (w *world) jobPot(id scheduler.JobID) funding.PotID {
 }
 
 func (w *world) forget(a args) string {
+	command := Forget{Jobs: []scheduler.JobID{w.jobs[a.word(0)]}}
+	if pot, ok := w.pots[a.word(0)]; ok {
+		command = Forget{Pots: []funding.PotID{pot}}
+	}
+	if len(a.words) > 1 { // all that is due
+		command, _ = w.m.View().ForgetDue(w.at, 100)
+	}
 	var answer ForgetAnswer
-	if code := w.does(Forget{Jobs: []scheduler.JobID{w.jobs[a.word(0)]}}, &answer); code != "" {
+	if code := w.does(command, &answer); code != "" {
 		return code
+	}
+	if len(a.words) > 1 {
+		return fmt.Sprintf("forgotten jobs=%d pots=%d", len(command.Jobs)-len(answer.Refused), len(command.Pots)-len(answer.Pots))
+	}
+	if len(answer.Pots) > 0 {
+		return string(answer.Pots[0].Code)
 	}
 	if len(answer.Refused) > 0 {
 		return string(answer.Refused[0].Code)

@@ -75,6 +75,7 @@ type state struct {
 	jobFiles    *index[jobRun, none]
 	potRefunds  *index[potRefund, none]
 	refundEnds  *index[refundEnd, none] // claimable balances by the end of their term
+	potEnds     *index[potEnd, none]
 	keysetIDs   *index[cashu.KeysetID, mint.KeysetNumber]
 	asked       *index[fingerprint, requestKey] // requests that came with coins, by fingerprint
 	externals   *index[external, QuoteID]

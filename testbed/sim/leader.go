@@ -104,12 +104,12 @@ func (w *world) pulse() {
 	w.fail("leader", "sixty pulses and still something is due at %d", w.now)
 }
 
-// forget drops jobs whose retention is over.
+// forget drops jobs and shared pots whose retention is over.
 func (w *world) forget() {
-	if jobs := w.view.ForgetDue(w.now, 50); len(jobs) > 0 {
-		a, _ := answer[machine.ForgetAnswer](w, w.propose(machine.Forget{Jobs: jobs}))
-		if len(a.Refused) > 0 && w.view.At() == w.now {
-			w.fail("leader", "%d jobs whose retention is over were kept", len(a.Refused))
+	if due, any := w.view.ForgetDue(w.now, 50); any {
+		a, _ := answer[machine.ForgetAnswer](w, w.propose(due))
+		if n := len(a.Refused) + len(a.Pots); n > 0 && w.view.At() == w.now {
+			w.fail("leader", "%d jobs and pots whose retention is over were kept", n)
 		}
 	}
 }
@@ -164,7 +164,8 @@ func (w *world) badDecisions() {
 		}
 		w.mayRefuse(w.propose(entry))
 	case 3:
-		w.mayRefuse(w.propose(machine.Forget{Jobs: []jobID{jobID(w.dice.IntN(w.report.Jobs + 2)), jobID(w.dice.IntN(w.report.Jobs + 2))}}))
+		w.mayRefuse(w.propose(machine.Forget{Jobs: []jobID{jobID(w.dice.IntN(w.report.Jobs + 2)), jobID(w.dice.IntN(w.report.Jobs + 2))},
+			Pots: []funding.PotID{stream.Pot, funding.PotID(w.dice.IntN(w.report.Jobs + 2)), 1, 1}}))
 	case 4:
 		pool := scheduler.PoolID(w.dice.IntN(4))
 		r := w.propose(machine.Price{Pool: pool, Price: between[funding.Rate](w, 0, 6_000_000)})

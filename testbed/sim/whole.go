@@ -116,6 +116,10 @@ func (w *world) compareTwin() {
 		if !reflect.DeepEqual(one, two) {
 			w.fail("I12", "due at %d is %+v here and %+v after a restore", at, one, two)
 		}
+		kept, _ := mine.ForgetDue(at, 1000)
+		if other, _ := other.ForgetDue(at, 1000); !reflect.DeepEqual(kept, other) {
+			w.fail("I12", "forgotten at %d is %+v here and %+v after a restore", at, kept, other)
+		}
 	}
 	if one, two := scheduler.Place(mine.Scheduler(), w.now, 0), scheduler.Place(other.Scheduler(), w.now, 0); !reflect.DeepEqual(one, two) {
 		w.fail("I12", "placed is %v here and %v after a restore", one, two)
