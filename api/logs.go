@@ -86,6 +86,7 @@ func (a *API) getLog(w http.ResponseWriter, r *http.Request) error {
 		if err := a.sendRun(ctx, v, run, out); err != nil {
 			return out.end(err)
 		}
+		v = a.node.View() // the run has ended since: is its task to run again?
 		if !q.follow || q.run != 0 && !a.again(v, q, run.ID) {
 			return out.end(nil)
 		}

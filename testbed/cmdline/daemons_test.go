@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/testbed/cluster"
 )
 
@@ -108,4 +110,47 @@ func (d *daemon) end(signal syscall.Signal) error {
 		return fmt.Errorf("%s did not end in time", strings.Join(d.cmd.Args, " "))
 	}
 	return errors.Join(err, d.err)
+}
+
+// operate is `operate METHOD PATH [BODY]`: an operator's request that has no verb, as curl would send it. It prints the
+// answer; a refusal is printed as [tell] does and exits with 1.
+func operate(args []string) int {
+	token, err := os.ReadFile(strings.TrimPrefix(os.Getenv("OPERATOR"), "@"))
+	if err == nil {
+		err = send(args, strings.TrimSpace(string(token)))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "operate:", err)
+		return 1
+	}
+	return 0
+}
+
+func send(args []string, token string) error {
+	addr := os.Getenv("COINOP_ADDR")
+	if !strings.HasPrefix(addr, "http") {
+		addr = "http://" + addr
+	}
+	body := ""
+	if len(args) > 2 {
+		body = args[2]
+	}
+	req, err := http.NewRequest(args[0], addr+args[1], strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(client.HeaderToken, token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(os.Stdout, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return errors.New(resp.Status)
+	}
+	return nil
 }

@@ -30,9 +30,10 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Main("v0.0.0-test", os.Args[1:]))
 	}
 	testscript.Main(suite{m}, map[string]func(){
-		"coinop": func() { os.Exit(cli.Main("v0.0.0-test", os.Args[1:])) },
-		"rawpay": func() { os.Exit(rawpay(os.Args[1:])) },
-		"ask":    func() { os.Exit(ask(os.Args[1:])) },
+		"coinop":  func() { os.Exit(cli.Main("v0.0.0-test", os.Args[1:])) },
+		"rawpay":  func() { os.Exit(rawpay(os.Args[1:])) },
+		"ask":     func() { os.Exit(ask(os.Args[1:])) },
+		"operate": func() { os.Exit(operate(os.Args[1:])) },
 	})
 }
 
