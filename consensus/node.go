@@ -243,6 +243,13 @@ func (n *Node) Voters() map[string]bool {
 	return set
 }
 
+// Seated says whether this server votes, as far as it knows, or has stepped back for want of disk: one that has just
+// joined does neither until it has caught up, and the cluster cannot count on it yet.
+func (n *Node) Seated() bool {
+	low, _ := n.lowDisk.Load().(string)
+	return low != "" || n.Voters()[n.ID()]
+}
+
 // Now is cluster time: the leader's clock in office, elsewhere the stamp of the last entry.
 func (n *Node) Now() funding.Millis {
 	if at, ok := n.clock.read(); ok {

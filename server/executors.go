@@ -47,7 +47,7 @@ type executors struct {
 	mu       sync.Mutex
 	office   *office                             // nil while this server does not lead
 	sessions map[scheduler.NodeID]*session       // the newest of each node
-	heard    map[scheduler.NodeID]funding.Millis // when a lease was last granted in this office
+	heard    map[scheduler.NodeID]funding.Millis // when a lease was last granted in this office, or a stream began
 	wait     sync.WaitGroup
 }
 

@@ -162,7 +162,7 @@ func (s *Server) Leads() bool { return s.node.Leads() }
 // View is the state as it is applied here.
 func (s *Server) View() *machine.View { return s.node.View() }
 
-// Ready is closed when the server takes part and answers.
+// Ready is closed when the server votes and answers.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // HTTPAddr is where it listens; empty before Run.
@@ -230,7 +230,8 @@ func (s *Server) work(ctx context.Context) error {
 	return nil
 }
 
-// becomeReady waits for the cluster to exist as this server sees it.
+// becomeReady waits for the cluster to exist as this server sees it, and for its own vote: who waits for three servers
+// to be ready may kill one.
 func (s *Server) becomeReady(ctx context.Context) {
 	select {
 	case <-s.restored:
@@ -239,7 +240,7 @@ func (s *Server) becomeReady(ctx context.Context) {
 	}
 	for {
 		changed := s.node.Changed()
-		if s.node.View().Format() != 0 && s.keys.ring() != nil {
+		if s.node.View().Format() != 0 && s.keys.ring() != nil && s.node.Seated() {
 			close(s.ready)
 			return
 		}
@@ -247,7 +248,7 @@ func (s *Server) becomeReady(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-time.After(50 * time.Millisecond): // the keys follow the state a moment later
+		case <-time.After(50 * time.Millisecond): // the keys follow the state a moment later, and votes are no entries
 		}
 	}
 }

@@ -67,6 +67,8 @@ func (s *session) Sync(out grpc.BidiStreamingServer[wire.Report, wire.Desired]) 
 	if err != nil {
 		return err
 	}
+	// A machine that is back must not be given up again before its first lease is granted.
+	s.granted(s.node, st.arrived)
 	if err := s.update(out.Context(), s.node, first.Facts); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
@@ -113,7 +115,7 @@ func (st *stream) begin() (*wire.Report, error) {
 
 // receive takes reports until the stream ends.
 func (st *stream) receive(ctx context.Context, report *wire.Report) error {
-	first := report.Facts
+	facts := report.Facts
 	for {
 		if err := st.take(ctx, report); err != nil {
 			return err
@@ -123,9 +125,13 @@ func (st *stream) receive(ctx context.Context, report *wire.Report) error {
 			return nil // the executor or the connection is gone; the next stream begins with everything
 		}
 		if report.Leaving {
-			report.Facts = st.leave(report.Facts, first)
+			report.Facts = st.leave(report.Facts, facts)
+		}
+		if report.Facts == nil && st.givenUp() {
+			report.Facts = facts
 		}
 		if report.Facts != nil {
+			facts = report.Facts
 			if err := st.update(ctx, st.node, report.Facts); err != nil {
 				return status.Error(codes.Unavailable, err.Error())
 			}
@@ -136,11 +142,17 @@ func (st *stream) receive(ctx context.Context, report *wire.Report) error {
 	}
 }
 
+// givenUp says that the state holds this machine for lost, while here it is speaking.
+func (st *stream) givenUp() bool {
+	n, ok := st.truth.View().Node(st.node)
+	return ok && n.State == scheduler.NodeLost
+}
+
 // leave is the facts of an executor that is stopping: it offers nothing any more, so nothing is placed there until it
 // is back.
-func (st *stream) leave(facts, first *wire.NodeFacts) *wire.NodeFacts {
+func (st *stream) leave(facts, last *wire.NodeFacts) *wire.NodeFacts {
 	if facts == nil {
-		facts = first
+		facts = last
 	}
 	facts = proto.CloneOf(facts)
 	facts.CpuMilli, facts.MemoryBytes, facts.DiskBytes, facts.Gpus = 0, 0, 0, 0

@@ -29,6 +29,7 @@ type Executor struct {
 	mu     sync.Mutex
 	skew   time.Duration
 	starts map[uint64]int
+	states map[uint64]drivers.State
 }
 
 // cpusOf each executor.
@@ -38,8 +39,8 @@ const cpusOf = 4
 func (c *Cluster) AddExecutor() *Executor {
 	c.T.Helper()
 	name := fmt.Sprintf("e%d", len(c.Executors))
-	e := &Executor{Name: name, cluster: c, starts: map[uint64]int{}}
-	e.Driver = fake.New(fake.Config{Start: e.boot(), Behave: e.behave})
+	e := &Executor{Name: name, cluster: c, starts: map[uint64]int{}, states: map[uint64]drivers.State{}}
+	e.Driver = fake.New(fake.Config{Start: e.boot(), Behave: e.behave, Changed: e.changed})
 	var servers []string
 	for _, s := range c.Servers {
 		servers = append(servers, s.Config.Cluster)
@@ -99,9 +100,7 @@ func (e *Executor) behave(t drivers.Task) fake.Behaviour {
 
 // runOf reads the run's number from the driver's name of a task.
 func runOf(id string) (uint64, bool) {
-	digits := strings.TrimLeftFunc(id, func(r rune) bool { return r < '0' || r > '9' })
-	digits, _, _ = strings.Cut(digits, "-")
-	run, err := strconv.ParseUint(digits, 10, 64)
+	run, err := strconv.ParseUint(id[strings.LastIndexByte(id, '-')+1:], 10, 64)
 	return run, err == nil
 }
 
@@ -149,4 +148,19 @@ func (e *Executor) Stop() {
 		e.cluster.T.Errorf("%s ended with: %v", e.Name, err)
 	}
 	e.cancel = nil
+}
+
+// Running says whether a run has a process here that is not frozen.
+func (e *Executor) Running(run uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.states[run] == drivers.StateRunning
+}
+
+func (e *Executor) changed(s drivers.Status) {
+	if run, ok := runOf(s.ID); ok {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.states[run] = s.State
+	}
 }

@@ -27,8 +27,9 @@ type Cluster struct {
 	Executors []*Executor
 	User      *User
 
-	dir   string
-	began time.Time
+	dir     string
+	began   time.Time
+	puppets []*Puppet
 }
 
 // patience is how long a story waits for what must come, in the cluster's time.
@@ -69,6 +70,9 @@ func (c *Cluster) stop() {
 	for _, e := range c.Executors {
 		e.Stop()
 	}
+	for _, p := range c.puppets {
+		p.Disconnect()
+	}
 	c.HealAll()
 	if c.User != nil {
 		c.User.close()
@@ -102,6 +106,9 @@ func (c *Cluster) hosts() []string {
 	}
 	for _, e := range c.Executors {
 		list = append(list, e.Name)
+	}
+	for _, p := range c.puppets {
+		list = append(list, p.Name)
 	}
 	return list
 }
@@ -169,7 +176,7 @@ type Server struct {
 
 // tuning keeps quiet clusters quiet: an hour of them is played in seconds.
 func tuning() consensus.Tuning {
-	return consensus.Tuning{Commit: 20 * time.Millisecond, Members: time.Second, Disk: 5 * time.Second, Checksums: 5 * time.Second}
+	return consensus.Tuning{Commit: 20 * time.Millisecond, Disk: 5 * time.Second, Checksums: 5 * time.Second}
 }
 
 func (c *Cluster) addServer() {
