@@ -111,25 +111,7 @@ func (c *Cluster) StartServers(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.AwaitVoters(ctx)
-}
-
-// AwaitVoters waits until every server has a vote: one that has just joined is ready before that, and until then the
-// others cannot spare one of them.
-func (c *Cluster) AwaitVoters(ctx context.Context) error {
-	return Until(ctx, readyIn, "all servers vote", func() (bool, error) {
-		var list client.ServerList
-		if err := c.Operator().JSON(ctx, &list, "operator", "servers"); err != nil {
-			return false, err
-		}
-		voters := 0
-		for _, s := range list.Servers {
-			if s.Voter {
-				voters++
-			}
-		}
-		return voters == len(c.Servers), nil
-	})
+	return nil
 }
 
 // Restart starts a server again that has ended.
