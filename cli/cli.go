@@ -88,6 +88,7 @@ func (a *app) root() *cobra.Command {
 		root.AddCommand(verb)
 	}
 	wrapArgs(root)
+	nameValues(root)
 	return root
 }
 

@@ -46,7 +46,7 @@ func (a *app) executorVerb() *cobra.Command {
 	fl.StringVar(&f.memory, "memory", "", "memory to offer (default: all)")
 	fl.StringVar(&f.disk, "disk", "", "disk to offer (default: what is free)")
 	fl.StringVar(&f.user, "user", "", "whom tasks run as, where the pool names nobody")
-	fl.StringArrayVar(&f.labels, "label", nil, "NAME=VALUE")
+	fl.StringArrayVar(&f.labels, "label", nil, "a label of the node as `NAME=VALUE`; may be given again")
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
 	return cmd

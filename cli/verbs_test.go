@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // lacking lists the verbs below a command that have no help, no example or do not check their arguments.
@@ -98,4 +99,21 @@ func TestAWrongCommandLineSaysWhatWouldBeRight(t *testing.T) {
 			t.Errorf("coinop %s: said %q, want %q", line, said.String(), want)
 		}
 	}
+}
+
+func TestTheHelpSaysWhatStandsBehindEachFlag(t *testing.T) {
+	var look func(cmd *cobra.Command)
+	look = func(cmd *cobra.Command) {
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			name, _ := pflag.UnquoteUsage(f)
+			switch name {
+			case "string", "int", "int64", "int32", "strings", "stringArray":
+				t.Errorf("%s --%s: the help calls its value %q", cmd.CommandPath(), f.Name, name)
+			}
+		})
+		for _, sub := range cmd.Commands() {
+			look(sub)
+		}
+	}
+	look((&app{}).root())
 }
