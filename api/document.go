@@ -18,7 +18,8 @@ func (a *API) humaConfig() huma.Config {
 	c := huma.DefaultConfig("coinop", "1")
 	c.Info.Description = "A coin-operated cluster: put money in with the job. Amounts end in _micro (millionths of the " +
 		"unit of account) or _units (whole coins). Every error is a problem document whose `do` says what you can do. " +
-		"The mint lies under /mint/v1 and speaks the Cashu protocol (NUT-00 to 04, 06, 07, 09, 12, 19, 20)."
+		"The mint lies under /mint/v1 and speaks the Cashu protocol (NUT-00 to 09, 12, 19, 20); " +
+		"its melt method `job` pays for a job, whose request is the body of POST /v1/jobs without money, as text."
 	c.DocsPath, c.SchemasPath = "", ""
 	c.OpenAPIPath = "/openapi"
 	c.CreateHooks = nil

@@ -91,7 +91,7 @@ func (a *API) recover(w *answerWriter, r *http.Request) {
 	if what == http.ErrAbortHandler { //nolint:errorlint // net/http panics with the value itself
 		panic(what)
 	}
-	a.log.Error("a handler panicked", "method", r.Method, "path", r.URL.Path, "panic", what, "stack", string(debug.Stack()))
+	a.log.Error("a handler panicked", "method", r.Method, "route", r.Pattern, "panic", what, "stack", string(debug.Stack()))
 	if w.status == 0 {
 		a.refuse(w, r, fail(codeBug, "this server failed; its log says how"))
 	}
@@ -189,6 +189,10 @@ func decode(r *http.Request, into any) error {
 	if err != nil {
 		return err
 	}
+	return decodeBytes(raw, into)
+}
+
+func decodeBytes(raw []byte, into any) error {
 	if err := jsonv2.Unmarshal(raw, into, jsonv2.RejectUnknownMembers(true)); err != nil {
 		return bodyProblem(err)
 	}

@@ -10,3 +10,17 @@ func RowOf(code string) (status int, do string) { return table[code].status, tab
 
 // Meter lets a test ask for addresses at times of its own.
 func Meter(l Limits) func(netip.Addr, time.Time) bool { return newAddresses(l).allow }
+
+// MeltQuoteID lets a test write a quote's id.
+func MeltQuoteID(text string, expiry, bid, time, pay uint64) string {
+	return (&meltQuote{text: text, expiry: expiry, bid: bid, time: time, pay: pay}).encode()
+}
+
+// ReadMeltQuoteID lets a test read one and write it again.
+func ReadMeltQuoteID(id string) (again string, ok bool) {
+	q, err := readMeltQuote(id)
+	if err != nil {
+		return "", false
+	}
+	return q.encode(), true
+}

@@ -18,8 +18,8 @@ func (a *API) jobRoutes() {
 	a.document(huma.Operation{
 		OperationID: "submit", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{"jobs"},
 		Summary:     "Submit a job with its money",
-		Description: "One entry spends the coins, opens the pot and queues the job, or does none of it. Without money: 402 with a quote. The same request again has the same answer.",
-		Parameters:  []*huma.Param{headerParam(client.HeaderIdempotencyKey, "a new ULID; the same one when the request is repeated"), headerParam("Authorization", "Bearer and the spend key of the pot that pays")},
+		Description: "One entry spends the coins, opens the pot and queues the job, or does none of it. Without money: 402 with a quote, X-Cashu and WWW-Authenticate: Payment. Coins in the body need no challenge. The same request again has the same answer.",
+		Parameters:  []*huma.Param{headerParam(client.HeaderIdempotencyKey, "a new ULID; the same one when the request is repeated"), headerParam("Authorization", "Bearer and the spend key of the pot that pays; or Payment and the answer to a 402's challenge, with a Cashu token")},
 	}, client.SubmitRequest{}, http.StatusCreated, client.SubmitAnswer{})
 
 	register(a, operation("quote", http.MethodPost, "/v1/quotes", "jobs", "What a job would cost; creates nothing"), a.postQuote)

@@ -27,6 +27,7 @@ func (a *API) mintRoutes() {
 	a.mintCall("POST /mint/v1/swap", a.mintSwap)
 	a.mintCall("POST /mint/v1/checkstate", a.mintCheckState)
 	a.mintCall("POST /mint/v1/restore", a.mintRestore)
+	a.meltRoutes()
 	a.mintCall("/mint/", func(*http.Request) (any, error) {
 		return nil, fail(codeNotFound, "the mint has no such call; see /mint/v1/info")
 	})
@@ -349,9 +350,11 @@ func (a *API) mintInfo(r *http.Request) (any, error) {
 		Nuts: map[string]cashu.NutSetting{
 			// No method: coins are sold by no public way, see mintNoQuote.
 			"4": {Methods: []cashu.MethodSetting{}, Disabled: &no},
-			"7": supported, "9": supported, "12": supported, "20": supported,
+			"5": {Methods: []cashu.MethodSetting{{Method: meltMethod, Unit: v.Unit()}}, Disabled: &no},
+			"7": supported, "8": supported, "9": supported, "12": supported, "20": supported,
 			"19": {TTL: &year, CachedEndpoints: []cashu.CachedEndpoint{
 				{Method: http.MethodPost, Path: "/v1/swap"}, {Method: http.MethodPost, Path: "/v1/mint/" + voucher},
+				{Method: http.MethodPost, Path: "/v1/melt/" + meltMethod},
 			}},
 		},
 	}

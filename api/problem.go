@@ -39,6 +39,9 @@ const (
 	codeNoRoom        = "no_room"
 	codeIndexAhead    = client.CodeIndexAhead
 	codeBug           = "bug"
+
+	codePaymentInvalid = "payment_invalid" // in the header
+	codeHeaderLarge    = "header_too_large"
 )
 
 // row says what a code is in HTTP, and what the user can do.

@@ -72,6 +72,7 @@ func moneyRows() map[string]row {
 		string(machine.CodeFundTaken):     {http.StatusConflict, "nothing was taken; make a new secret: this fund id is in use"},
 		string(machine.CodeRefundUnknown): {http.StatusNotFound, "check the number: it may have been claimed or have expired"},
 		string(machine.CodeOverdrawn):     {http.StatusConflict, "nothing was taken; tell the operator: more coins came in than are outstanding"},
+		codePaymentInvalid:                {http.StatusPaymentRequired, "nothing was taken; answer the challenge of this 402 with the same body, or put the coins into the body"},
 		codeTerms:                         {http.StatusUnprocessableEntity, "give two of pay, time and bid; the third follows"},
 	}
 }
@@ -121,6 +122,7 @@ func ownRows() map[string]row {
 		codeNotFound:              {http.StatusNotFound, "see /openapi.json for what there is"},
 		codeMethod:                {http.StatusMethodNotAllowed, "see /openapi.json for what there is"},
 		codeTooLarge:              {http.StatusRequestEntityTooLarge, "send less at once; files travel as inputs"},
+		codeHeaderLarge:           {http.StatusRequestHeaderFieldsTooLarge, "nothing was taken; send the coins in the body, as inputs: it needs no challenge"},
 		codeBusy:                  {http.StatusServiceUnavailable, "repeat the request in a second"},
 		codeTooMany:               {http.StatusTooManyRequests, "slow down; many jobs are best paid from one pot"},
 		codeNotHere:               {http.StatusNotImplemented, "ask another server"},

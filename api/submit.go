@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -21,13 +22,27 @@ const submitEndpoint = "POST /v1/jobs"
 // submit takes a job with its money. It is the one route that must be quick, so it does without huma's reflection;
 // the document describes it like the others.
 func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
-	var in client.SubmitRequest
-	if err := decode(r, &in); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
 		return err
+	}
+	var in client.SubmitRequest
+	if err := decodeBytes(body, &in); err != nil {
+		return err
+	}
+	asked := in
+	paid, err := a.payByHeader(r, body, &in)
+	if err != nil {
+		return a.challenged(w, r, body, asked, paid, err)
 	}
 	answer, index, err := a.submitJob(r.Context(), in)
 	if err != nil {
-		return err
+		return a.challenged(w, r, body, asked, paid, err)
+	}
+	if paid.came {
+		if err := a.receipted(w, paid, answer.Job); err != nil {
+			return err
+		}
 	}
 	return a.answer(w, http.StatusCreated, index, answer)
 }
@@ -150,11 +165,11 @@ func (a *API) fillMoney(ctx context.Context, command *machine.Submit, v *machine
 		}
 	}
 	if len(in.Inputs) == 0 {
-		if len(in.Outputs) > 0 || len(in.Blanks) > 0 {
-			return fail(string(machine.CodeInvalid), "outputs or blanks came without inputs")
-		}
 		if in.Pot == "" {
 			return fail(client.CodePaymentRequired, "this job came without money")
+		}
+		if len(in.Outputs) > 0 || len(in.Blanks) > 0 {
+			return fail(string(machine.CodeInvalid), "outputs or blanks came without inputs")
 		}
 		return nil
 	}
@@ -208,7 +223,7 @@ func fingerprint(v *machine.View, endpoint string, p client.Payment, rest any) (
 func (a *API) withQuote(ctx context.Context, v *machine.View, in client.SubmitRequest, err error) error {
 	p := a.problemOf(a.termsProblem(err))
 	if p.Status != http.StatusPaymentRequired {
-		return p
+		return err
 	}
 	job := in.Job
 	pay := in.Pay
@@ -216,7 +231,7 @@ func (a *API) withQuote(ctx context.Context, v *machine.View, in client.SubmitRe
 		pay = 0 // what is needed, rather than what too little would buy
 	}
 	if q, err := a.quote(ctx, v, client.QuoteRequest{Job: job, Pay: pay}); err == nil {
-		p.Quote, p.Need = &q, q.PayUnits
+		p.Quote, p.Need = &q, max(q.PayUnits, pay)
 	}
 	return p
 }
@@ -244,8 +259,9 @@ func (a *API) paymentRequest(r *http.Request, p *client.Problem) string {
 	if p.Quote == nil {
 		return ""
 	}
+	once := true
 	text, err := cashu.PaymentRequest{
-		Amount: cashu.Units(p.Quote.PayUnits), Unit: a.node.View().Unit(), Mints: []string{a.mintURL(r)},
+		Amount: cashu.Units(p.Need), Unit: a.node.View().Unit(), Mints: []string{a.mintURL(r)}, SingleUse: &once,
 		Description: "a job on pool " + p.Quote.Pool,
 	}.Encode()
 	if err != nil {
