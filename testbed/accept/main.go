@@ -138,7 +138,7 @@ func execute(ctx context.Context, dir string, check *Check) (string, error) {
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	err := cmd.Run()
-	if limited.Err() != nil {
+	if limited.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("not done after %s", check.Within)
 	}
 	return output.String(), err
