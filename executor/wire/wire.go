@@ -26,8 +26,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// Generated with protoc 3.21.12, protoc-gen-go v1.36.12 and protoc-gen-go-grpc v1.5.1.
-//go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative wire.proto
+//go:generate go tool -modfile=../../tools/proto/go.mod buf generate
 
 const (
 	// ALPN names this protocol on the cluster port.
