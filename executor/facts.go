@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -104,18 +103,11 @@ func (e *Executor) diskBytes() int64 {
 
 // memoryBytes is the machine's memory, or that of the control group around it where that is less.
 func memoryBytes() int64 {
-	f, err := os.Open("/proc/meminfo")
-	if err != nil {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
 		return 0
 	}
-	defer f.Close()
-	var total int64
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var kib int64
-		if n, _ := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kib); n == 1 {
-			total = kib << 10
-		}
-	}
+	total := int64(info.Totalram) * int64(info.Unit)
 	for _, path := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
 		var limit int64
 		if b, err := os.ReadFile(path); err == nil {
