@@ -56,9 +56,12 @@ func (a *API) submitJob(ctx context.Context, in client.SubmitRequest) (client.Su
 	if replay := (*replayed)(nil); errors.As(err, &replay) {
 		return a.submitted(ctx, in, replay.answer, replay.index)
 	}
-	if err != nil && stale(err) {
-		// A moment ago the pot or the pool may not have been there.
-		command, err = a.readSubmit(ctx, a.node.View(), in)
+	if err != nil {
+		// A moment ago the pot, the pool or a node may not have been there.
+		if fresh := a.node.View(); fresh.Index() > v.Index() {
+			v = fresh
+			command, err = a.readSubmit(ctx, v, in)
+		}
 	}
 	if err != nil {
 		return client.SubmitAnswer{}, 0, a.withQuote(ctx, v, in, err)
@@ -68,12 +71,6 @@ func (a *API) submitJob(ctx context.Context, in client.SubmitRequest) (client.Su
 		return client.SubmitAnswer{}, 0, a.withQuote(ctx, v, in, err)
 	}
 	return a.submitted(ctx, in, answer, result.Index)
-}
-
-// stale reports whether a younger view may say otherwise.
-func stale(err error) bool {
-	var p *client.Problem
-	return errors.As(err, &p) && p.Status == http.StatusNotFound
 }
 
 func (a *API) submitted(ctx context.Context, in client.SubmitRequest, s machine.SubmitAnswer, index uint64) (client.SubmitAnswer, uint64, error) {
