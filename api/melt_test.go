@@ -368,6 +368,9 @@ func TestTheMintSaysThatItMelts(t *testing.T) {
 		change.Supported == nil || !*change.Supported {
 		t.Fatalf("%s", raw)
 	}
+	if !strings.Contains(string(raw), `"4":{"methods":[],"disabled":false}`) {
+		t.Errorf("a wallet that counts the methods stumbles: %s", raw)
+	}
 }
 
 func FuzzMeltQuoteID(f *testing.F) {

@@ -99,7 +99,7 @@ type MethodSetting struct {
 // NutSetting tells how a mint supports one document of the protocol.
 type NutSetting struct {
 	Supported       *bool            `json:"supported,omitempty"`
-	Methods         []MethodSetting  `json:"methods,omitempty"`
+	Methods         []MethodSetting  `json:"methods,omitzero"` // wallets want an empty list where there is none
 	Disabled        *bool            `json:"disabled,omitempty"`
 	TTL             *uint64          `json:"ttl,omitempty"`
 	CachedEndpoints []CachedEndpoint `json:"cached_endpoints,omitempty"`
