@@ -129,7 +129,7 @@ func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends
 	m.usage = max(0, total-run.Owed)
 	if short := scheduler.TimeMin - m.billed; ends && short > 0 {
 		series, _ := j.series.get(run.Pool)
-		if m.minimum, err = series.PriceAt(to).Cost(run.Weight, short); err != nil {
+		if m.minimum, err = min(series.PriceAt(to), run.Bid).Cost(run.Weight, short); err != nil {
 			return m, err
 		}
 		m.billed = scheduler.TimeMin

@@ -148,7 +148,7 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 		owed, billed = r.usage(p, r.ended.At, r.ended.Stopped)
 		if short := second - billed; short > 0 {
 			to := max(min(r.ended.At, orLater(r.until())), r.start)
-			minimum = cost(r.job.weight, new(big.Int).Mul(big.NewInt(int64(p.at(to))), big.NewInt(int64(short))))
+			minimum = cost(r.job.weight, new(big.Int).Mul(big.NewInt(int64(min(p.at(to), r.job.bid))), big.NewInt(int64(short))))
 			billed = second
 		}
 	}
