@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -178,7 +179,12 @@ func (a *app) secretFile(arg string) (string, error) {
 	} else {
 		b, err = os.ReadFile(name)
 	}
-	if err != nil {
+	var missing *fs.PathError
+	switch {
+	case errors.As(err, &missing) && !strings.HasPrefix(arg, "@"):
+		// It may be the secret itself, which must not be printed.
+		return "", usageError{fmt.Errorf("read secret: %w; a secret comes from a file, as @FILE, or from standard input, as -", missing.Err)}
+	case err != nil:
 		return "", fmt.Errorf("read secret: %w", err)
 	}
 	return strings.TrimSpace(string(b)), nil

@@ -34,6 +34,9 @@ func (a *app) eventsVerb() *cobra.Command {
 				any = true
 				return a.show(e, func() { fmt.Fprintln(a.out, eventLine(e)) })
 			})
+			if follow && cmd.Context().Err() != nil {
+				return nil // Ctrl-C is how following ends
+			}
 			if err == nil && !any && q.Job != 0 {
 				_, err = c.Job(cmd.Context(), q.Job, "") // is there such a job at all?
 			}

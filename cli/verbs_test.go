@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -38,7 +39,7 @@ func TestEveryVerbHasAnExample(t *testing.T) {
 	}
 }
 
-// The command line is all there: scripts rely on it.
+// Scripts rely on these words.
 func TestTheCommandSurface(t *testing.T) {
 	root := (&app{}).root()
 	for _, words := range []string{
@@ -116,4 +117,16 @@ func TestTheHelpSaysWhatStandsBehindEachFlag(t *testing.T) {
 		}
 	}
 	look((&app{}).root())
+}
+
+func TestASecretOnTheCommandLineIsNotPrinted(t *testing.T) {
+	const secret = "coinop-operator-0123456789abcdef"
+	_, err := (&app{}).secretFile(secret)
+	var usage usageError
+	if !errors.As(err, &usage) || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "@FILE") {
+		t.Errorf("a secret without @: %v", err)
+	}
+	if _, err := (&app{}).secretFile("@" + secret); err == nil || !strings.Contains(err.Error(), secret) {
+		t.Errorf("a file that is not there: %v", err)
+	}
 }
