@@ -1,0 +1,147 @@
+//go:build e2e
+
+package strangers
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coinop/coinop/testbed/cluster"
+	"github.com/coinop/coinop/testbed/guide"
+)
+
+const pageMax = 4 * time.Minute
+
+// account is run behind the page's blocks: to the unit, the wallet has what it was given less what it sent away and
+// what the three jobs have cost; and all of it is good.
+const account = `
+charged=0
+for job in job1 job2 job3; do
+  view=$(jq -r .view $job)
+  [ "$view" != null ] || view=$(sed 's/.*Bearer //' $job.view)
+  receipt=$(curl -fsS -H "Authorization: Bearer $view" $SERVER/v1/jobs/$(jq .job $job)/receipt)
+  jq -e '.final and .charged_micro > 0 and .charged_micro % 1000000 == 0' <<<$receipt
+  charged=$((charged + $(jq .charged_micro <<<$receipt) / 1000000))
+done
+left=$(node wallet.mjs balance)
+echo "charged $charged, left $left"
+[ $left = $((500 - 10 - charged)) ]
+node wallet.mjs send $left > rest
+[ $(node wallet.mjs balance) = 0 ]
+coinop wallet receive @rest | grep "$left received"
+`
+
+// TestAStrangerPaysForAJob pastes the page into a shell beside a fresh `coinop dev`, with the wallet from npm.
+func TestAStrangerPaysForAJob(t *testing.T) {
+	for _, tool := range []string{"bash", "curl", "jq", "openssl", "node", "npm"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("docs/strangers.md is not run: there is no %s here", tool)
+		}
+	}
+	_, all := blocks(t)
+	all = append(all, guide.Block{Text: account})
+	ctx, cancel := context.WithTimeout(t.Context(), pageMax)
+	defer cancel()
+	root := folder(t)
+	bin := filepath.Join(root, "bin")
+	if err := cluster.Build(ctx, "../..", filepath.Join(bin, "coinop")); err != nil {
+		t.Fatal(err)
+	}
+	work := filepath.Join(root, "work")
+	install(ctx, t, work)
+	addr, err := cluster.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.New(filepath.Join(root, "c"), filepath.Join(bin, "coinop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := c.Home("home", addr, "")
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := c.StartDev(ctx, home); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", guide.Script(root, all))
+	for i, b := range all {
+		if err := os.WriteFile(filepath.Join(root, strconv.Itoa(i)+".sh"), []byte(b.Text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell.Dir = work
+	shell.Env = append(home.Env(), "PATH="+bin+":"+os.Getenv("PATH"), "SERVER=http://"+addr)
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
+	shell.WaitDelay = time.Second
+	if err := shell.Run(); err != nil {
+		now, _ := os.ReadFile(filepath.Join(root, "now"))
+		i, _ := strconv.Atoi(strings.TrimSpace(string(now)))
+		out, _ := os.ReadFile(filepath.Join(root, strconv.Itoa(i)+".out"))
+		t.Fatalf("docs/strangers.md, the block at line %d: %v\n%s\nprinted:\n%s\ndev said:\n%s",
+			all[i].Line, errors.Join(err, ctx.Err()), all[i].Text, out, c.Dev.LogTail(20))
+	}
+	out, err := os.ReadFile(filepath.Join(root, strconv.Itoa(len(all)-1)+".out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s", out)
+}
+
+// folder is a temporary folder that tasks' users can pass through; sockets lie below it, so its name is short.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "coinop-s-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// install puts the pinned wallet into a folder. Without a network it cannot be had.
+func install(ctx context.Context, t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		raw, err := os.ReadFile(filepath.Join("testdata", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), raw, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1")
+	npm.Dir = dir
+	out, err := npm.CombinedOutput()
+	if err == nil {
+		return
+	}
+	for _, gone := range []string{"ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ENETUNREACH", "ETIMEDOUT"} {
+		if strings.Contains(string(out), gone) {
+			t.Skipf("docs/strangers.md is not run: npm reaches no registry from here (%s)", gone)
+		}
+	}
+	t.Fatalf("npm ci: %v\n%s", err, out)
+}
