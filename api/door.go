@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"reflect"
 	"runtime/debug"
@@ -184,15 +183,7 @@ func (a *API) answer(w http.ResponseWriter, status int, index uint64, body any) 
 }
 
 // decode reads a body in JSON strictly: what is not known is a typo, and what stands twice is a trap.
-func decode(r *http.Request, into any) error {
-	raw, err := io.ReadAll(r.Body)
-	if err != nil {
-		return err
-	}
-	return decodeBytes(raw, into)
-}
-
-func decodeBytes(raw []byte, into any) error {
+func decode(raw []byte, into any) error {
 	if err := jsonv2.Unmarshal(raw, into, jsonv2.RejectUnknownMembers(true)); err != nil {
 		return bodyProblem(err)
 	}

@@ -2,19 +2,18 @@ package api_test
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/coinop/coinop/api"
 	"github.com/coinop/coinop/api/client"
-	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding/cashu"
+	"github.com/coinop/coinop/funding/mint"
+	"github.com/coinop/coinop/scheduler"
 )
 
 // meltText is a job of a minute on one CPU: 1.25 units × 60 s × a bid of 2 = 150 credits.
@@ -214,105 +213,6 @@ func twice(blanks []cashu.BlindedMessage) []cashu.BlindedMessage {
 	return blanks
 }
 
-func TestAQuoteThatCannotBeIsRefused(t *testing.T) {
-	w := newWorld(t, nil)
-	for name, c := range map[string]struct {
-		method, request, unit string
-		code                  cashu.Code
-		says                  string
-	}{
-		"another unit":       {"job", meltText, "sat", cashu.CodeUnitUnsupported, "credit"},
-		"another method":     {"bolt11", "lnbc1", "sat", cashu.CodeMalformed, "job"},
-		"no JSON":            {"job", "lnbc1", "credit", cashu.CodeJobRefused, "JSON"},
-		"a typo":             {"job", `{"job":{"comand":["true"]}}`, "credit", cashu.CodeJobRefused, "comand"},
-		"coins in it":        {"job", `{"job":{"command":["true"]},"inputs":[]}`, "credit", cashu.CodeJobRefused, "inputs"},
-		"no command":         {"job", `{"job":{"time_ms":1000}}`, "credit", cashu.CodeJobRefused, "command"},
-		"no such pool":       {"job", `{"job":{"pool":"x","command":["true"]}}`, "credit", cashu.CodeJobRefused, "default"},
-		"below the floor":    {"job", `{"job":{"command":["true"],"bid_micro":1}}`, "credit", cashu.CodeJobRefused, "floor"},
-		"too little to pay":  {"job", `{"pay":5,"job":{"command":["true"],"time_ms":60000,"bid_micro":2000000}}`, "credit", cashu.CodeJobRefused, "150"},
-		"more than any node": {"job", `{"job":{"command":["true"],"cpu_milli":64000}}`, "credit", cashu.CodeJobRefused, "CPU"},
-		"too long":           {"job", `{"job":{"command":["` + strings.Repeat("x", 5000) + `"]}}`, "credit", cashu.CodeJobRefused, "POST /v1/jobs"},
-		"more than fits a pot": {"job", `{"job":{"command":["true"],"time_ms":604800000,"bid_micro":100000000000}}`,
-			"credit", cashu.CodeJobRefused, "9000000000"},
-		"a key that is none": {"job", `{"job":{"command":["true"]},"keys":{"control":"1"}}`, "credit", cashu.CodeJobRefused, "keys.control"},
-	} {
-		status, m := w.mint("melt/quote/"+c.method, cashu.MeltQuoteRequest{Request: c.request, Unit: c.unit})
-		if status != http.StatusBadRequest || m.Code != c.code || !strings.Contains(m.Detail, c.says) {
-			t.Errorf("%s: %d %d %s", name, status, m.Code, m.Detail)
-		}
-	}
-	for _, id := range []string{"x", "AQ", strings.Repeat("A", 20_000)} {
-		if status, m := w.mint("melt/quote/job/"+id, nil); status != http.StatusBadRequest || m.Code != cashu.CodeQuoteUnknown {
-			t.Errorf("%.20s: %d %+v", id, status, m)
-		}
-	}
-}
-
-// What was agreed when the quote was made holds when it is paid, as long as the pool allows it.
-func TestAQuoteExpires(t *testing.T) {
-	var late funding.Millis
-	var w *world
-	w = newWorld(t, func(c *api.Config) {
-		c.Now = func() funding.Millis { return w.View().At() + late }
-	})
-	p := w.purse()
-	q := w.meltQuote(meltText)
-	request := p.meltOf(q, p.issue(150))
-	paid := w.meltQuote(meltText)
-	first := p.meltOf(paid, p.issue(150))
-	if status, m := w.mint("melt/job", first); status != http.StatusOK {
-		t.Fatalf("%d %+v", status, m)
-	}
-	late = funding.Millis(2 * time.Hour / time.Millisecond)
-	if status, m := w.mint("melt/job", request); status != http.StatusBadRequest || m.Code != cashu.CodeQuoteExpired {
-		t.Errorf("paid late: %d %+v", status, m)
-	}
-	if status, m := w.mint("melt/quote/job/"+q.Quote, nil); status != http.StatusBadRequest || m.Code != cashu.CodeQuoteExpired {
-		t.Errorf("asked late: %d %+v", status, m)
-	}
-	for _, path := range []string{"melt/job", "melt/quote/job/" + paid.Quote} {
-		var body any
-		if path == "melt/job" {
-			body = first
-		}
-		if status, m := w.mint(path, body); status != http.StatusOK || m.State != cashu.MeltPending {
-			t.Errorf("one that was paid in time: %d %+v", status, m)
-		}
-	}
-}
-
-// A payer may keep the job by a secret of its own; and nobody learns of a job by a quote that names its fund id.
-func TestAQuoteMayNameItsKeys(t *testing.T) {
-	ctx := context.Background()
-	w := newWorld(t, nil)
-	p := w.purse()
-	secret := client.NewSecret()
-	text := func(k client.Keys) string {
-		raw, err := json.Marshal(map[string]any{"keys": k, "job": json.RawMessage(`{"command":["true"],"time_ms":60000,"bid_micro":2000000}`)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(raw)
-	}
-	q := w.meltQuote(text(secret.Keys()))
-	request := p.meltOf(q, p.issue(150))
-	status, m := w.mint("melt/job", request)
-	if status != http.StatusOK || m.Keys != nil || m.Job != 1 {
-		t.Fatalf("%d %+v", status, m)
-	}
-	if job, err := w.c.Cancel(ctx, 1, secret.Key("control"), ""); err != nil || job.State != "done" {
-		t.Fatalf("%+v, %v", job, err)
-	}
-	spy := client.NewSecret().Keys()
-	spy.Fund = secret.Key("fund")
-	if seen := w.meltQuote(text(spy)); seen.State != cashu.MeltUnpaid || seen.Change != nil || seen.Job != 0 {
-		t.Errorf("a stranger's quote sees the job: %+v", seen)
-	}
-	if _, m := w.mint("melt/job", p.meltOf(w.meltQuote(text(spy)), p.issue(150))); m.Code != cashu.CodeJobRefused || !strings.Contains(m.Detail, "fund id") {
-		t.Errorf("and takes it over: %+v", m)
-	}
-}
-
 // Without blanks the change waits for the claim key.
 func TestAMeltWithoutBlanksLeavesAClaim(t *testing.T) {
 	ctx := context.Background()
@@ -373,26 +273,104 @@ func TestTheMintSaysThatItMelts(t *testing.T) {
 	}
 }
 
-func FuzzMeltQuoteID(f *testing.F) {
-	good := api.MeltQuoteID(meltText, 1_800_000_000, 2_000_000, 60_000, 150)
-	f.Add(good)
-	f.Add("")
-	f.Add(good[:len(good)-3])
-	raw, err := base64.RawURLEncoding.DecodeString(good)
+// More than the quote asks for is deposited whole and comes back as change; coins that cost an input fee are worth less.
+func TestMoreThanTheQuoteComesBackAsChange(t *testing.T) {
+	ctx := context.Background()
+	w, op := newKeysetWorld(t)
+	fee := uint32(100)
+	made, err := op.NewKeyset(ctx, client.KeysetNew{Number: 2, InputFeePPK: &fee, LifeMs: 86_400_000})
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	raw[20] = 0xff
-	f.Add(base64.RawURLEncoding.EncodeToString(raw))
-	f.Fuzz(func(t *testing.T, id string) {
-		for _, text := range []string{id, api.MeltQuoteID(id, 1, 2, 3, 4)} {
-			again, ok := api.ReadMeltQuoteID(text)
-			if ok && again != text {
-				t.Fatalf("%q is read as %q", text, again)
+	p := w.purse()
+	for i, c := range []struct{ coins, fee, back int64 }{{300, 0, 287}, {151, 1, 137}, {1000, 1, 986}} {
+		if c.fee > 0 && w.keys.Number == 1 {
+			set, err := mint.Define(mint.Epoch{Number: 1, Secret: mint.Secret{1}}, 2, "credit", fee, made.Expires.Unix())
+			if err != nil {
+				t.Fatal(err)
 			}
-			if text != id && len(id) <= 4096 && !ok {
-				t.Fatalf("what was written cannot be read: %q", id)
-			}
+			w.keys = set
 		}
-	})
+		q := w.meltQuote(meltText)
+		request := p.meltOf(q, p.issue(c.coins))
+		if status, m := w.mint("melt/job", request); status != http.StatusOK {
+			t.Fatalf("%d: %d %+v", c.coins, status, m)
+		}
+		w.runJob(uint64(i)+1, 10_000)
+		_, done := w.mint("melt/quote/job/"+q.Quote, nil)
+		if back := worth(p.coins(request.Outputs[:len(done.Change)], done.Change)); back != c.back {
+			t.Errorf("of %d with a fee of %d came %d back, not %d", c.coins, c.fee, back, c.back)
+		}
+	}
+}
+
+// A wallet that overpays by just so much makes one blank too few for what the machine wants, and is told what to do.
+func TestAnUnluckySumIsRefusedWithAWayOut(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.purse()
+	q := w.meltQuote(meltText)
+	status, m := w.mint("melt/job", p.meltOf(q, p.issue(256)))
+	if status != http.StatusBadRequest || m.Code != cashu.CodeBlanksTooFew || !strings.Contains(m.Detail, "pay 150 exactly") {
+		t.Fatalf("%d %+v", status, m)
+	}
+}
+
+// A trusted pool wants a submit token with the payment, whoever asked for the quote.
+func TestAMeltNeedsTheTokenOfItsPool(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t, nil)
+	p := w.purse()
+	token := client.NewToken("submit")
+	if _, err := w.client(operatorToken).CreateToken(ctx, client.TokenRequest{Role: "submit", SHA256: client.HashKey(token), Note: "lab"}); err != nil {
+		t.Fatal(err)
+	}
+	q := w.meltQuote(meltText)
+	body, err := json.Marshal(p.meltOf(q, p.issue(150)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		headers map[string]string
+		status  int
+		says    string
+	}{
+		{map[string]string{"Coinop-Token": "coinop-submit-guess"}, http.StatusBadRequest, "80009"},
+		{map[string]string{"Origin": "https://wallet.example"}, http.StatusBadRequest, "80009"}, // a page is no loopback peer
+		{map[string]string{"Coinop-Token": token, "Origin": "https://wallet.example"}, http.StatusForbidden, "origin"},
+		{map[string]string{"Coinop-Token": token}, http.StatusOK, "PENDING"},
+	} {
+		resp, raw := w.post("/mint/v1/melt/job", body, c.headers)
+		if resp.StatusCode != c.status || !strings.Contains(string(raw), c.says) {
+			t.Errorf("%v: %s %s", c.headers, resp.Status, raw)
+		}
+	}
+}
+
+// What a week has deleted is found by the payment sent again: its blanks are all that is needed. The quote alone says
+// that it does not know.
+func TestAForgottenQuoteIsHonest(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.purse()
+	q := w.meltQuote(meltText)
+	request := p.meltOf(q, p.issue(150))
+	if status, m := w.mint("melt/job", request); status != http.StatusOK {
+		t.Fatalf("%d %+v", status, m)
+	}
+	w.runJob(1, 10_000)
+	w.later(machine.Retention + 1)
+	w.does(&machine.Forget{Jobs: []scheduler.JobID{1}})
+	if _, ok := w.View().Job(1); ok {
+		t.Fatal("the job is not forgotten")
+	}
+	if status, m := w.mint("melt/quote/job/"+q.Quote, nil); status != http.StatusBadRequest || m.Code != cashu.CodeQuoteExpired ||
+		!strings.Contains(m.Detail, "restore") {
+		t.Errorf("the quote: %d %+v", status, m)
+	}
+	_, again := w.mint("melt/job", request)
+	if back := worth(p.coins(request.Outputs[:len(again.Change)], again.Change)); again.State != cashu.MeltPaid || back != 137 {
+		t.Errorf("the payment again: %+v", again)
+	}
+	if _, m := w.mint("melt/job", p.meltOf(q, p.issue(150))); m.Code != cashu.CodeQuoteExpired {
+		t.Errorf("other coins: %+v", m)
+	}
 }

@@ -131,7 +131,7 @@ func readOrder(text string) (order, error) {
 		return o, cashu.Refuse(cashu.CodeJobRefused, "the request has %d bytes, a quote takes %d; send what is larger to POST /v1/jobs, or as inputs",
 			len(text), meltTextMax)
 	}
-	return o, decodeBytes([]byte(text), &o)
+	return o, decode([]byte(text), &o)
 }
 
 // newMeltQuote works out what a job needs, with all the checks that need no money.

@@ -27,7 +27,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var in client.SubmitRequest
-	if err := decodeBytes(body, &in); err != nil {
+	if err := decode(body, &in); err != nil {
 		return err
 	}
 	asked := in
