@@ -68,6 +68,7 @@ func measures() []measure {
 		{"http", "submissions over HTTP, one job a request, 64 connections of another process, one pot", bar{15000, true}, readHTTP},
 		{"noop", "no-op tasks from submission to settled receipt, on a node that claims 256 CPUs, limits on", bar{600, true}, readNoOp},
 		{"submit", "one `coinop submit` as a process, paid with coins", bar{15, false}, readSubmit},
+		{"failover", "from kill -9 of the leader of three under load to the next accepted submission", bar{2, false}, readFailover},
 		{"place", "Place of 100,000 jobs of one task in 50 shapes on 5,000 empty nodes: 40,000 placements", bar{50, false},
 			goBench("./scheduler", "^BenchmarkPlaceEmptyJobs$", "BenchmarkPlaceEmptyJobs ms", 1e-6)},
 		{"change", "Place after one change, the same cluster", bar{1, false},

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/testbed/cluster"
+)
+
+const (
+	failoverSenders = 16
+	failoverLoad    = 10 * time.Second       // before the leader is killed
+	onItsWay        = 100 * time.Millisecond // an answer that the killed one had sent may be read this late
+	failoverRest    = 15 * time.Second       // in which the others must have gone on
+)
+
+// readFailover kills the leader of three under submissions and times how long nothing is accepted.
+func readFailover(ctx context.Context, b *bench) (rounds [][]reading, err error) {
+	c, err := b.cluster("failover")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	if err := errors.Join(c.Plan(3), c.StartServers(ctx)); err != nil {
+		return nil, err
+	}
+	pot, err := fill(ctx, c.Home("payer", c.Addr(), c.TokenFile()), "900000", true)
+	if err != nil {
+		return nil, err
+	}
+	token, err := os.ReadFile(c.TokenFile())
+	if err != nil {
+		return nil, fmt.Errorf("read the operator's token: %w", err)
+	}
+	for range b.rounds {
+		api, err := client.New(client.Config{
+			Servers: strings.Split(c.Addr(), ","), Token: strings.TrimSpace(string(token)), Patience: failoverRest,
+		})
+		if err != nil {
+			return nil, err
+		}
+		round, err := failoverRound(ctx, c, api, pot)
+		api.CloseIdle()
+		if err != nil {
+			return nil, err
+		}
+		rounds = append(rounds, round)
+	}
+	return rounds, nil
+}
+
+func failoverRound(ctx context.Context, c *cluster.Cluster, api *client.Client, pot client.Secret) ([]reading, error) {
+	_, first, err := c.Leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var last atomic.Int64 // when a submission was accepted, by the wall clock
+	accepted := atomic.Int64{}
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+	var senders sync.WaitGroup
+	for range failoverSenders {
+		senders.Go(func() {
+			for loading.Err() == nil {
+				if submitOne(loading, api, pot) == nil {
+					last.Store(time.Now().UnixNano())
+					accepted.Add(1)
+				}
+			}
+		})
+	}
+	defer senders.Wait()
+	defer stop()
+	if err := rest(ctx, failoverLoad); err != nil {
+		return nil, err
+	}
+	perSecond := float64(accepted.Load()) / failoverLoad.Seconds()
+	leader, before, err := c.Leader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := leader.Kill(); err != nil {
+		return nil, err
+	}
+	killed := time.Now().UnixNano()
+	err = cluster.Until(ctx, failoverRest, "submissions are accepted again", func() (bool, error) {
+		return last.Load() > killed+int64(onItsWay), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	gap := time.Duration(last.Load() - killed)
+	stop()
+	senders.Wait()
+	return []reading{
+		{"ours", "s", gap.Seconds()},
+		{"submissions accepted under the load before, three servers", "/s", perSecond},
+		{"elections that nobody asked for, in the load before", "elections", float64(before.Term - first.Term)},
+	}, errors.Join(c.Restart(ctx, leader), rest(ctx, time.Second))
+}
+
+func submitOne(ctx context.Context, api *client.Client, pot client.Secret) error {
+	r := client.SubmitRequest{Pot: pot.Key("fund"), Keys: client.NewSecret().Keys(), Job: small}
+	o, err := client.PrepareSubmit(ulid.Make().String(), pot.Key("spend"), r)
+	if err != nil {
+		return err
+	}
+	return api.Send(ctx, o, nil)
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
