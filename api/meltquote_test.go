@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,19 @@ func TestAQuoteMayNameItsKeys(t *testing.T) {
 	}
 	if _, m := w.mint("melt/job", p.meltOf(w.meltQuote(text(spy)), p.issue(150))); m.Code != cashu.CodeJobRefused || !strings.Contains(m.Detail, "fund id") {
 		t.Errorf("and takes it over: %+v", m)
+	}
+}
+
+// No server keeps a quote, so any of them takes the payment.
+func TestAnotherServerKnowsTheQuote(t *testing.T) {
+	w, other := newWorld(t, nil), newWorld(t, nil)
+	p := other.purse()
+	q := w.meltQuote(meltText)
+	if status, seen := other.mint("melt/quote/job/"+q.Quote, nil); status != http.StatusOK || !reflect.DeepEqual(seen, q) {
+		t.Errorf("%d %+v", status, seen)
+	}
+	if status, m := other.mint("melt/job", p.meltOf(q, p.issue(150))); status != http.StatusOK || m.State != cashu.MeltPending {
+		t.Errorf("%d %+v", status, m)
 	}
 }
 
