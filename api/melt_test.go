@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/consensus"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/funding/mint"
@@ -111,6 +112,25 @@ func TestAnyWalletPaysForAJobByMelting(t *testing.T) {
 	}
 	if _, err := w.c.Swap(ctx, cashu.SwapRequest{Inputs: change, Outputs: p.outputs(cashu.Split(137)...)}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The entry is carried out and its answer lost: the wallet is told to ask again, and has paid once.
+func TestAMeltWhoseAnswerIsLostIsSentAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.purse()
+	q := w.meltQuote(meltText)
+	request := p.meltOf(q, p.issue(150))
+	body, err := json.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.fault = consensus.ErrUnknown
+	if resp, raw := w.post("/mint/v1/melt/job", body, nil); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(raw), "outcome_unknown") {
+		t.Fatalf("%s %s", resp.Status, raw)
+	}
+	if status, m := w.mint("melt/job", request); status != http.StatusOK || m.State != cashu.MeltPending || m.Job != 1 || w.View().JobCount() != 1 {
+		t.Fatalf("again: %d %+v, %d jobs", status, m, w.View().JobCount())
 	}
 }
 
