@@ -169,9 +169,9 @@ func checkMelt(v *machine.View, at funding.Millis, q *meltQuote, job client.Subm
 	}
 	if pot, ok := v.PotByFund(keys.Fund); ok && pot.Keys == keys {
 		if pot.State == funding.PotClosed {
-			return cashu.Refuse(cashu.CodeQuoteSettled, "this quote was paid and its job has ended; ask for a new quote to run it again")
+			return cashu.Refuse(cashu.CodeQuoteSettled, "this quote was paid by another request, and its job has ended; these coins were not taken, ask for a new quote to run it again")
 		}
-		return cashu.Refuse(cashu.CodeQuotePending, "this quote was paid with other coins and its job goes on; these were not taken")
+		return cashu.Refuse(cashu.CodeQuotePending, "this quote was paid by another request, and its job goes on; these coins were not taken")
 	}
 	need, blanks := mint.BlanksNeeded(cashu.Units(job.Pay)), len(job.Blanks)
 	switch {
