@@ -66,7 +66,7 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 // status is told all the same: it is what the task is billed by.
 func (r *run) show(status drivers.Status) error {
 	if status.StartedBoot != 0 && !r.journal.started {
-		if err := r.layout.markStarted(r.id); err != nil {
+		if err := r.layout.write(r.journal, line{Started: true}); err != nil {
 			r.log.Warn("it could not be kept that a task started", "run", r.id, "error", err)
 		}
 		r.journal.started = true

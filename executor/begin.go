@@ -93,7 +93,7 @@ func (r *run) start(ctx, wanted context.Context) error {
 		return err
 	}
 	if r.journal.starting == "" {
-		if err := r.layout.markStarting(r.id, r.boot); err != nil {
+		if err := r.layout.write(r.journal, line{Starting: r.boot}); err != nil {
 			return fmt.Errorf("keep that the task is starting: %w", err)
 		}
 		r.journal.starting = r.boot

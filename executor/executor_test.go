@@ -85,7 +85,7 @@ func TestFolderMadeWithAStrictMaskIsOpenedForPassing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	want := map[string]fs.FileMode{l.dir: 0o711, l.runs(): 0o711, l.store(): 0o700, l.trash(): 0o700}
+	want := map[string]fs.FileMode{l.dir: 0o711, l.runs(): 0o711, l.store(): 0o700}
 	if os.Geteuid() != 0 {
 		want[l.dir] = 0o700
 	}

@@ -1,7 +1,9 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,10 +72,8 @@ func TestExecutorKilledAtAnyStepDoublesAndLosesNothing(t *testing.T) {
 				if _, err := m.driver.Usage(m.t.Context(), "ctestcluster-1"); err == nil {
 					t.Error("the driver still knows the task")
 				}
-				for _, folder := range []string{"trash", "runs"} {
-					if left, err := os.ReadDir(filepath.Join(m.config.Dir, folder)); err != nil || len(left) > 0 {
-						t.Errorf("%s holds %v, %v", folder, left, err)
-					}
+				if left, err := os.ReadDir(filepath.Join(m.config.Dir, "runs")); err != nil || len(left) > 0 {
+					t.Errorf("runs holds %v, %v", left, err)
 				}
 			})
 		})
@@ -159,10 +159,16 @@ func TestMachineThatRestartedOwnsUpToWhatItLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Killed after it had asked for the start and before it saw the first process, then the machine restarted.
-		if err := os.Remove(filepath.Join(m.folder(1), startedFile)); err != nil {
+		l := layout{m.config.Dir}
+		j, err := l.read(1)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink("another boot", filepath.Join(m.folder(1), startingFile)); err != nil {
+		again := &journal{id: j.id, task: j.task, spec: j.spec}
+		if err := os.Remove(l.journal(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(l.writeSpec(again), l.write(again, line{Starting: "another boot"})); err != nil {
 			t.Fatal(err)
 		}
 		m.start()
@@ -246,4 +252,75 @@ func TestStoppingDoesNotWaitForeverForTheServers(t *testing.T) {
 		near(t, "time to stop", time.Since(began), 10*time.Second, time.Second)
 		m.done <- nil
 	})
+}
+
+func TestJournalThatWasCutShortSaysWhatItsWholeLinesSay(t *testing.T) {
+	l := layout{t.TempDir()}
+	if err := os.Mkdir(l.runs(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	j := &journal{id: 7, task: "c-7", spec: &wire.Spec{Name: "two\nlines", Argv: []string{"true"}}}
+	end := endWithout("a boot", wire.Cause_CAUSE_STOPPED, "stopped")
+	var ends []int64 // of the lines
+	for _, write := range []func() error{
+		func() error { return l.writeSpec(j) },
+		func() error { return l.write(j, line{Starting: "a boot"}) },
+		func() error { return l.write(j, line{Started: true}) },
+		func() error { return l.writeEnd(j, end) },
+	} {
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, j.size)
+	}
+	whole, err := os.ReadFile(l.journal(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(whole) + 1 {
+		for name, rest := range map[string][]byte{"nothing": nil, "zeros": make([]byte, len(whole)-cut), "another run's": []byte("{\"run\":8,\"started\":true}\n")} {
+			if err := os.WriteFile(l.journal(7), append(whole[:cut:cut], rest...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			found, err := l.read(7)
+			lines := 0
+			for lines < len(ends) && int64(cut) >= ends[lines] {
+				lines++
+			}
+			if lines == 0 {
+				if !errors.Is(err, fs.ErrNotExist) {
+					t.Fatalf("cut at %d, then %s: %v, %v", cut, name, found, err)
+				}
+				continue
+			}
+			if err != nil || found.spec.GetName() != "two\nlines" || found.task != "c-7" || found.size != ends[lines-1] ||
+				(found.starting != "") != (lines > 1) || found.started != (lines > 2) || (found.end != nil) != (lines > 3) {
+				t.Fatalf("cut at %d, then %s, %d lines: %+v, %v", cut, name, lines, found, err)
+			}
+			if err := l.write(found, line{Starting: "another boot"}); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := l.read(7); err != nil || again.starting != "another boot" || again.started != (lines > 2) {
+				t.Fatalf("cut at %d, then %s, and written on: %+v, %v", cut, name, again, err)
+			}
+		}
+	}
+}
+
+func TestWhatIsLeftOfAFolderBeingRemovedIsNoRun(t *testing.T) {
+	l := layout{t.TempDir()}
+	lock, err := l.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := os.MkdirAll(filepath.Join(l.run(7), workDir, tmpDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := l.list(); err != nil || len(found) != 0 {
+		t.Errorf("found %v, %v", found, err)
+	}
+	if _, err := os.Stat(l.run(7)); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
 }

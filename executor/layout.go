@@ -16,45 +16,37 @@ import (
 //	lock            held while an executor works here
 //	seen            the newest set of orders that was obeyed
 //	store/          inputs by digest
-//	trash/          run folders on their way out
 //	runs/<id>/      one run's
-//	  spec.json     what to run; the folder counts from its appearance on
-//	  starting      the driver may have been asked to start it; a link that says in which boot
-//	  started       its first process was there; what starting becomes
-//	  end.json      how it ended; its logs and outputs are with the servers
+//	  journal       one line of JSON for each step: what to run, that the driver may have been asked to start it (and in
+//	                which boot), that its first process was there, how it ended (its logs and outputs are with the servers)
 //	  notice        the newest notice, for the task to read
 //	  driver/       the driver's
 //	  work/         the task's own folder
 //
-// Every file appears by rename. Only spec.json is synced, so that one that is there is whole. Nothing more is needed:
-// after a crash of the machine nothing runs any more, and the servers say which runs had started.
+// A run's folder counts from its journal's first whole line to the removal of its journal. No line is synced: one that a
+// loss of power has cut or emptied is as if never written, and after it nothing runs any more, and the servers say which
+// runs had started.
 const (
-	specFile     = "spec.json"
-	startingFile = "starting"
-	startedFile  = "started"
-	endFile      = "end.json"
-	noticeFile   = "notice"
-	driverDir    = "driver"
-	workDir      = "work"
+	journalFile = "journal"
+	noticeFile  = "notice"
+	driverDir   = "driver"
+	workDir     = "work"
 )
 
 type layout struct{ dir string }
 
-func (l layout) runs() string         { return filepath.Join(l.dir, "runs") }
-func (l layout) store() string        { return filepath.Join(l.dir, "store") }
-func (l layout) trash() string        { return filepath.Join(l.dir, "trash") }
-func (l layout) run(id uint64) string { return filepath.Join(l.runs(), strconv.FormatUint(id, 10)) }
-func (l layout) trashed(id uint64) string {
-	return filepath.Join(l.trash(), strconv.FormatUint(id, 10))
-}
+func (l layout) runs() string             { return filepath.Join(l.dir, "runs") }
+func (l layout) store() string            { return filepath.Join(l.dir, "store") }
+func (l layout) run(id uint64) string     { return filepath.Join(l.runs(), strconv.FormatUint(id, 10)) }
+func (l layout) journal(id uint64) string { return filepath.Join(l.run(id), journalFile) }
 
-// open makes the folder, takes its lock and empties the trash. Tasks pass through the outer folders to their own, so
+// open makes the folder, and takes its lock. Tasks pass through the outer folders to their own, so
 // those may be entered by all and listed by nobody.
 func (l layout) open() (*os.File, error) {
 	for _, folder := range []struct {
 		path string
 		mode fs.FileMode
-	}{{l.dir, 0o711}, {l.runs(), 0o711}, {l.store(), 0o700}, {l.trash(), 0o700}} {
+	}{{l.dir, 0o711}, {l.runs(), 0o711}, {l.store(), 0o700}} {
 		if err := os.MkdirAll(folder.path, folder.mode); err != nil {
 			return nil, err
 		}
@@ -69,15 +61,6 @@ func (l layout) open() (*os.File, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return nil, errors.Join(fmt.Errorf("another executor works in %s: %w", l.dir, err), lock.Close())
 	}
-	trash, err := os.ReadDir(l.trash())
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	for _, entry := range trash {
-		if err := removeAll(filepath.Join(l.trash(), entry.Name())); err != nil {
-			return nil, errors.Join(err, lock.Close())
-		}
-	}
 	return lock, nil
 }
 
@@ -91,7 +74,8 @@ func admit(path string, mode fs.FileMode) error {
 	return os.Chmod(path, info.Mode().Perm()|pass)
 }
 
-// list reads the folders of all runs. One without a spec belongs to a run that was never begun.
+// list reads the folders of all runs. One without a journal belongs to a run that was never begun, or has
+// not been removed to the end.
 func (l layout) list() ([]*journal, error) {
 	entries, err := os.ReadDir(l.runs())
 	if err != nil {
@@ -117,12 +101,18 @@ func (l layout) list() ([]*journal, error) {
 	return found, nil
 }
 
-// discard makes the run's folder vanish at one moment, then frees its space.
+// discard makes the run count no more, at one moment, then frees its space. What most tasks leave behind is known by name,
+// and nothing has to be listed to remove it.
 func (l layout) discard(id uint64) error {
-	if err := os.Rename(l.run(id), l.trashed(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if err := unix.Unlink(l.journal(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", l.journal(id), err)
 	}
-	return removeAll(l.trashed(id))
+	for _, folder := range []string{filepath.Join(workDir, tmpDir), workDir, driverDir, ""} {
+		if unix.Rmdir(filepath.Join(l.run(id), folder)) != nil && folder == "" {
+			return removeAll(l.run(id))
+		}
+	}
+	return nil
 }
 
 // removeAll also removes what a task without root made unreadable for its own user.

@@ -42,7 +42,7 @@ func (r *run) warn(ctx context.Context, order *wire.Order) error {
 }
 
 func (r *run) writeNotice(n *wire.Notice) error {
-	return writeFile(filepath.Join(r.layout.run(r.id), noticeFile), noticeText(n), 0o644, false)
+	return writeFile(filepath.Join(r.layout.run(r.id), noticeFile), noticeText(n), 0o644)
 }
 
 // noticeText is made to be read by shells: one NAME=value a line, words in the value without quotes or line ends.

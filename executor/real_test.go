@@ -158,7 +158,7 @@ func TestRealStranger(t *testing.T) {
 	c := newCluster(t)
 	dir := t.TempDir()
 	onRealMachine(t, c, dir, func(func()) {
-		c.order(shell(1, fmt.Sprintf(`id -u; cat %[1]s/executor/seen; ls %[1]s/executor; cat ../spec.json; touch ../x; true`, dir)))
+		c.order(shell(1, fmt.Sprintf(`id -u; cat %[1]s/executor/seen; ls %[1]s/executor; cat ../journal; touch ../x; true`, dir)))
 		end := c.awaitEnd(1)
 		expectEnd(t, end, wire.Cause_CAUSE_EXITED, 0)
 		d, _ := digestOf(end.GetEnd().GetStdout().GetDigest())

@@ -269,7 +269,7 @@ func (r *run) conclude(end *ended) error {
 		end.status.Version = r.order.GetVersion() // there is nothing left to obey
 	}
 	r.mu.Unlock()
-	err := r.layout.writeEnd(r.id, end)
+	err := r.layout.writeEnd(r.journal, end)
 	if err != nil {
 		// The end is told all the same. An executor that restarts before the servers took note works it out again.
 		r.log.Warn("the end of a run could not be kept", "run", r.id, "error", err)
