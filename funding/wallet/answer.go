@@ -28,11 +28,11 @@ func (w *Wallet) CompleteAs(ctx context.Context, id string, number int64, signat
 }
 
 func (w *Wallet) complete(ctx context.Context, id string, number int64, signatures []cashu.BlindSignature) error {
-	outputs, err := w.outputsOf(ctx, w.db, id, false)
+	outputs, err := w.outputsOf(ctx, w.file, id, false)
 	if err != nil {
 		return err
 	}
-	p, mint, err := w.readPayment(ctx, w.db, id)
+	p, mint, err := w.readPayment(ctx, w.file, id)
 	if err != nil || p.State == StatePaid || p.State == StateDone {
 		return err
 	}
@@ -44,7 +44,7 @@ func (w *Wallet) complete(ctx context.Context, id string, number int64, signatur
 	if err != nil {
 		return err
 	}
-	return w.transact(ctx, func(tx *sql.Tx) error {
+	return w.transact(ctx, func(tx local) error {
 		p, mint, err := w.readPayment(ctx, tx, id) // another may have been faster
 		if err != nil || p.State == StatePaid || p.State == StateDone {
 			return err
@@ -77,7 +77,7 @@ func (w *Wallet) complete(ctx context.Context, id string, number int64, signatur
 }
 
 // spendReserved forgets a payment's coins and says what they were worth.
-func spendReserved(tx *sql.Tx, id string) (cashu.Units, error) {
+func spendReserved(tx local, id string) (cashu.Units, error) {
 	var spent int64
 	if err := tx.QueryRow(`SELECT coalesce(sum(amount), 0) FROM coins WHERE payment = ?`, id).Scan(&spent); err != nil {
 		return 0, err
@@ -89,7 +89,7 @@ func spendReserved(tx *sql.Tx, id string) (cashu.Units, error) {
 // Refused writes down that a payment was definitely not taken: its coins are
 // free again, its secret is forgotten. The counters stay where they are.
 func (w *Wallet) Refused(ctx context.Context, id string) error {
-	err := w.transact(ctx, func(tx *sql.Tx) error {
+	err := w.transact(ctx, func(tx local) error {
 		p, _, err := w.readPayment(ctx, tx, id)
 		if err != nil {
 			return err
@@ -123,7 +123,7 @@ func (w *Wallet) Refused(ctx context.Context, id string) error {
 // refused. Two processes never get the same one.
 func (w *Wallet) Unfinished(ctx context.Context) ([]Payment, error) {
 	var list []Payment
-	err := w.transact(ctx, func(tx *sql.Tx) error {
+	err := w.transact(ctx, func(tx local) error {
 		if err := w.adopt(ctx, tx); err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (w *Wallet) Unfinished(ctx context.Context) ([]Payment, error) {
 }
 
 // adopt makes the open payments of owners that are gone ours.
-func (w *Wallet) adopt(ctx context.Context, tx *sql.Tx) error {
+func (w *Wallet) adopt(ctx context.Context, tx local) error {
 	owners, err := column(ctx, tx, `SELECT DISTINCT owner FROM payments WHERE state = 'open' AND owner != ? ORDER BY owner`, w.owner.id)
 	if err != nil {
 		return err
@@ -180,14 +180,14 @@ func (w *Wallet) Collect(ctx context.Context, id string, signatures []cashu.Blin
 }
 
 func (w *Wallet) collect(ctx context.Context, id string, signatures []cashu.BlindSignature, final bool) (gained cashu.Units, err error) {
-	p, mint, err := w.readPayment(ctx, w.db, id)
+	p, mint, err := w.readPayment(ctx, w.file, id)
 	if err != nil {
 		return 0, err
 	}
 	if p.State == StateOpen || p.State == StateRefused {
 		return 0, fmt.Errorf("it is %s, not paid", p.State)
 	}
-	blanks, err := w.outputsOf(ctx, w.db, id, true)
+	blanks, err := w.outputsOf(ctx, w.file, id, true)
 	if err != nil {
 		return 0, err
 	}
@@ -195,7 +195,7 @@ func (w *Wallet) collect(ctx context.Context, id string, signatures []cashu.Blin
 	if err != nil {
 		return 0, err
 	}
-	err = w.transact(ctx, func(tx *sql.Tx) error {
+	err = w.transact(ctx, func(tx local) error {
 		p, mint, err := w.readPayment(ctx, tx, id) // another may have been faster
 		if err != nil {
 			return err
@@ -206,7 +206,7 @@ func (w *Wallet) collect(ctx context.Context, id string, signatures []cashu.Blin
 	return gained, err
 }
 
-func (w *Wallet) addChange(tx *sql.Tx, mint int64, p Payment, coins []cashu.Proof, final bool) (cashu.Units, error) {
+func (w *Wallet) addChange(tx local, mint int64, p Payment, coins []cashu.Proof, final bool) (cashu.Units, error) {
 	if p.State == StateDone { // collected before; its coins may be spent by now
 		return 0, nil
 	}
@@ -227,17 +227,17 @@ func (w *Wallet) addChange(tx *sql.Tx, mint int64, p Payment, coins []cashu.Proo
 
 // Collectable lists the payments whose blanks may still be signed.
 func (w *Wallet) Collectable(ctx context.Context, mintURL string) ([]Payment, error) {
-	mint, err := mintOf(ctx, w.db, mintURL)
+	mint, err := mintOf(ctx, w.file, mintURL)
 	if err != nil {
 		return nil, fmt.Errorf("look for change: %w", err)
 	}
-	ids, err := column(ctx, w.db, `SELECT id FROM payments WHERE state = 'paid' AND mint = ? ORDER BY id`, mint)
+	ids, err := column(ctx, w.file, `SELECT id FROM payments WHERE state = 'paid' AND mint = ? ORDER BY id`, mint)
 	if err != nil {
 		return nil, fmt.Errorf("look for change: %w", err)
 	}
 	var list []Payment
 	for _, id := range ids {
-		p, _, err := w.readPayment(ctx, w.db, id)
+		p, _, err := w.readPayment(ctx, w.file, id)
 		if err != nil {
 			return nil, fmt.Errorf("look for change: %w", err)
 		}

@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"bytes"
-	"database/sql"
 	"errors"
 	"net/http"
 	"strings"
@@ -237,7 +236,7 @@ func TestAFullDiskIsToldAndLosesNothing(t *testing.T) {
 // new one.
 func fill(t *testing.T, w *Wallet) {
 	t.Helper()
-	err := w.transact(t.Context(), func(tx *sql.Tx) error {
+	err := w.transact(t.Context(), func(tx local) error {
 		_, err := tx.Exec(`CREATE TRIGGER fill BEFORE DELETE ON coins BEGIN
 			INSERT INTO history (at, kind, mint, unit, amount, purpose, payment) VALUES (0, 'x', 1, 'x', 0, hex(zeroblob(200000)), 'x'); END`)
 		return err

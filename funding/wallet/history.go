@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -22,7 +21,7 @@ type Movement struct {
 }
 
 // record writes a line of history. Swaps that cost nothing are no movement.
-func (w *Wallet) record(tx *sql.Tx, mint int64, p Payment, kind string, amount int64) error {
+func (w *Wallet) record(tx local, mint int64, p Payment, kind string, amount int64) error {
 	if amount == 0 {
 		return nil
 	}
@@ -34,7 +33,7 @@ func (w *Wallet) record(tx *sql.Tx, mint int64, p Payment, kind string, amount i
 // History lists movements, the newest first. The sum over all of a unit is the
 // wallet's balance in it.
 func (w *Wallet) History(ctx context.Context, limit int) ([]Movement, error) {
-	rows, err := w.db.QueryContext(ctx, `SELECT number, at, kind, url, unit, amount, purpose, payment
+	rows, err := w.file.QueryContext(ctx, `SELECT number, at, kind, url, unit, amount, purpose, payment
 		FROM history JOIN mints ON mints.id = mint ORDER BY number DESC LIMIT ?`, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read history: %w", err)
@@ -69,7 +68,7 @@ type Balance struct {
 
 // Balances lists what the wallet has, mint by mint.
 func (w *Wallet) Balances(ctx context.Context) ([]Balance, error) {
-	rows, err := w.db.QueryContext(ctx, `SELECT url, unit,
+	rows, err := w.file.QueryContext(ctx, `SELECT url, unit,
 			coalesce(sum(amount) FILTER (WHERE listed AND payment IS NULL), 0),
 			coalesce(sum(amount) FILTER (WHERE listed AND payment IS NOT NULL), 0),
 			coalesce(sum(amount) FILTER (WHERE NOT listed), 0), count(secret),

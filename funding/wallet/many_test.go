@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -253,7 +252,7 @@ func TestCoinsThatWereSpentElsewhereAreForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	issue(t, twin, m, "twin", 7)
-	err := twin.transact(t.Context(), func(tx *sql.Tx) error {
+	err := twin.transact(t.Context(), func(tx local) error {
 		var coins []cashu.Proof
 		for _, secret := range mustSecrets(t, w) {
 			coin, err := readCoinOf(t, w, secret)
@@ -295,7 +294,7 @@ func mustSecrets(t *testing.T, w *Wallet) []string {
 
 func readCoinOf(t *testing.T, w *Wallet, secret string) (coin cashu.Proof, err error) {
 	t.Helper()
-	err = w.transact(t.Context(), func(tx *sql.Tx) error {
+	err = w.transact(t.Context(), func(tx local) error {
 		coin, err = readCoin(tx, secret)
 		return err
 	})

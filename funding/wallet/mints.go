@@ -43,7 +43,7 @@ func (w *Wallet) Use(ctx context.Context, urls ...string) error {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		err = w.transact(ctx, func(tx *sql.Tx) error {
+		err = w.transact(ctx, func(tx local) error {
 			mint, err := joinAddresses(tx, urls)
 			if err != nil {
 				return err
@@ -71,7 +71,7 @@ func (w *Wallet) fetch(ctx context.Context, url string) ([]cashu.KeysetInfo, map
 			return nil, nil, fmt.Errorf("the mint lists a keyset with id %q", info.ID)
 		}
 		var known bool
-		if err := w.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM keysets WHERE id = ?)`, info.ID).Scan(&known); err != nil {
+		if err := w.file.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM keysets WHERE id = ?)`, info.ID).Scan(&known); err != nil {
 			return nil, nil, err
 		}
 		if known {
@@ -93,7 +93,7 @@ func (w *Wallet) fetch(ctx context.Context, url string) ([]cashu.KeysetInfo, map
 }
 
 // joinAddresses finds or makes the mint of some addresses.
-func joinAddresses(tx *sql.Tx, urls []string) (int64, error) {
+func joinAddresses(tx local, urls []string) (int64, error) {
 	var mint int64
 	var first string
 	for _, url := range urls {
@@ -127,7 +127,7 @@ func joinAddresses(tx *sql.Tx, urls []string) (int64, error) {
 	return mint, nil
 }
 
-func storeKeysets(tx *sql.Tx, mint int64, urls []string, listed []cashu.KeysetInfo, fresh map[cashu.KeysetID]cashu.Keys) error {
+func storeKeysets(tx local, mint int64, urls []string, listed []cashu.KeysetInfo, fresh map[cashu.KeysetID]cashu.Keys) error {
 	if _, err := tx.Exec(`UPDATE keysets SET listed = 0 WHERE mint = ?`, mint); err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func mintOf(ctx context.Context, q query, url string) (int64, error) {
 
 // Knows reports whether a mint was made known.
 func (w *Wallet) Knows(ctx context.Context, url string) (bool, error) {
-	_, err := mintOf(ctx, w.db, url)
+	_, err := mintOf(ctx, w.file, url)
 	if errors.Is(err, ErrMintUnknown) {
 		return false, nil
 	}

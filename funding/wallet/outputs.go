@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
@@ -31,7 +30,7 @@ func messages(outputs []output) []cashu.BlindedMessage {
 // makeOutputs advances the keyset's counter and derives outputs for amounts;
 // zero is a blank. A counter is never used twice, whatever becomes of the
 // payment: an output that the mint has seen must not come again.
-func (w *Wallet) makeOutputs(tx *sql.Tx, set keyset, amounts []cashu.Units) ([]output, error) {
+func (w *Wallet) makeOutputs(tx local, set keyset, amounts []cashu.Units) ([]output, error) {
 	if len(amounts) == 0 {
 		return nil, nil
 	}
@@ -118,7 +117,7 @@ func (w *Wallet) unblindAll(ctx context.Context, mint int64, outputs []output, s
 	if len(signatures) > len(outputs) {
 		return nil, fmt.Errorf("the mint sent %d signatures for %d outputs", len(signatures), len(outputs))
 	}
-	sets, err := keysetsOf(ctx, w.db, mint)
+	sets, err := keysetsOf(ctx, w.file, mint)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +135,7 @@ func (w *Wallet) unblindAll(ctx context.Context, mint int64, outputs []output, s
 }
 
 // storeCoins adds coins; those that are there already are left as they are.
-func storeCoins(tx *sql.Tx, coins []cashu.Proof) (added cashu.Units, err error) {
+func storeCoins(tx local, coins []cashu.Proof) (added cashu.Units, err error) {
 	for _, coin := range coins {
 		var e, s, r []byte
 		if coin.DLEQ != nil && coin.DLEQ.R != nil {
@@ -159,7 +158,7 @@ func storeCoins(tx *sql.Tx, coins []cashu.Proof) (added cashu.Units, err error) 
 }
 
 // readCoin reads a coin with its proof.
-func readCoin(tx *sql.Tx, secret string) (cashu.Proof, error) {
+func readCoin(tx local, secret string) (cashu.Proof, error) {
 	coin := cashu.Proof{Secret: secret}
 	var amount int64
 	var c, e, s, r []byte

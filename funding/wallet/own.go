@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,7 +88,7 @@ func (w *Wallet) recover(ctx context.Context, client MintClient, p Payment) (lis
 // what [Wallet.Unfinished] lists, and calls [Wallet.CollectChange].
 func (w *Wallet) Resume(ctx context.Context) error {
 	var ids []string
-	err := w.transact(ctx, func(tx *sql.Tx) (err error) {
+	err := w.transact(ctx, func(tx local) (err error) {
 		if err = w.adopt(ctx, tx); err != nil {
 			return err
 		}
@@ -101,7 +100,7 @@ func (w *Wallet) Resume(ctx context.Context) error {
 	}
 	var failed []error
 	for _, id := range ids {
-		p, _, err := w.readPayment(ctx, w.db, id)
+		p, _, err := w.readPayment(ctx, w.file, id)
 		if err == nil {
 			err = w.send(ctx, p)
 		}
@@ -139,7 +138,7 @@ func (w *Wallet) Receive(ctx context.Context, text string) (cashu.Units, error) 
 	if err != nil {
 		return 0, fmt.Errorf("receive: %w", err)
 	}
-	have, err := countCoins(ctx, w.db, set.id)
+	have, err := countCoins(ctx, w.file, set.id)
 	if err != nil {
 		return 0, fmt.Errorf("receive: %w", err)
 	}
@@ -161,11 +160,11 @@ func (w *Wallet) Receive(ctx context.Context, text string) (cashu.Units, error) 
 // inspect checks what can be seen of a token without the mint, and says what
 // is left of it after the fee.
 func (w *Wallet) inspect(ctx context.Context, token cashu.Token) (inputs []cashu.Proof, worth cashu.Units, active keyset, err error) {
-	mint, err := mintOf(ctx, w.db, token.Mint)
+	mint, err := mintOf(ctx, w.file, token.Mint)
 	if err != nil {
 		return nil, 0, keyset{}, err
 	}
-	sets, err := keysetsOf(ctx, w.db, mint)
+	sets, err := keysetsOf(ctx, w.file, mint)
 	if err != nil {
 		return nil, 0, keyset{}, err
 	}
@@ -238,7 +237,7 @@ func (w *Wallet) takeExact(ctx context.Context, mintURL, unit string, amount cas
 		return Token{}, errors.New("send: the amount is zero")
 	}
 	var token Token
-	err := w.transact(ctx, func(tx *sql.Tx) error {
+	err := w.transact(ctx, func(tx local) error {
 		mint, err := mintOf(ctx, tx, mintURL)
 		if err != nil {
 			return err
@@ -282,7 +281,7 @@ func (w *Wallet) takeExact(ctx context.Context, mintURL, unit string, amount cas
 	return token, err
 }
 
-func (w *Wallet) storeToken(tx *sql.Tx, mint int64, amount cashu.Units, out cashu.Token) (Token, error) {
+func (w *Wallet) storeToken(tx local, mint int64, amount cashu.Units, out cashu.Token) (Token, error) {
 	id, err := w.newID()
 	if err != nil {
 		return Token{}, err
@@ -307,7 +306,7 @@ func (w *Wallet) storeToken(tx *sql.Tx, mint int64, amount cashu.Units, out cash
 // Sent lists the tokens sent, the newest first. A token that nobody has
 // received can be received back.
 func (w *Wallet) Sent(ctx context.Context) ([]Token, error) {
-	rows, err := w.db.QueryContext(ctx, `SELECT id, amount, token FROM tokens ORDER BY id DESC LIMIT 1000`)
+	rows, err := w.file.QueryContext(ctx, `SELECT id, amount, token FROM tokens ORDER BY id DESC LIMIT 1000`)
 	if err != nil {
 		return nil, fmt.Errorf("list tokens: %w", err)
 	}

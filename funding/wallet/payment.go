@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +120,7 @@ func (w *Wallet) prepare(ctx context.Context, kind Kind, order Order, secret Sec
 	deadline := w.config.Now().Add(w.config.Wait)
 	for delay := 5 * time.Millisecond; ; delay = min(2*delay, 200*time.Millisecond) {
 		var payment Payment
-		err := w.transact(ctx, func(tx *sql.Tx) (err error) {
+		err := w.transact(ctx, func(tx local) (err error) {
 			payment, err = w.reserve(ctx, tx, kind, order, secret, build)
 			return err
 		})
@@ -139,7 +138,7 @@ func (w *Wallet) prepare(ctx context.Context, kind Kind, order Order, secret Sec
 }
 
 // reserve is the transaction of Prepare.
-func (w *Wallet) reserve(ctx context.Context, tx *sql.Tx, kind Kind, order Order, secret Secret, build func(Draft) ([]byte, error)) (Payment, error) {
+func (w *Wallet) reserve(ctx context.Context, tx local, kind Kind, order Order, secret Secret, build func(Draft) ([]byte, error)) (Payment, error) {
 	mint, err := mintOf(ctx, tx, order.Mint)
 	if err != nil {
 		return Payment{}, err
@@ -201,7 +200,7 @@ func (w *Wallet) reserve(ctx context.Context, tx *sql.Tx, kind Kind, order Order
 	return payment, err
 }
 
-func (w *Wallet) storePayment(tx *sql.Tx, mint int64, p Payment, outputs []output, inputs []cashu.Proof) error {
+func (w *Wallet) storePayment(tx local, mint int64, p Payment, outputs []output, inputs []cashu.Proof) error {
 	_, err := tx.Exec(`INSERT INTO payments (id, mint, kind, state, owner, purpose, unit, pay, fee, method, path, request, secret, at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		p.ID, mint, p.Kind, p.State, w.owner.id, p.Purpose, p.Unit, int64(p.Pay), int64(p.Fee), p.Method, p.Path,
@@ -229,7 +228,7 @@ func (w *Wallet) storePayment(tx *sql.Tx, mint int64, p Payment, outputs []outpu
 }
 
 // takeCoins chooses free coins of a mint for a payment.
-func takeCoins(ctx context.Context, tx *sql.Tx, sets []keyset, active keyset, order Order) (inputs []cashu.Proof, fee, change cashu.Units, err error) {
+func takeCoins(ctx context.Context, tx local, sets []keyset, active keyset, order Order) (inputs []cashu.Proof, fee, change cashu.Units, err error) {
 	wanted, err := cashu.Sum(append([]cashu.Units{order.Pay}, order.Outputs...), func(u cashu.Units) cashu.Units { return u })
 	if err != nil {
 		return nil, 0, 0, err

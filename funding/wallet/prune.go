@@ -15,17 +15,17 @@ import (
 // were worth.
 func (w *Wallet) Prune(ctx context.Context, mintURL string) (cashu.Units, error) {
 	var lost cashu.Units
-	mint, err := mintOf(ctx, w.db, mintURL)
+	mint, err := mintOf(ctx, w.file, mintURL)
 	if err != nil {
 		return 0, fmt.Errorf("prune: %w", err)
 	}
-	sets, err := keysetsOf(ctx, w.db, mint)
+	sets, err := keysetsOf(ctx, w.file, mint)
 	if err != nil {
 		return 0, fmt.Errorf("prune: %w", err)
 	}
 	client := w.config.Mint(normal(mintURL))
 	for _, set := range sets {
-		coins, err := freeCoins(ctx, w.db, []keyset{set}, set.unit)
+		coins, err := freeCoins(ctx, w.file, []keyset{set}, set.unit)
 		if err != nil {
 			return lost, fmt.Errorf("prune: %w", err)
 		}
@@ -55,7 +55,7 @@ func (w *Wallet) pruneLot(ctx context.Context, client MintClient, set keyset, lo
 		return 0, err
 	}
 	var lost int64
-	err = w.transact(ctx, func(tx *sql.Tx) error {
+	err = w.transact(ctx, func(tx local) error {
 		for _, entry := range answer.States {
 			secret, ours := secrets[entry.Y]
 			if !ours || entry.State != cashu.CoinSpent {

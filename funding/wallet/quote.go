@@ -18,7 +18,7 @@ import (
 // recovery words and its number, which is written down.
 func (w *Wallet) NewQuoteKey(ctx context.Context) (cashu.Point, error) {
 	var public cashu.Point
-	err := w.transact(ctx, func(tx *sql.Tx) error {
+	err := w.transact(ctx, func(tx local) error {
 		var number int64
 		if err := tx.QueryRow(`SELECT coalesce(max(number), 0) + 1 FROM quotekeys`).Scan(&number); err != nil {
 			return err
@@ -48,7 +48,7 @@ func (w *Wallet) quoteKey(number int64) cashu.Scalar {
 func (w *Wallet) Issue(ctx context.Context, mintURL, method string, quote cashu.MintQuote) (cashu.Units, error) {
 	var number int64
 	if quote.Pubkey != nil {
-		err := w.db.QueryRowContext(ctx, `SELECT number FROM quotekeys WHERE pubkey = ?`, quote.Pubkey[:]).Scan(&number)
+		err := w.file.QueryRowContext(ctx, `SELECT number FROM quotekeys WHERE pubkey = ?`, quote.Pubkey[:]).Scan(&number)
 		if errors.Is(err, sql.ErrNoRows) {
 			return 0, fmt.Errorf("issue: quote %s is locked to a key that is not this wallet's", quote.Quote)
 		}
@@ -83,11 +83,11 @@ func (w *Wallet) Issue(ctx context.Context, mintURL, method string, quote cashu.
 
 // haveOf counts the free coins of a unit's active keyset by amount.
 func (w *Wallet) haveOf(ctx context.Context, mintURL, unit string) (map[cashu.Units]int, error) {
-	mint, err := mintOf(ctx, w.db, mintURL)
+	mint, err := mintOf(ctx, w.file, mintURL)
 	if err != nil {
 		return nil, err
 	}
-	sets, err := keysetsOf(ctx, w.db, mint)
+	sets, err := keysetsOf(ctx, w.file, mint)
 	if err != nil {
 		return nil, err
 	}
@@ -95,5 +95,5 @@ func (w *Wallet) haveOf(ctx context.Context, mintURL, unit string) (map[cashu.Un
 	if err != nil {
 		return nil, err
 	}
-	return countCoins(ctx, w.db, active.id)
+	return countCoins(ctx, w.file, active.id)
 }

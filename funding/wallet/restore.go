@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/coinop/coinop/funding/cashu"
@@ -33,11 +32,11 @@ func (w *Wallet) Restore(ctx context.Context, mintURL string) (Restored, error) 
 	if err := w.Use(ctx, mintURL); err != nil {
 		return found, fmt.Errorf("restore: %w", err)
 	}
-	mint, err := mintOf(ctx, w.db, mintURL)
+	mint, err := mintOf(ctx, w.file, mintURL)
 	if err != nil {
 		return found, fmt.Errorf("restore: %w", err)
 	}
-	sets, err := keysetsOf(ctx, w.db, mint)
+	sets, err := keysetsOf(ctx, w.file, mint)
 	if err != nil {
 		return found, fmt.Errorf("restore: %w", err)
 	}
@@ -92,7 +91,7 @@ func (w *Wallet) restoreKeyset(ctx context.Context, client MintClient, set keyse
 	if !any {
 		return nil
 	}
-	return w.transact(ctx, func(tx *sql.Tx) error {
+	return w.transact(ctx, func(tx local) error {
 		_, err := tx.Exec(`UPDATE keysets SET counter = max(counter, ?) WHERE id = ?`, int64(last+1+restoreMargin), set.id)
 		return err
 	})
@@ -121,7 +120,7 @@ func (w *Wallet) addUnspent(ctx context.Context, client MintClient, set keyset, 
 			unspent = append(unspent, coin)
 		}
 	}
-	return w.transact(ctx, func(tx *sql.Tx) error {
+	return w.transact(ctx, func(tx local) error {
 		var added cashu.Units
 		for _, coin := range unspent {
 			one, err := storeCoins(tx, []cashu.Proof{coin})

@@ -2,7 +2,6 @@ package wallet
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -24,7 +23,7 @@ var ErrNoSecret = errors.New("this wallet has no key for it")
 
 // SetNumber writes down which job or pot a payment's secret belongs to.
 func (w *Wallet) SetNumber(ctx context.Context, payment string, number int64) error {
-	err := w.transact(ctx, func(tx *sql.Tx) error {
+	err := w.transact(ctx, func(tx local) error {
 		_, err := tx.Exec(`UPDATE secrets SET number = ? WHERE payment = ?`, number, payment)
 		return err
 	})
@@ -56,11 +55,11 @@ func (w *Wallet) Secrets(ctx context.Context, mintURL, kind string) ([]Held, err
 }
 
 func (w *Wallet) secrets(ctx context.Context, mintURL, where string, args ...any) ([]Held, error) {
-	mint, err := mintOf(ctx, w.db, mintURL)
+	mint, err := mintOf(ctx, w.file, mintURL)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := w.db.QueryContext(ctx, `SELECT s.secret, m.url, s.kind, s.number, s.name, s.payment, s.at
+	rows, err := w.file.QueryContext(ctx, `SELECT s.secret, m.url, s.kind, s.number, s.name, s.payment, s.at
 		FROM secrets s JOIN mints m ON m.id = s.mint WHERE s.mint = ? `+where, append([]any{mint}, args...)...)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ type Config struct {
 type Wallet struct {
 	config Config
 	db     *sql.DB
+	file   local // db, for questions outside of transactions
 	owner  *owner
 	words  string
 	seed   []byte
@@ -85,15 +86,16 @@ func (w *Wallet) open(ctx context.Context) error {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	// FULL: a commit is on the disk before anything is sent. IMMEDIATE: writers
-	// queue at the beginning of a transaction, not in the middle of it.
+	// FULL: a commit is on the disk before anything is sent. A process may leave
+	// the log behind, see Leave; the next one reads all of it, so it stays short.
 	escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 	w.db, err = sql.Open("sqlite3", "file:"+escaped+
-		"?_busy_timeout=60000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_txlock=immediate&_secure_delete=on")
+		"?_busy_timeout=60000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_secure_delete=on&_stmt_cache_size=64")
 	if err != nil {
 		return err
 	}
-	w.db.SetMaxOpenConns(4)
+	w.db.SetMaxOpenConns(1) // a second one would read the schema again, and wait for the first
+	w.file = local{w.db}
 	if err := w.prepareFile(ctx); err != nil {
 		return err
 	}
@@ -112,15 +114,15 @@ func (w *Wallet) prepareFile(ctx context.Context) error {
 		return errors.New("the recovery words do not match each other; one is wrong or out of order")
 	}
 	var tables int
-	if err := w.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'meta'`).Scan(&tables); err != nil {
+	if err := w.file.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'meta'`).Scan(&tables); err != nil {
 		return err
 	}
 	if tables == 0 {
-		return w.transact(ctx, func(tx *sql.Tx) error { return w.makeFile(tx, given) })
+		return w.transact(ctx, func(tx local) error { return w.makeFile(tx, given) })
 	}
 	var format, seed string
 	for name, into := range map[string]*string{"format": &format, "words": &w.words, "seed": &seed} {
-		if err := w.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, name).Scan(into); err != nil {
+		if err := w.file.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, name).Scan(into); err != nil {
 			return err
 		}
 	}
@@ -137,7 +139,7 @@ func (w *Wallet) prepareFile(ctx context.Context) error {
 
 // makeFile makes the tables. The seed is kept beside the words that it follows
 // from: deriving it takes longer than all else that a start does.
-func (w *Wallet) makeFile(tx *sql.Tx, words string) error {
+func (w *Wallet) makeFile(tx local, words string) error {
 	if words == "" {
 		entropy := make([]byte, 16)
 		if _, err := io.ReadFull(w.config.Random, entropy); err != nil {
@@ -170,23 +172,6 @@ func (w *Wallet) Close() error {
 		errs = append(errs, w.owner.close())
 	}
 	return errors.Join(errs...)
-}
-
-// transact runs a change as one transaction: all of it or nothing.
-func (w *Wallet) transact(ctx context.Context, change func(tx *sql.Tx) error) error {
-	tx, err := w.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	if err := change(tx); err != nil {
-		_ = tx.Rollback() // the change's own error says more
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		_ = tx.Rollback()
-		return fmt.Errorf("commit: %w", err)
-	}
-	return nil
 }
 
 func (w *Wallet) newID() (string, error) {
