@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -36,9 +37,10 @@ type app struct {
 	json      bool
 	quiet     bool
 
-	api   *client.Client // by connect
-	began seen           // by connect: what earlier commands have seen
-	purse *purse         // by openWallet
+	api   *client.Client  // by connect
+	http  *http.Transport // by connect: the connections of api and of the mint's calls
+	began seen            // by connect: what earlier commands have seen
+	purse *purse          // by openWallet
 }
 
 // Main runs one command line and returns its exit code.

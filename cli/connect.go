@@ -2,8 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"net"
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coinop/coinop/api/client"
 )
@@ -13,7 +16,8 @@ func (a *app) connect() (*client.Client, error) {
 	if a.api != nil {
 		return a.api, nil
 	}
-	config := client.Config{Servers: strings.Split(a.servers, ",")}
+	a.http = newTransport()
+	config := client.Config{Servers: strings.Split(a.servers, ","), HTTP: &http.Client{Transport: a.http}}
 	if a.tokenFile != "" {
 		token, err := a.secretFile(a.tokenFile)
 		if err != nil {
@@ -33,6 +37,18 @@ func (a *app) connect() (*client.Client, error) {
 	}
 	a.api = c
 	return c, nil
+}
+
+// newTransport makes the connections of all requests of a command: an answer of the mint leaves one open for the job.
+// There is no timeout for the whole, since logs stream for hours.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+		ResponseHeaderTimeout: 60 * time.Second,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+	}
 }
 
 // jobNumber reads a job's number from the command line.

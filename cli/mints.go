@@ -14,13 +14,12 @@ import (
 // may have done already, another answers as the first would have, so asking on is safe.
 type mints []wallet.MintClient
 
-// mintDial is how long a server has to take a connection before the next one is tried.
-const mintDial = 5 * time.Second
+// mintWait is how long a server has for an answer of the mint before the next one is tried.
+const mintWait = 10 * time.Second
 
-func newMints(servers []string) mints {
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: mintDial * 2, MaxIdleConnsPerHost: 4,
-	}}
+// newMints makes the mint's calls through the connections that the others go through too.
+func newMints(connections http.RoundTripper, servers []string) mints {
+	client := &http.Client{Timeout: mintWait, Transport: connections}
 	var m mints
 	for _, s := range servers {
 		m = append(m, wallet.NewHTTPMint(client, s+mintPath))

@@ -124,16 +124,25 @@ func (a *app) submit(cmd *cobra.Command, f *jobFlags, args []string) (client.Sub
 			return none, err
 		}
 	}
-	p, err := a.money(ctx)
+	p, err := a.openFinished(ctx)
 	if err != nil {
 		return none, err
 	}
+	change := p.collectBeside(ctx)
+	defer change.end()
 	if err := a.sendInputs(ctx, p.api, files); err != nil {
 		return none, err
 	}
 	var answer client.SubmitAnswer
 	err = p.renewed(ctx, func() error {
 		payment, err := a.prepareJob(ctx, p, job, specOf(job, files))
+		var short *wallet.ErrShort
+		if errors.As(err, &short) {
+			if _, failed := change.wait(); failed != nil {
+				return p.unreachable(failed)
+			}
+			payment, err = a.prepareJob(ctx, p, job, specOf(job, files))
+		}
 		if err != nil {
 			return moneyShort(err)
 		}

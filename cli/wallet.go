@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/funding/cashu"
@@ -31,6 +33,9 @@ func (a *app) openWallet(ctx context.Context) (*purse, error) {
 	if a.purse != nil {
 		return a.purse, nil
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // it would collect its garbage just once before its end: for nothing
+	}
 	c, err := a.connect()
 	if err != nil {
 		return nil, err
@@ -46,7 +51,7 @@ func (a *app) openPurse(ctx context.Context, c *client.Client, config wallet.Con
 	if err := os.MkdirAll(filepath.Dir(config.Dir), 0o711); err != nil { // the wallet's own folder below is 0700
 		return nil, fmt.Errorf("open wallet: %w", err)
 	}
-	servers := newMints(c.Servers())
+	servers := newMints(a.http, c.Servers())
 	config.Mint = func(url string) wallet.MintClient {
 		for _, s := range c.Servers() {
 			if url == s+mintPath {
@@ -63,7 +68,7 @@ func (a *app) openPurse(ctx context.Context, c *client.Client, config wallet.Con
 	return a.purse, nil
 }
 
-// close leaves what was opened.
+// close leaves what was opened: the process ends.
 func (a *app) close() error {
 	if a.api != nil {
 		a.keepSeen(a.api)
@@ -71,12 +76,24 @@ func (a *app) close() error {
 	if a.purse == nil {
 		return nil
 	}
-	return a.purse.Close()
+	return a.purse.Leave()
 }
 
 // money opens the wallet to move coins: what an earlier start left unfinished is sent again first, and change that
 // has come is collected.
 func (a *app) money(ctx context.Context) (*purse, error) {
+	p, err := a.openFinished(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.CollectChange(ctx, p.mint); err != nil {
+		return nil, p.unreachable(err)
+	}
+	return p, nil
+}
+
+// openFinished opens the wallet to move coins, and leaves the change of earlier payments for later.
+func (a *app) openFinished(ctx context.Context) (*purse, error) {
 	p, err := a.openWallet(ctx)
 	if err != nil {
 		return nil, err
@@ -84,10 +101,43 @@ func (a *app) money(ctx context.Context) (*purse, error) {
 	if err := p.use(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.finish(ctx); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p, p.finish(ctx)
+}
+
+// changeWait is how long a command whose work is done still waits for change of earlier ones.
+const changeWait = 2 * time.Second
+
+// change is what is collected of earlier payments while another is under way.
+type change struct {
+	done   chan struct{}
+	gained cashu.Units // once done
+	err    error       // once done
+	stop   context.CancelFunc
+}
+
+// collectBeside begins to collect the change of earlier payments. Most payments do without it.
+func (p *purse) collectBeside(ctx context.Context) *change {
+	ctx, stop := context.WithCancel(ctx)
+	c := &change{done: make(chan struct{}), stop: stop}
+	go func() {
+		defer close(c.done)
+		c.gained, c.err = p.CollectChange(ctx, p.mint)
+	}()
+	return c
+}
+
+// wait returns what has come, all of it.
+func (c *change) wait() (cashu.Units, error) {
+	<-c.done
+	return c.gained, c.err
+}
+
+// end waits for the rest, but not for a mint that takes its time: the next command asks again.
+func (c *change) end() {
+	late := time.AfterFunc(changeWait, c.stop)
+	<-c.done
+	late.Stop()
+	c.stop()
 }
 
 // use makes the cluster's mint known: all servers' addresses are addresses of the one mint.
@@ -119,7 +169,7 @@ func (p *purse) fetchKeysets(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if _, silent := newMints(p.api.Servers()).Keysets(ctx); silent != nil {
+	if _, silent := newMints(p.app.http, p.api.Servers()).Keysets(ctx); silent != nil {
 		return p.unreachable(err)
 	}
 	return err // it does answer, but the wallet does not want it
@@ -196,9 +246,6 @@ func (p *purse) finish(ctx context.Context) error {
 		if err := p.again(ctx, payment); err != nil {
 			return fmt.Errorf("finish %s (%s): %w", payment.Purpose, payment.ID, err)
 		}
-	}
-	if _, err := p.CollectChange(ctx, p.mint); err != nil {
-		return p.unreachable(err)
 	}
 	return nil
 }

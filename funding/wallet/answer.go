@@ -122,6 +122,9 @@ func (w *Wallet) Refused(ctx context.Context, id string) error {
 // and lists them: each is to be sent again as it is, and then completed or
 // refused. Two processes never get the same one.
 func (w *Wallet) Unfinished(ctx context.Context) ([]Payment, error) {
+	if idle, err := w.idle(ctx); idle || err != nil {
+		return nil, err
+	}
 	var list []Payment
 	err := w.transact(ctx, func(tx local) error {
 		if err := w.adopt(ctx, tx); err != nil {
@@ -145,6 +148,17 @@ func (w *Wallet) Unfinished(ctx context.Context) ([]Payment, error) {
 		return nil, fmt.Errorf("look for unfinished payments: %w", err)
 	}
 	return list, nil
+}
+
+// idle reports whether no payment is open, as is mostly so: then there is
+// nothing to take over and nothing to wait for.
+func (w *Wallet) idle(ctx context.Context) (bool, error) {
+	var open bool
+	err := w.file.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM payments WHERE state = 'open')`).Scan(&open)
+	if err != nil {
+		return false, fmt.Errorf("look for open payments: %w", err)
+	}
+	return !open, nil
 }
 
 // adopt makes the open payments of owners that are gone ours.
@@ -269,26 +283,75 @@ func (w *Wallet) CollectChange(ctx context.Context, mintURL string) (cashu.Units
 		if err != nil {
 			return total, fmt.Errorf("collect change: %w", err)
 		}
-		for _, p := range batch {
-			var signatures []cashu.BlindSignature
-			for _, blank := range p.Blanks {
-				signature, ok := signed[blank.B_]
-				if !ok {
-					break
-				}
-				signatures = append(signatures, signature)
-			}
-			if len(signatures) == 0 {
-				continue
-			}
-			gained, err := w.Collect(ctx, p.ID, signatures, true)
-			if err != nil {
-				return total, err
-			}
-			total += gained
+		gained, err := w.collectBatch(ctx, batch, signed)
+		total += gained
+		if err != nil {
+			return total, fmt.Errorf("collect change: %w", err)
 		}
 	}
 	return total, nil
+}
+
+// collectBatch writes down the change of several payments at once. One that the
+// mint has signed wrongly does not keep the others from theirs.
+func (w *Wallet) collectBatch(ctx context.Context, batch []Payment, signed map[cashu.Point]cashu.BlindSignature) (total cashu.Units, err error) {
+	var wrong []error
+	coins := make(map[string][]cashu.Proof, len(batch))
+	for _, p := range batch {
+		var signatures []cashu.BlindSignature
+		for _, blank := range p.Blanks {
+			signature, ok := signed[blank.B_]
+			if !ok {
+				break
+			}
+			signatures = append(signatures, signature)
+		}
+		if len(signatures) == 0 {
+			continue
+		}
+		if coins[p.ID], err = w.unblindChange(ctx, p.ID, signatures); err != nil {
+			delete(coins, p.ID)
+			wrong = append(wrong, fmt.Errorf("of payment %s: %w", p.ID, err))
+		}
+	}
+	if len(coins) == 0 {
+		return 0, errors.Join(wrong...)
+	}
+	err = w.transact(ctx, func(tx local) error {
+		for _, p := range batch {
+			found, ok := coins[p.ID]
+			if !ok {
+				continue
+			}
+			p, mint, err := w.readPayment(ctx, tx, p.ID) // another may have been faster
+			if err != nil {
+				return err
+			}
+			gained, err := w.addChange(tx, mint, p, found, true)
+			if err != nil {
+				return err
+			}
+			total += gained
+		}
+		return nil
+	})
+	if err != nil {
+		total = 0
+	}
+	return total, errors.Join(append(wrong, err)...)
+}
+
+// unblindChange makes coins of the signatures on a payment's first blanks.
+func (w *Wallet) unblindChange(ctx context.Context, id string, signatures []cashu.BlindSignature) ([]cashu.Proof, error) {
+	var mint int64
+	if err := w.file.QueryRowContext(ctx, `SELECT mint FROM payments WHERE id = ?`, id).Scan(&mint); err != nil {
+		return nil, err
+	}
+	blanks, err := w.outputsOf(ctx, w.file, id, true)
+	if err != nil {
+		return nil, err
+	}
+	return w.unblindAll(ctx, mint, blanks, signatures)
 }
 
 // batches cuts payments into lots of at most so many blanks.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/coinop/coinop/funding/cashu"
 )
@@ -40,14 +43,37 @@ func (w *Wallet) makeOutputs(tx local, set keyset, amounts []cashu.Units) ([]out
 		return nil, fmt.Errorf("advance counter: %w", err)
 	}
 	outputs := make([]output, len(amounts))
-	for i, amount := range amounts {
-		o, err := w.derive(set.id, uint64(end)-uint64(len(amounts))+uint64(i), amount)
-		if err != nil {
-			return nil, err
+	err = onCores(len(amounts), func(i int) (err error) {
+		outputs[i], err = w.derive(set.id, uint64(end)-uint64(len(amounts))+uint64(i), amounts[i])
+		return err
+	})
+	return outputs, err
+}
+
+// onCores does n pieces of work on the curve, as many at once as there are
+// cores, and returns the first error by number.
+func onCores(n int, work func(i int) error) error {
+	var (
+		next    atomic.Int64
+		workers sync.WaitGroup
+		errs    = make([]error, n)
+	)
+	share := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			errs[i] = work(i)
 		}
-		outputs[i] = o
 	}
-	return outputs, nil
+	for range min(n, runtime.GOMAXPROCS(0)) - 1 {
+		workers.Go(share)
+	}
+	share()
+	workers.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *Wallet) derive(id cashu.KeysetID, counter uint64, amount cashu.Units) (output, error) {
@@ -122,14 +148,18 @@ func (w *Wallet) unblindAll(ctx context.Context, mint int64, outputs []output, s
 		return nil, err
 	}
 	coins := make([]cashu.Proof, len(signatures))
-	for i, signature := range signatures {
+	err = onCores(len(signatures), func(i int) error {
 		set, err := findKeyset(sets, outputs[i].message.ID)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if coins[i], err = w.unblind(outputs[i], signature, set); err != nil {
-			return nil, fmt.Errorf("output %d: %w", i+1, err)
+		if coins[i], err = w.unblind(outputs[i], signatures[i], set); err != nil {
+			return fmt.Errorf("output %d: %w", i+1, err)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return coins, nil
 }

@@ -87,6 +87,9 @@ func (w *Wallet) recover(ctx context.Context, client MintClient, p Payment) (lis
 // being received, quotes being minted. Every start calls it first, sends again
 // what [Wallet.Unfinished] lists, and calls [Wallet.CollectChange].
 func (w *Wallet) Resume(ctx context.Context) error {
+	if idle, err := w.idle(ctx); idle || err != nil {
+		return err
+	}
 	var ids []string
 	err := w.transact(ctx, func(tx local) (err error) {
 		if err = w.adopt(ctx, tx); err != nil {

@@ -96,6 +96,9 @@ func (w *Wallet) open(ctx context.Context) error {
 	}
 	w.db.SetMaxOpenConns(1) // a second one would read the schema again, and wait for the first
 	w.file = local{w.db}
+	if _, err := w.file.Exec(`PRAGMA wal_autocheckpoint = 100`); err != nil {
+		return err
+	}
 	if err := w.prepareFile(ctx); err != nil {
 		return err
 	}
@@ -161,6 +164,11 @@ func (w *Wallet) makeFile(tx local, words string) error {
 
 // Words are the wallet's twelve recovery words. Whoever has them has the coins.
 func (w *Wallet) Words() string { return w.words }
+
+// Leave is Close for a process that ends at once. The file is left as a crash
+// would leave it, whole: the last to close it would copy the log into it, wait
+// for the disk twice more, and delete what the next process has to make again.
+func (w *Wallet) Leave() error { return w.owner.close() }
 
 // Close leaves the wallet. Payments in flight are found by the next start.
 func (w *Wallet) Close() error {
