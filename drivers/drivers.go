@@ -51,7 +51,7 @@ type Driver interface {
 	Usage(ctx context.Context, id string) (Usage, error)
 
 	// Remove kills the task if it still runs and forgets it: no process, cgroup or file of the driver remains, the logs
-	// included. Task.Dir itself and WorkDir are their maker's. Removing what is not there is fine.
+	// included. Task.Dir itself, empty if it is there, and WorkDir are the caller's to remove. Removing what is not there is fine.
 	Remove(ctx context.Context, id string) error
 }
 
@@ -105,7 +105,7 @@ type LimitSupport struct {
 // Task is one thing to run. Zero means "no limit" for every limit.
 type Task struct {
 	ID      string // [A-Za-z0-9][A-Za-z0-9._-]{0,63}; unique on this machine
-	Dir     string // absolute, exists, the driver's alone for this task: its records and logs. Task users need no access to it
+	Dir     string // absolute, the driver's alone for this task: its records and logs. The driver makes it when it needs it; its parent exists
 	WorkDir string // absolute, exists: where the command starts
 	Argv    []string
 	Env     []string // NAME=value; all that the task gets, nothing is added or inherited

@@ -22,7 +22,7 @@ func (e *Executor) describe(ctx context.Context) {
 		Name: e.config.Name, Pool: e.config.Pool, Version: e.config.Version, Labels: e.config.Labels,
 		Os: runtime.GOOS, Arch: runtime.GOARCH, BootId: e.boot, Gpus: e.config.GPUs,
 		CpuMilli: e.config.CPUMilli, MemoryBytes: e.config.MemoryBytes, DiskBytes: e.config.DiskBytes,
-		CpuMilliReal: 1000 * int64(runtime.NumCPU()), MemoryBytesReal: memoryBytes(),
+		CpuMilliReal: 1000 * int64(runtime.NumCPU()), MemoryBytesReal: MemoryBytes(),
 	}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err == nil {
@@ -101,8 +101,8 @@ func (e *Executor) diskBytes() int64 {
 	return int64(s.Bavail) * s.Bsize / gib * gib
 }
 
-// memoryBytes is the machine's memory, or that of the control group around it where that is less.
-func memoryBytes() int64 {
+// MemoryBytes is the machine's memory, or that of the control group around it where that is less.
+func MemoryBytes() int64 {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
 		return 0

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -231,7 +232,8 @@ func writeLog(t *testing.T, path, text string) {
 	for _, n := range []uint64{0x676f6c706f6f63, 1, 1 << 20, 15 << 20, 15<<20 + 65536, uint64(len(text)), 0, 0} {
 		head = binary.LittleEndian.AppendUint64(head, n)
 	}
-	if err := os.WriteFile(path, append(head, text...), 0o600); err != nil {
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err = errors.Join(err, os.WriteFile(path, append(head, text...), 0o600)); err != nil {
 		t.Error(err)
 	}
 }

@@ -20,7 +20,7 @@ import (
 //	  journal       one line of JSON for each step: what to run, that the driver may have been asked to start it (and in
 //	                which boot), that its first process was there, how it ended (its logs and outputs are with the servers)
 //	  notice        the newest notice, for the task to read
-//	  driver/       the driver's
+//	  driver/       the driver's, there once it keeps something
 //	  work/         the task's own folder
 //
 // A run's folder counts from its journal's first whole line to the removal of its journal. No line is synced: one that a

@@ -22,7 +22,7 @@ const (
 	taskPath   = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
 
-// fill makes the driver's folder and a fresh work folder with inputs and script, all the task user's. What an earlier
+// fill makes a fresh work folder with inputs and script, all the task user's. What an earlier
 // executor left half done is done again.
 func (r *run) fill(ctx context.Context, user user) error {
 	dir := r.layout.run(r.id)
@@ -32,7 +32,7 @@ func (r *run) fill(ctx context.Context, user user) error {
 			return fmt.Errorf("clear work folder: %w", err)
 		}
 	}
-	for _, path := range []string{filepath.Join(dir, driverDir), work, filepath.Join(work, tmpDir)} {
+	for _, path := range []string{work, filepath.Join(work, tmpDir)} {
 		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make folder: %w", err)
 		}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -116,14 +118,14 @@ func (s *Session) close() error {
 		}
 	}
 	for _, folder := range s.folders {
-		entries, err := os.ReadDir(folder)
-		if err != nil {
+		entries, err := os.ReadDir(filepath.Join(folder, driverDir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if len(entries) > 0 {
 			return fmt.Errorf("after Remove there still is %s in the task's folder", entries[0].Name())
 		}
-		if err := os.Remove(folder); err != nil {
+		if err := os.RemoveAll(folder); err != nil {
 			return err
 		}
 	}
@@ -137,6 +139,9 @@ func (s *Session) close() error {
 	return err
 }
 
+// driverDir is what the tests call Task.Dir. It is the driver's to make.
+const driverDir = "driver"
+
 // Task makes a task with a fresh id and folder.
 func (s *Session) task(argv ...string) (drivers.Task, error) {
 	folder, err := s.Folder()
@@ -147,7 +152,7 @@ func (s *Session) task(argv ...string) (drivers.Task, error) {
 	s.folders = append(s.folders, folder)
 	s.ids = append(s.ids, id)
 	task := drivers.Task{
-		ID: id, Dir: folder, WorkDir: "/", Argv: argv, UID: s.UID, GID: s.GID, AllowRoot: s.AllowRoot,
+		ID: id, Dir: filepath.Join(folder, driverDir), WorkDir: "/", Argv: argv, UID: s.UID, GID: s.GID, AllowRoot: s.AllowRoot,
 		Env: []string{"PATH=/usr/bin:/bin"}, KillDelayMillis: 60_000,
 	}
 	if s.Mark != "" {

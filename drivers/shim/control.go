@@ -52,19 +52,29 @@ func WriteLease(record string, until int64) error {
 	return nil
 }
 
-// ReadLease returns what WriteLease wrote, 0 if there is no lease.
+// ReadLease returns what WriteLease wrote last, else what Start was told, 0 if there is no lease.
 func ReadLease(record string) (int64, error) {
 	fd, err := unix.Open(record+leaseEnding, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
+	if err == nil {
+		until, err := readLease(fd, 0)
+		if err != nil || until != 0 {
+			return until, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("read lease: %w", err)
 	}
+	if fd, err = openRecord(record); err != nil {
+		return 0, fmt.Errorf("read lease: %w", err)
+	}
+	return readLease(fd, leaseAt)
+}
+
+// readLease reads eight bytes and closes fd. Those that nobody wrote are zero.
+func readLease(fd int, at int64) (int64, error) {
 	defer unix.Close(fd)
 	var data [8]byte
-	if n, err := unix.Pread(fd, data[:], 0); err != nil || n != len(data) {
-		return 0, fmt.Errorf("read lease: %d bytes: %w", n, err)
+	if _, err := unix.Pread(fd, data[:], at); err != nil {
+		return 0, fmt.Errorf("read lease: %w", err)
 	}
 	return int64(binary.NativeEndian.Uint64(data[:])), nil
 }

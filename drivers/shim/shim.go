@@ -4,6 +4,7 @@ package shim
 import (
 	"bytes"
 	"embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,8 +34,9 @@ const (
 	StderrFile = "stderr"
 )
 
-// Folders are remembered behind the largest record.
+// The first lease and the folder are remembered behind the largest record.
 const (
+	leaseAt   = folderAt - 8
 	folderAt  = 8192
 	folderMax = 4096
 )
@@ -89,13 +91,13 @@ func Start(program string, spec Spec, ready func() error) (int, error) {
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return 0, fmt.Errorf("lock status file: %w", err)
 	}
-	if _, err := unix.Pwrite(fd, []byte(spec.LogDir), folderAt); err != nil {
+	told := append(binary.NativeEndian.AppendUint64(nil, uint64(spec.LeaseUntil)), spec.LogDir...)
+	if _, err := unix.Pwrite(fd, told, leaseAt); err != nil {
 		return 0, fmt.Errorf("write status file: %w", err)
 	}
-	if spec.LeaseUntil != 0 {
-		if err := WriteLease(spec.Record, spec.LeaseUntil); err != nil {
-			return 0, err
-		}
+	// What a renewal on its way made behind an earlier task's removal must not be taken for this one's.
+	if err := unix.Unlink(spec.Record + leaseEnding); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("remove an old lease: %w", err)
 	}
 	if err := ready(); err != nil {
 		return 0, err
@@ -106,7 +108,7 @@ func Start(program string, spec Spec, ready func() error) (int, error) {
 	}
 	defer unix.Close(null)
 	pid, err := syscall.ForkExec(program, spec.arguments(), &syscall.ProcAttr{
-		Dir:   spec.LogDir,
+		Dir:   "/",
 		Env:   spec.Env,
 		Files: []uintptr{uintptr(null), uintptr(null), uintptr(null), uintptr(fd)},
 		Sys:   &syscall.SysProcAttr{Setsid: true},

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -175,8 +176,11 @@ func TestNobodyListens(t *testing.T) {
 
 func TestLeaseFile(t *testing.T) {
 	record := filepath.Join(t.TempDir(), "task")
-	for _, until := range []int64{0, 1, 1 << 60} {
-		if until != 0 {
+	if err := os.WriteFile(record, binary.NativeEndian.AppendUint64(make([]byte, leaseAt), 42), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, until := range []int64{42, 1, 1 << 60} { // the first is what Start was told
+		if until != 42 {
 			if err := WriteLease(record, until); err != nil {
 				t.Fatal(err)
 			}

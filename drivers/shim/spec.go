@@ -5,7 +5,7 @@ import "strconv"
 // Spec is what a shim is told.
 type Spec struct {
 	Record  string // the status file, to be made
-	LogDir  string
+	LogDir  string // made with the first byte, if it is not there
 	WorkDir string
 	Argv    []string
 	Env     []string
@@ -52,7 +52,7 @@ type CgroupWrite struct {
 
 func (s Spec) arguments() []string {
 	args := make([]string, 0, 16+len(s.Argv))
-	args = append(args, "coinop-shim", "s"+s.Record, "d"+s.WorkDir)
+	args = append(args, "coinop-shim", "s"+s.Record, "d"+s.WorkDir, "o"+s.LogDir)
 	number := func(letter string, n int64) {
 		if n > 0 {
 			args = append(args, letter+strconv.FormatInt(n, 10))
@@ -69,7 +69,7 @@ func (s Spec) arguments() []string {
 	number("k", s.KillDelayMillis)
 	number("m", int64(s.Missing))
 	if s.LeaseUntil != 0 {
-		args = append(args, "l")
+		args = append(args, "l"+strconv.FormatInt(s.LeaseUntil, 10))
 	}
 	for _, c := range s.Cgroups {
 		args = append(args, "c"+string(rune(c.Kind))+c.Dir)

@@ -62,7 +62,7 @@ int orders_read(struct orders *o)
 void lease_read(void)
 {
 	struct orders o;
-	if (S.spec.has_lease && orders_read(&o))
+	if (S.spec.has_lease && orders_read(&o) && o.until)
 		S.lease_until = o.until;
 }
 

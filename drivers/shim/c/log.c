@@ -1,5 +1,5 @@
 /* The two streams of the task, each into a file: a header, the first bytes, then a ring of the last ones. A file appears with
- * its first byte. The ring has one chunk more than it promises, so a reader never meets the bytes being overwritten. */
+ * its first byte, and their folder with the first file. The ring has one chunk more than it promises, so a reader never meets the bytes being overwritten. */
 #include "shim.h"
 
 struct log_header { u64 magic, version, head, tail, ring, total, dropped, reserved; };
@@ -7,7 +7,14 @@ struct log_header { u64 magic, version, head, tail, ring, total, dropped, reserv
 static int log_open(struct stream *s)
 {
 	struct log_header h = {LOG_MAGIC, VERSION, S.spec.head, S.spec.tail, S.spec.tail + CHUNK, 0, 0, 0};
-	s->file = (i32)SYS4(openat, AT_FDCWD, s->name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	static char path[4352];
+	char *end = path + sizeof path;
+	append(append(append(path, end, S.spec.log_dir), end, "/"), end, s->name);
+	s->file = (i32)SYS4(openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (s->file == -ENOENT) {
+		SYS3(mkdirat, AT_FDCWD, S.spec.log_dir, 0700);
+		s->file = (i32)SYS4(openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	}
 	if (s->file < 0)
 		return -1;
 	if (SYS4(pwrite, s->file, &h, sizeof h, 0) != sizeof h) {

@@ -1,8 +1,8 @@
 /* coinop's shim: stands between one task and everything that may restart. It makes the task's limits, starts it, keeps its
  * lease, copies its output, waits for it and all its descendants, and writes down how it ended.
  *
- * argv: shim, options (one letter and a value each), "--", the task's argv. Its environment is the task's. Its working folder
- * is where the logs go, descriptor 3 the status file, locked: the lock says to everyone that this shim lives. */
+ * argv: shim, options (one letter and a value each), "--", the task's argv. Its environment is the task's, descriptor 3 the
+ * status file, locked: the lock says to everyone that this shim lives. */
 #include "shim.h"
 
 struct shim S;
@@ -38,9 +38,10 @@ static void option(char *o)
 	case 't': s->tail = number(v); return;
 	case 'G': s->grace_ms = number(v); return;
 	case 'k': s->kill_ms = number(v); return;
-	case 'l': s->has_lease = 1; return;
+	case 'l': s->has_lease = 1; S.lease_until = number(v); return;
 	case 'm': S.status.missing = (u32)number(v); return;
 	case 'd': s->work_dir = v; return;
+	case 'o': s->log_dir = v; return;
 	case 's':
 		s->record = v;
 		append(append(S.lease_path, S.lease_path + sizeof S.lease_path, v), S.lease_path + sizeof S.lease_path, "~lease");

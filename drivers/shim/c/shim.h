@@ -40,7 +40,8 @@ struct status {
 	struct span spans[SPANS_MAX];
 };
 
-/* The lease file: the end of the lease, then the last command. */
+/* The lease file: the end of the lease, then the last command. It is made by the first renewal or command, so a number in it
+ * may be zero: nothing was said of that yet. */
 struct orders { u64 until, seq; u32 kind, signal, group, pad; u64 arg; };
 
 struct cgroup { char kind; const char *dir; }; /* kind: '2' unified; in v1 m memory, p pids, c cpu, f freezer, a cpuacct */
@@ -50,7 +51,7 @@ struct spec {
 	u32 uid, gid, set_user;
 	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
 	u32 has_lease;
-	const char *work_dir, *record;
+	const char *work_dir, *log_dir, *record;
 	char **argv, **envp;
 	struct cgroup cgroups[CGROUPS_MAX];
 	u32 cgroup_count;
