@@ -18,6 +18,12 @@ func SpentKeyOf(y Point) SpentKey { return sha256.Sum256(y[:]) }
 // HashToCurve turns a coin's secret into a point whose logarithm nobody knows
 // (NUT-00).
 func HashToCurve(secret []byte) Point {
+	p, _ := hashToCurve(secret)
+	return p
+}
+
+// hashToCurve gives the point both closed and open for arithmetic.
+func hashToCurve(secret []byte) (Point, secp256k1.JacobianPoint) {
 	const domain = "Secp256k1_HashToCurve_Cashu_"
 	message := make([]byte, 0, len(domain)+len(secret))
 	message = append(append(message, domain...), secret...)
@@ -32,8 +38,8 @@ func HashToCurve(secret []byte) Point {
 		var p Point
 		p[0] = 2
 		copy(p[1:], hash[:])
-		if p.OnCurve() {
-			return p
+		if j, err := p.jacobian(); err == nil {
+			return p, j
 		}
 	}
 }
@@ -44,10 +50,7 @@ func Blind(secret []byte, r Scalar) (Point, error) {
 	if err != nil {
 		return Point{}, fmt.Errorf("blind: %w", err)
 	}
-	y, err := HashToCurve(secret).jacobian()
-	if err != nil {
-		return Point{}, fmt.Errorf("blind: %w", err)
-	}
+	_, y := hashToCurve(secret)
 	var sum secp256k1.JacobianPoint
 	rG := multiplyBase(&factor)
 	secp256k1.AddNonConst(&y, &rG, &sum)

@@ -29,17 +29,32 @@ func HashE(points ...[65]byte) [32]byte {
 // VerifyDLEQ checks that C_ was made from B_ with the private key of key.
 func VerifyDLEQ(proof DLEQ, key, blinded, signed Point) error {
 	refusal := Refuse(CodeProofInvalid, "the signature was not made with the mint's published key; do not use this mint")
-	r1, err := multiplyAndSubtract(proof.S, nil, proof.E, key)
+	keyJ, err := key.jacobian()
 	if err != nil {
 		return refusal
 	}
-	r2, err := multiplyAndSubtract(proof.S, &blinded, proof.E, signed)
+	blindedJ, err := blinded.jacobian()
 	if err != nil {
 		return refusal
 	}
+	signedJ, err := signed.jacobian()
+	if err != nil {
+		return refusal
+	}
+	s, err := proof.S.modN()
+	if err != nil {
+		return refusal
+	}
+	e, err := proof.E.modN()
+	if err != nil {
+		return refusal
+	}
+	e.Negate()
+	r1 := sumOf(multiplyBase(&s), multiplyPoint(&e, keyJ))
+	r2 := sumOf(multiplyPoint(&s, blindedJ), multiplyPoint(&e, signedJ))
 	var points [4][65]byte
-	for i, p := range []Point{r1, r2, key, signed} {
-		if points[i], err = p.Uncompressed(); err != nil {
+	for i, j := range []*secp256k1.JacobianPoint{&r1, &r2, &keyJ, &signedJ} {
+		if points[i], err = uncompressed(j); err != nil {
 			return refusal
 		}
 	}
@@ -85,32 +100,20 @@ func Reblind(unblinded Point, r Scalar, key Point) (Point, error) {
 	return Unblind(unblinded, Scalar(negated.Bytes()), key)
 }
 
-// multiplyAndSubtract computes a·A − b·B, where no A means the generator.
-func multiplyAndSubtract(a Scalar, pointA *Point, b Scalar, pointB Point) (Point, error) {
-	aN, err := a.modN()
-	if err != nil {
-		return Point{}, err
+func sumOf(a, b secp256k1.JacobianPoint) (sum secp256k1.JacobianPoint) {
+	secp256k1.AddNonConst(&a, &b, &sum)
+	return sum
+}
+
+// uncompressed closes the result of arithmetic in the form that NUT-12 hashes,
+// without the square root that a compressed point would cost again.
+func uncompressed(j *secp256k1.JacobianPoint) (out [65]byte, err error) {
+	if (j.X.IsZero() && j.Y.IsZero()) || j.Z.IsZero() {
+		return out, errInfinity
 	}
-	bN, err := b.modN()
-	if err != nil {
-		return Point{}, err
-	}
-	var left, sum secp256k1.JacobianPoint
-	if pointA == nil {
-		left = multiplyBase(&aN)
-	} else {
-		j, err := pointA.jacobian()
-		if err != nil {
-			return Point{}, err
-		}
-		left = multiplyPoint(&aN, j)
-	}
-	j, err := pointB.jacobian()
-	if err != nil {
-		return Point{}, err
-	}
-	bN.Negate()
-	right := multiplyPoint(&bN, j)
-	secp256k1.AddNonConst(&left, &right, &sum)
-	return compress(&sum)
+	j.ToAffine()
+	out[0] = 4
+	j.X.PutBytesUnchecked(out[1:])
+	j.Y.PutBytesUnchecked(out[33:])
+	return out, nil
 }

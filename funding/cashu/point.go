@@ -101,10 +101,12 @@ func (p Point) jacobian() (secp256k1.JacobianPoint, error) {
 	return j, nil
 }
 
+var errInfinity = errors.New("the result is the point at infinity")
+
 // compress closes the result of arithmetic; the point at infinity has no form.
 func compress(j *secp256k1.JacobianPoint) (Point, error) {
 	if (j.X.IsZero() && j.Y.IsZero()) || j.Z.IsZero() {
-		return Point{}, errors.New("the result is the point at infinity")
+		return Point{}, errInfinity
 	}
 	j.ToAffine()
 	var p Point

@@ -239,41 +239,62 @@ func (w *Wallet) addChange(tx local, mint int64, p Payment, coins []cashu.Proof,
 	return gained, w.record(tx, mint, p, "change", int64(gained))
 }
 
-// Collectable lists the payments whose blanks may still be signed.
-func (w *Wallet) Collectable(ctx context.Context, mintURL string) ([]Payment, error) {
-	mint, err := mintOf(ctx, w.file, mintURL)
+// waiting is a payment whose blanks may still be signed.
+type waiting struct {
+	id     string
+	blanks []output
+}
+
+// waitingAt lists a mint's payments that wait for their change.
+func (w *Wallet) waitingAt(ctx context.Context, mint int64) ([]waiting, error) {
+	rows, err := w.file.QueryContext(ctx, `SELECT p.id, o.keyset, o.counter, o.b FROM payments p JOIN outputs o ON o.payment = p.id AND o.blank = 1
+		WHERE p.state = 'paid' AND p.mint = ? ORDER BY p.id, o.place`, mint)
 	if err != nil {
-		return nil, fmt.Errorf("look for change: %w", err)
+		return nil, err
 	}
-	ids, err := column(ctx, w.file, `SELECT id FROM payments WHERE state = 'paid' AND mint = ? ORDER BY id`, mint)
-	if err != nil {
-		return nil, fmt.Errorf("look for change: %w", err)
-	}
-	var list []Payment
-	for _, id := range ids {
-		p, _, err := w.readPayment(ctx, w.file, id)
-		if err != nil {
-			return nil, fmt.Errorf("look for change: %w", err)
+	defer rows.Close()
+	var list []waiting
+	for rows.Next() {
+		var (
+			id      string
+			o       output
+			counter int64
+			b       []byte
+		)
+		if err := rows.Scan(&id, &o.message.ID, &counter, &b); err != nil {
+			return nil, err
 		}
-		list = append(list, p)
+		if err := o.message.B_.UnmarshalBinary(b); err != nil {
+			return nil, err
+		}
+		o.counter = uint64(counter)
+		if len(list) == 0 || list[len(list)-1].id != id {
+			list = append(list, waiting{id: id})
+		}
+		last := &list[len(list)-1]
+		last.blanks = append(last.blanks, o)
 	}
-	return list, nil
+	return list, rows.Err()
 }
 
 // CollectChange asks the mint which blanks were signed meanwhile (NUT-09) and
 // writes down the coins. It needs no key of the jobs. A payment's change is
 // given all at once, so one with any signature is done.
 func (w *Wallet) CollectChange(ctx context.Context, mintURL string) (cashu.Units, error) {
-	waiting, err := w.Collectable(ctx, mintURL)
+	mint, err := mintOf(ctx, w.file, mintURL)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("look for change: %w", err)
+	}
+	list, err := w.waitingAt(ctx, mint)
+	if err != nil {
+		return 0, fmt.Errorf("look for change: %w", err)
 	}
 	var total cashu.Units
 	client := w.config.Mint(normal(mintURL))
-	for _, batch := range batches(waiting, restoreBatch) {
+	for _, batch := range batches(list, restoreBatch) {
 		var ask cashu.RestoreRequest
 		for _, p := range batch {
-			ask.Outputs = append(ask.Outputs, p.Blanks...)
+			ask.Outputs = append(ask.Outputs, messages(p.blanks)...)
 		}
 		answer, err := client.Restore(ctx, ask)
 		if err != nil {
@@ -283,7 +304,7 @@ func (w *Wallet) CollectChange(ctx context.Context, mintURL string) (cashu.Units
 		if err != nil {
 			return total, fmt.Errorf("collect change: %w", err)
 		}
-		gained, err := w.collectBatch(ctx, batch, signed)
+		gained, err := w.collectBatch(ctx, mint, batch, signed)
 		total += gained
 		if err != nil {
 			return total, fmt.Errorf("collect change: %w", err)
@@ -294,13 +315,13 @@ func (w *Wallet) CollectChange(ctx context.Context, mintURL string) (cashu.Units
 
 // collectBatch writes down the change of several payments at once. One that the
 // mint has signed wrongly does not keep the others from theirs.
-func (w *Wallet) collectBatch(ctx context.Context, batch []Payment, signed map[cashu.Point]cashu.BlindSignature) (total cashu.Units, err error) {
+func (w *Wallet) collectBatch(ctx context.Context, mint int64, batch []waiting, signed map[cashu.Point]cashu.BlindSignature) (total cashu.Units, err error) {
 	var wrong []error
 	coins := make(map[string][]cashu.Proof, len(batch))
 	for _, p := range batch {
 		var signatures []cashu.BlindSignature
-		for _, blank := range p.Blanks {
-			signature, ok := signed[blank.B_]
+		for _, blank := range p.blanks {
+			signature, ok := signed[blank.message.B_]
 			if !ok {
 				break
 			}
@@ -309,21 +330,23 @@ func (w *Wallet) collectBatch(ctx context.Context, batch []Payment, signed map[c
 		if len(signatures) == 0 {
 			continue
 		}
-		if coins[p.ID], err = w.unblindChange(ctx, p.ID, signatures); err != nil {
-			delete(coins, p.ID)
-			wrong = append(wrong, fmt.Errorf("of payment %s: %w", p.ID, err))
+		found, err := w.unblindAll(ctx, mint, p.blanks, signatures)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("of payment %s: %w", p.id, err))
+			continue
 		}
+		coins[p.id] = found
 	}
 	if len(coins) == 0 {
 		return 0, errors.Join(wrong...)
 	}
 	err = w.transact(ctx, func(tx local) error {
 		for _, p := range batch {
-			found, ok := coins[p.ID]
+			found, ok := coins[p.id]
 			if !ok {
 				continue
 			}
-			p, mint, err := w.readPayment(ctx, tx, p.ID) // another may have been faster
+			p, mint, err := w.readPayment(ctx, tx, p.id) // another may have been faster
 			if err != nil {
 				return err
 			}
@@ -341,29 +364,16 @@ func (w *Wallet) collectBatch(ctx context.Context, batch []Payment, signed map[c
 	return total, errors.Join(append(wrong, err)...)
 }
 
-// unblindChange makes coins of the signatures on a payment's first blanks.
-func (w *Wallet) unblindChange(ctx context.Context, id string, signatures []cashu.BlindSignature) ([]cashu.Proof, error) {
-	var mint int64
-	if err := w.file.QueryRowContext(ctx, `SELECT mint FROM payments WHERE id = ?`, id).Scan(&mint); err != nil {
-		return nil, err
-	}
-	blanks, err := w.outputsOf(ctx, w.file, id, true)
-	if err != nil {
-		return nil, err
-	}
-	return w.unblindAll(ctx, mint, blanks, signatures)
-}
-
 // batches cuts payments into lots of at most so many blanks.
-func batches(list []Payment, max int) [][]Payment {
-	var lots [][]Payment
+func batches(list []waiting, max int) [][]waiting {
+	var lots [][]waiting
 	count := max
 	for _, p := range list {
-		if count+len(p.Blanks) > max {
+		if count+len(p.blanks) > max {
 			lots = append(lots, nil)
 			count = 0
 		}
-		count += len(p.Blanks)
+		count += len(p.blanks)
 		lots[len(lots)-1] = append(lots[len(lots)-1], p)
 	}
 	return lots
