@@ -15,7 +15,8 @@ import (
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
 	"github.com/oklog/ulid/v2"
-	"github.com/tyler-smith/go-bip39"
+
+	"github.com/coinop/coinop/funding/cashu"
 )
 
 // Config says where a wallet lies and how it reaches mints.
@@ -113,8 +114,10 @@ func (w *Wallet) open(ctx context.Context) error {
 // prepareFile reads the words, or makes the tables and draws them.
 func (w *Wallet) prepareFile(ctx context.Context) error {
 	given := strings.Join(strings.Fields(strings.ToLower(w.config.Words)), " ")
-	if given != "" && !bip39.IsMnemonicValid(given) {
-		return errors.New("the recovery words do not match each other; one is wrong or out of order")
+	if given != "" {
+		if _, err := cashu.WordsEntropy(given); err != nil {
+			return errors.New("the recovery words do not match each other; one is wrong or out of order")
+		}
 	}
 	var tables int
 	if err := w.file.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'meta'`).Scan(&tables); err != nil {
@@ -149,15 +152,19 @@ func (w *Wallet) makeFile(tx local, words string) error {
 			return err
 		}
 		var err error
-		if words, err = bip39.NewMnemonic(entropy); err != nil {
+		if words, err = cashu.Words(entropy); err != nil {
 			return err
 		}
 	}
-	w.words, w.seed = words, bip39.NewSeed(words, "")
+	seed, err := cashu.WordsSeed(words)
+	if err != nil {
+		return err
+	}
+	w.words, w.seed = words, seed
 	if _, err := tx.Exec(schema); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?)`,
+	_, err = tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?)`,
 		schemaFormat, w.words, hex.EncodeToString(w.seed))
 	return err
 }
