@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,12 +42,28 @@ type Driver struct {
 
 	wait sync.WaitGroup // of what Run starts
 
+	spares spares
+
 	mu    sync.Mutex
 	tasks map[string]*task
 	wds   map[int32]*task // inotify's numbers
 }
 
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+// idForm is what validID checks. It is not compiled: that would be done in every process, the client's too.
+const idForm = `^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`
+
+func validID(id string) bool {
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return id != "" && len(id) <= 64
+}
 
 // New takes the folder, finds out what this machine allows and which tasks there are already. Run gives the folder back.
 func New(config Config) (*Driver, error) {
@@ -65,6 +80,7 @@ func New(config Config) (*Driver, error) {
 	if err := d.lockDir(); err != nil {
 		return nil, fmt.Errorf("process driver: %w", err)
 	}
+	d.spares.dir = filepath.Join(config.Dir, "spares")
 	if err := d.open(); err != nil {
 		d.close()
 		return nil, fmt.Errorf("process driver: %w", err)
@@ -173,8 +189,8 @@ func (d *Driver) check(t drivers.Task) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("start task %q: %w: %s", t.ID, drivers.ErrInvalid, fmt.Sprintf(format, args...))
 	}
-	if !idPattern.MatchString(t.ID) {
-		return refuse("the id must match %s", idPattern)
+	if !validID(t.ID) {
+		return refuse("the id must match %s", idForm)
 	}
 	if !filepath.IsAbs(t.Dir) || !filepath.IsAbs(t.WorkDir) {
 		return refuse("folders %q and %q must be absolute", t.Dir, t.WorkDir)
@@ -263,7 +279,7 @@ func (d *Driver) load() error {
 		t := newTask(d, id, logDir)
 		err = d.attach(t)
 		if errors.Is(err, errNeverStarted) {
-			err = shim.Remove(t.path, logDir)
+			err = shim.Remove(t.path, logDir, "")
 		} else if err == nil {
 			d.tasks[id] = t
 		}
