@@ -41,6 +41,20 @@ func (d *Driver) follow(t *task) error {
 	return nil
 }
 
+// unfollow forgets the status file, which may become another task's. Where there is nothing to follow any more that is no error.
+func (d *Driver) unfollow(t *task) {
+	raw, err := d.inotify.SyscallConn()
+	if err != nil {
+		return // the driver is closing
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.wds[t.wd] == t {
+		delete(d.wds, t.wd)
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.InotifyRmWatch(int(fd), uint32(t.wd)) })
+	}
+}
+
 // Run follows the shims until ctx ends. Tasks go on without it.
 func (d *Driver) Run(ctx context.Context) error {
 	defer d.close()

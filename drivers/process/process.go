@@ -80,7 +80,6 @@ func New(config Config) (*Driver, error) {
 	if err := d.lockDir(); err != nil {
 		return nil, fmt.Errorf("process driver: %w", err)
 	}
-	d.spares.dir = filepath.Join(config.Dir, "spares")
 	if err := d.open(); err != nil {
 		d.close()
 		return nil, fmt.Errorf("process driver: %w", err)
@@ -112,6 +111,10 @@ func (d *Driver) close() {
 func (d *Driver) open() (err error) {
 	config := d.config
 	if d.shim, err = shim.Install(config.Dir); err != nil {
+		return err
+	}
+	d.spares.dir = filepath.Join(config.Dir, "spares")
+	if err := d.spares.open(); err != nil {
 		return err
 	}
 	if !config.NoCgroups {

@@ -61,6 +61,7 @@ func (d *Driver) claim(request drivers.Task) (t *task, mine bool) {
 
 func (d *Driver) start(t *task, request drivers.Task) error {
 	spec := d.spec(t, request)
+	spec.Spare = d.spares.take()
 	pid, err := shim.Start(d.shim, spec, func() error { return d.follow(t) })
 	if errors.Is(err, unix.E2BIG) {
 		err = fmt.Errorf("%w: command and environment: %w", drivers.ErrInvalid, err)
@@ -71,7 +72,7 @@ func (d *Driver) start(t *task, request drivers.Task) error {
 		t.mu.Lock()
 		t.removed = true
 		t.mu.Unlock()
-		return errors.Join(err, shim.Remove(t.path, t.logDir))
+		return errors.Join(err, shim.Remove(t.path, t.logDir, ""))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -149,9 +150,12 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 			return fmt.Errorf("remove task %s: %w", id, err)
 		}
 	}
-	if err := shim.Remove(t.path, t.logDir); err != nil {
+	d.unfollow(t)
+	spare, keep := d.spares.place()
+	if err := shim.Remove(t.path, t.logDir, spare); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)
 	}
+	keep()
 	d.forget(t)
 	return nil
 }

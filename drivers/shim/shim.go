@@ -83,7 +83,7 @@ func Start(program string, spec Spec, ready func() error) (int, error) {
 	if len(spec.LogDir) > folderMax {
 		return 0, fmt.Errorf("make status file: a folder's name of %d bytes is too long", len(spec.LogDir))
 	}
-	fd, err := unix.Open(spec.Record, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	fd, err := makeRecord(spec.Record, spec.Spare)
 	if err != nil {
 		return 0, fmt.Errorf("make status file: %w", err)
 	}
@@ -119,6 +119,21 @@ func Start(program string, spec Spec, ready func() error) (int, error) {
 	return pid, nil
 }
 
+// makeRecord makes an empty status file, of the spare one if that is there.
+func makeRecord(record, spare string) (int, error) {
+	if spare != "" {
+		fd, err := unix.Open(spare, unix.O_RDWR|unix.O_TRUNC|unix.O_CLOEXEC, 0)
+		if err == nil {
+			if err = unix.Renameat2(unix.AT_FDCWD, spare, unix.AT_FDCWD, record, unix.RENAME_NOREPLACE); err == nil {
+				return fd, nil
+			}
+			unix.Close(fd)
+		}
+		_ = unix.Unlink(spare) // nobody else knows of it
+	}
+	return unix.Open(record, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+}
+
 // Names lists the records in a folder by the names of their status files.
 func Names(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -136,9 +151,13 @@ func Names(dir string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// Remove removes the files of a task: its logs first, its records last, since by these it is found.
-func Remove(record, logDir string) error {
+// Remove removes the files of a task: its logs first, its records last, since by these it is found. If spare is not empty the
+// exit record goes there, to be another task's status file.
+func Remove(record, logDir, spare string) error {
 	paths := []string{record + newEnding, record + leaseEnding, record, record + exitEnding}
+	if spare != "" {
+		paths = paths[:len(paths)-1]
+	}
 	if logDir != "" {
 		paths = append([]string{filepath.Join(logDir, StdoutFile), filepath.Join(logDir, StderrFile)}, paths...)
 	}
@@ -146,6 +165,12 @@ func Remove(record, logDir string) error {
 		if err := unix.Unlink(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 			return fmt.Errorf("remove %s: %w", path, err)
 		}
+	}
+	if spare == "" {
+		return nil
+	}
+	if err := unix.Rename(record+exitEnding, spare); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put away %s: %w", record+exitEnding, err)
 	}
 	return nil
 }

@@ -190,3 +190,56 @@ func TestLeaseFile(t *testing.T) {
 		}
 	}
 }
+
+// A status file made of another task's knows nothing of that one.
+func TestStatusFileOfASpare(t *testing.T) {
+	program, err := Install(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	run := func(name, logDir, spare, command string) Record {
+		t.Helper()
+		record := filepath.Join(dir, name)
+		pid, err := Start(program, Spec{
+			Record: record, Spare: spare, LogDir: logDir, WorkDir: "/", Argv: []string{"/bin/sh", "-c", command},
+		}, func() error {
+			if r, err := ReadRecord(record); !errors.Is(err, ErrNoRecord) {
+				t.Errorf("before %s has a shim its record is %+v, %v", name, r, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		process, err := os.FindProcess(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := process.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := ReadExit(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := LogDir(record); got != logDir || err != nil {
+			t.Errorf("the logs of %s are in %q, %v", name, got, err)
+		}
+		return r
+	}
+	spare := filepath.Join(dir, "spare")
+	run("one", filepath.Join(dir, "a-rather-long-name"), "", "exit 7")
+	if err := Remove(filepath.Join(dir, "one"), dir, spare); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := Names(dir); err != nil || !reflect.DeepEqual(names, []string{"spare"}) {
+		t.Errorf("left are %q, %v", names, err)
+	}
+	if r := run("two", dir, spare, "exit 3"); r.Code != 3 {
+		t.Errorf("record %+v", r)
+	}
+	if r := run("three", dir, spare, "exit 4"); r.Code != 4 { // the spare is used up
+		t.Errorf("record %+v", r)
+	}
+}

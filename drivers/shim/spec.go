@@ -5,6 +5,7 @@ import "strconv"
 // Spec is what a shim is told.
 type Spec struct {
 	Record  string // the status file, to be made
+	Spare   string // a file to make it of; "": none
 	LogDir  string // made with the first byte, if it is not there
 	WorkDir string
 	Argv    []string
