@@ -128,8 +128,11 @@ func (a *app) submit(cmd *cobra.Command, f *jobFlags, args []string) (client.Sub
 	if err != nil {
 		return none, err
 	}
-	change := p.collectBeside(ctx)
-	defer change.end()
+	change, err := p.collectBeside(ctx)
+	if err != nil {
+		return none, err
+	}
+	defer p.end(change)
 	if err := a.sendInputs(ctx, p.api, files); err != nil {
 		return none, err
 	}
@@ -137,7 +140,8 @@ func (a *app) submit(cmd *cobra.Command, f *jobFlags, args []string) (client.Sub
 	err = p.renewed(ctx, func() error {
 		payment, err := a.prepareJob(ctx, p, job, specOf(job, files))
 		var short *wallet.ErrShort
-		if errors.As(err, &short) {
+		// Where other payments hold enough it has waited for them, and seen what was collected meanwhile.
+		if errors.As(err, &short) && (short.Tied == 0 || short.Free+short.Tied < short.Need) {
 			if _, failed := change.wait(); failed != nil {
 				return p.unreachable(failed)
 			}

@@ -116,14 +116,22 @@ type change struct {
 }
 
 // collectBeside begins to collect the change of earlier payments. Most payments do without it.
-func (p *purse) collectBeside(ctx context.Context) *change {
+func (p *purse) collectBeside(ctx context.Context) (*change, error) {
+	ask, err := p.ChangeToCollect(ctx, p.mint)
+	if err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	c := &change{done: make(chan struct{}), stop: stop}
+	if ask == nil {
+		close(c.done)
+		return c, nil
+	}
 	go func() {
 		defer close(c.done)
-		c.gained, c.err = p.CollectChange(ctx, p.mint)
+		c.gained, c.err = ask(ctx)
 	}()
-	return c
+	return c, nil
 }
 
 // wait returns what has come, all of it.
@@ -132,12 +140,15 @@ func (c *change) wait() (cashu.Units, error) {
 	return c.gained, c.err
 }
 
-// end waits for the rest, but not for a mint that takes its time: the next command asks again.
-func (c *change) end() {
+// end waits for the rest, but not for a mint that takes its time: the next command asks again, and no more is said.
+func (p *purse) end(c *change) {
 	late := time.AfterFunc(changeWait, c.stop)
 	<-c.done
 	late.Stop()
 	c.stop()
+	if errors.Is(c.err, wallet.ErrForged) {
+		p.app.note("%v", c.err)
+	}
 }
 
 // use makes the cluster's mint known: all servers' addresses are addresses of the one mint.

@@ -281,36 +281,55 @@ func (w *Wallet) waitingAt(ctx context.Context, mint int64) ([]waiting, error) {
 // writes down the coins. It needs no key of the jobs. A payment's change is
 // given all at once, so one with any signature is done.
 func (w *Wallet) CollectChange(ctx context.Context, mintURL string) (cashu.Units, error) {
+	ask, err := w.ChangeToCollect(ctx, mintURL)
+	if err != nil || ask == nil {
+		return 0, err
+	}
+	return ask(ctx)
+}
+
+// ChangeToCollect is the first part of CollectChange, for those who prepare
+// another payment meanwhile: it reads what to ask for, and returns the rest. That
+// is nil where no change is expected.
+func (w *Wallet) ChangeToCollect(ctx context.Context, mintURL string) (ask func(context.Context) (cashu.Units, error), err error) {
 	mint, err := mintOf(ctx, w.file, mintURL)
 	if err != nil {
-		return 0, fmt.Errorf("look for change: %w", err)
+		return nil, fmt.Errorf("look for change: %w", err)
 	}
 	list, err := w.waitingAt(ctx, mint)
 	if err != nil {
-		return 0, fmt.Errorf("look for change: %w", err)
+		return nil, fmt.Errorf("look for change: %w", err)
 	}
-	var total cashu.Units
-	client := w.config.Mint(normal(mintURL))
-	for _, batch := range batches(list, restoreBatch) {
-		var ask cashu.RestoreRequest
-		for _, p := range batch {
-			ask.Outputs = append(ask.Outputs, messages(p.blanks)...)
-		}
-		answer, err := client.Restore(ctx, ask)
-		if err != nil {
-			return total, fmt.Errorf("collect change: %w", err)
-		}
-		signed, err := pairUp(answer)
-		if err != nil {
-			return total, fmt.Errorf("collect change: %w", err)
-		}
-		gained, err := w.collectBatch(ctx, mint, batch, signed)
-		total += gained
-		if err != nil {
-			return total, fmt.Errorf("collect change: %w", err)
-		}
+	if len(list) == 0 {
+		return nil, nil
 	}
-	return total, nil
+	return func(ctx context.Context) (total cashu.Units, err error) {
+		client := w.config.Mint(normal(mintURL))
+		for _, batch := range batches(list, restoreBatch) {
+			gained, err := w.askForBatch(ctx, client, mint, batch)
+			total += gained
+			if err != nil {
+				return total, fmt.Errorf("collect change: %w", err)
+			}
+		}
+		return total, nil
+	}, nil
+}
+
+func (w *Wallet) askForBatch(ctx context.Context, client MintClient, mint int64, batch []waiting) (cashu.Units, error) {
+	var request cashu.RestoreRequest
+	for _, p := range batch {
+		request.Outputs = append(request.Outputs, messages(p.blanks)...)
+	}
+	answer, err := client.Restore(ctx, request)
+	if err != nil {
+		return 0, err
+	}
+	signed, err := pairUp(answer)
+	if err != nil {
+		return 0, err
+	}
+	return w.collectBatch(ctx, mint, batch, signed)
 }
 
 // collectBatch writes down the change of several payments at once. One that the

@@ -2,7 +2,9 @@ package wallet
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -321,4 +323,107 @@ func TestAnswersThatDoNotFitAreNotTaken(t *testing.T) {
 		t.Error("more signatures than blanks were taken")
 	}
 	wantSum(t, w)
+}
+
+// A command ends without closing the file: what it has written is there, and its
+// open payments are another's to finish.
+func TestACommandThatLeavesIsTakenOver(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	dir := t.TempDir()
+	first := open(t, dir)
+	if err := first.Use(t.Context(), m.url()); err != nil {
+		t.Fatal(err)
+	}
+	issue(t, first, m, "first", 1000)
+	p := job(t, first, m, 300)
+	if err := first.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	next := open(t, dir)
+	list, err := next.Unfinished(t.Context())
+	if err != nil || len(list) != 1 || list[0].ID != p.ID || !bytes.Equal(list[0].Request, p.Request) {
+		t.Fatalf("unfinished %v %v", list, err)
+	}
+	mustSubmit(t, next, m, list[0])
+	wantFree(t, next, m, 700)
+	wantSum(t, next)
+}
+
+// Change is asked for while the next payment is prepared, sent and written down;
+// two that ask for the same change get it once.
+func TestChangeIsCollectedBesideAnotherPayment(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 1000)
+	for range 3 {
+		m.end(t, mustSubmit(t, w, m, job(t, w, m, 200)), 50)
+	}
+	ask, err := w.ChangeToCollect(t.Context(), m.url())
+	if err != nil || ask == nil {
+		t.Fatalf("nothing to ask for: %v", err)
+	}
+	twice, err := w.ChangeToCollect(t.Context(), m.url())
+	if err != nil || twice == nil {
+		t.Fatalf("nothing to ask for: %v", err)
+	}
+	collected := make(chan error, 1)
+	go func() {
+		gained, err := ask(context.Background())
+		if err == nil && gained != 450 {
+			err = fmt.Errorf("%d came back", gained)
+		}
+		collected <- err
+	}()
+	mustSubmit(t, w, m, job(t, w, m, 300))
+	if err := <-collected; err != nil {
+		t.Error(err)
+	}
+	if gained, err := twice(t.Context()); err != nil || gained != 0 {
+		t.Errorf("once more %d %v", gained, err)
+	}
+	wantFree(t, w, m, 1000-600+450-300)
+	wantSum(t, w)
+	if ask, err := w.ChangeToCollect(t.Context(), m.url()); err != nil || ask == nil {
+		t.Errorf("the last payment's change is not waited for: %v", err)
+	}
+}
+
+// One payment's forged change is named, and the others' comes.
+func TestForgedChangeKeepsNoOtherBack(t *testing.T) {
+	m := newTestMint(t, 0, 1)
+	w := funded(t, m, 1000)
+	for range 2 {
+		m.end(t, mustSubmit(t, w, m, job(t, w, m, 200)), 50)
+	}
+	mint, err := mintOf(t.Context(), w.file, m.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := w.waitingAt(t.Context(), mint)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("waiting %v %v", list, err)
+	}
+	var request cashu.RestoreRequest
+	for _, p := range list {
+		request.Outputs = append(request.Outputs, messages(p.blanks)...)
+	}
+	answer, err := overHTTP(m.url()).Restore(t.Context(), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := pairUp(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := list[0].blanks[0].message.B_
+	forged := signed[first]
+	forged.DLEQ = &cashu.DLEQ{E: forged.DLEQ.S, S: forged.DLEQ.E}
+	signed[first] = forged
+	gained, err := w.collectBatch(t.Context(), mint, list, signed)
+	if !errors.Is(err, ErrForged) || gained != 150 {
+		t.Errorf("gained %d, %v", gained, err)
+	}
+	wantFree(t, w, m, 1000-400+150)
+	if gained, err := w.CollectChange(t.Context(), m.url()); err != nil || gained != 150 {
+		t.Errorf("the honest answer brings %d %v", gained, err)
+	}
 }

@@ -119,28 +119,45 @@ func (w *Wallet) prepareFile(ctx context.Context) error {
 			return errors.New("the recovery words do not match each other; one is wrong or out of order")
 		}
 	}
-	var tables int
-	if err := w.file.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE name = 'meta'`).Scan(&tables); err != nil {
+	meta, err := w.readMeta(ctx)
+	if err != nil {
 		return err
 	}
-	if tables == 0 {
+	if len(meta) == 0 {
 		return w.transact(ctx, func(tx local) error { return w.makeFile(tx, given) })
 	}
-	var format, seed string
-	for name, into := range map[string]*string{"format": &format, "words": &w.words, "seed": &seed} {
-		if err := w.file.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, name).Scan(into); err != nil {
-			return err
-		}
-	}
+	format, seed := meta["format"], meta["seed"]
+	w.words = meta["words"]
 	if format != schemaFormat {
 		return fmt.Errorf("the file has format %s, this program knows %s", format, schemaFormat)
 	}
 	if given != "" && given != w.words {
 		return errors.New("there is a wallet with other recovery words here; restore into an empty folder")
 	}
-	var err error
 	w.seed, err = hex.DecodeString(seed)
 	return err
+}
+
+// readMeta is empty for a file that is new.
+func (w *Wallet) readMeta(ctx context.Context) (map[string]string, error) {
+	meta := make(map[string]string)
+	rows, err := w.file.QueryContext(ctx, `SELECT name, value FROM meta`)
+	if err != nil {
+		var tables int
+		if failed := w.file.QueryRow(`SELECT count(*) FROM sqlite_schema`).Scan(&tables); failed != nil || tables != 0 {
+			return nil, errors.Join(err, failed)
+		}
+		return meta, nil
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return nil, err
+		}
+		meta[name] = value
+	}
+	return meta, rows.Err()
 }
 
 // makeFile makes the tables. The seed is kept beside the words that it follows
