@@ -187,9 +187,14 @@ func (st *stream) take(ctx context.Context, report *wire.Report) error {
 	return nil
 }
 
+// pushGap is the least time from one desired set to the next: a set names every run of the node, and a busy cluster has
+// news for it many times in a millisecond. After a quiet moment a set goes out at once.
+const pushGap = 5 * time.Millisecond
+
 // send keeps the executor told until ctx ends.
 func (st *stream) send(ctx context.Context) error {
 	for {
+		gap := time.After(pushGap)
 		next, err := st.sendOnce()
 		if err != nil {
 			return err
@@ -208,6 +213,13 @@ func (st *stream) send(ctx context.Context) error {
 			return nil
 		case <-st.bell:
 		case <-timer:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-st.ended:
+			return nil
+		case <-gap:
 		}
 	}
 }
