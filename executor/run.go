@@ -113,11 +113,14 @@ func (r *run) tell(order *wire.Order, money int64) {
 	if r.dropped {
 		return // the servers took it back; the same run does not come again
 	}
+	same := r.order != nil && r.order.GetVersion() == order.GetVersion() && r.order.GetWant() == order.GetWant() && r.money == money
 	r.order, r.money = order, money
 	if order.GetWant() == wire.Want_WANT_STOP {
 		r.refuse()
 	}
-	poke(r.changed)
+	if !same {
+		poke(r.changed)
+	}
 }
 
 func (r *run) drop() {
