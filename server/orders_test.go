@@ -64,8 +64,9 @@ func TestVersionsRiseWithChanges(t *testing.T) {
 		{"another run beside it", []*wire.Order{left(800), {Run: 2, Want: wire.Want_WANT_RUN}}, 12, 10, false},
 		{"it is to stop", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP}, {Run: 2, Want: wire.Want_WANT_RUN}}, 13, 13, false},
 		{"with another signal", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 9}, {Run: 2, Want: wire.Want_WANT_RUN}}, 14, 14, false},
-		{"its neighbour is gone", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 9}}, 15, 14, false},
-		{"nothing", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 9}}, 16, 14, true},
+		{"and another, with no entry since", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2}, {Run: 2, Want: wire.Want_WANT_RUN}}, 14, 15, false},
+		{"its neighbour is gone", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2}}, 16, 15, false},
+		{"nothing", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2}}, 17, 15, true},
 	} {
 		same := st.number(step.orders, step.applied)
 		if same != step.same || step.orders[0].Version != step.version {

@@ -271,6 +271,9 @@ func (st *stream) number(orders []*wire.Order, applied uint64) bool {
 			same = same && sameMoney(before, o)
 		} else {
 			versions[o.Run] = applied
+			if ok { // time alone may have changed it: no entry came since
+				versions[o.Run] = max(applied, st.versions[o.Run]+1)
+			}
 			same = false
 		}
 		o.Version = versions[o.Run]
