@@ -1,6 +1,7 @@
 package cashu
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"testing"
@@ -241,5 +242,53 @@ func TestCarolChecksACoinWithoutTheMint(t *testing.T) {
 	}
 	if coin.DLEQ == nil {
 		t.Error("stripping a copy changed the coin")
+	}
+}
+
+// Two libraries open points; what one takes the other must take, and as the same.
+func TestPointsAreOpenedAlikeByBothLibraries(t *testing.T) {
+	taken := 0
+	check := func(p Point) {
+		t.Helper()
+		key, err := secp256k1.ParsePubKey(p[:])
+		j, ours := p.jacobian()
+		if (err == nil) != (ours == nil) || p.OnCurve() != (err == nil) {
+			t.Fatalf("%s: %v and %v", p, err, ours)
+		}
+		if err != nil {
+			return
+		}
+		taken++
+		var want secp256k1.JacobianPoint
+		key.AsJacobian(&want)
+		if !j.X.Equals(&want.X) || !j.Y.Equals(&want.Y) || !j.Z.Equals(&want.Z) {
+			t.Fatalf("%s is opened as another point", p)
+		}
+		if long, err := p.Uncompressed(); err != nil || long != [65]byte(key.SerializeUncompressed()) {
+			t.Fatalf("%s: %x %v", p, long, err)
+		}
+	}
+	for n := range 500 {
+		x := sha256.Sum256([]byte{byte(n), byte(n >> 8)})
+		for prefix := range 8 {
+			check(Point(append([]byte{byte(prefix)}, x[:]...)))
+		}
+	}
+	var zero, all Point
+	zero[0] = 2
+	for i := range all {
+		all[i] = 0xff
+	}
+	all[0] = 3
+	field, _ := hex.DecodeString("fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f")
+	check(zero)
+	check(all)
+	for d := range 16 { // around the field's end
+		p := Point(append([]byte{2}, field...))
+		p[PointBytes-1] += byte(d) - 8
+		check(p)
+	}
+	if taken < 400 {
+		t.Errorf("only %d were points", taken)
 	}
 }

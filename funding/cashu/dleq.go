@@ -10,11 +10,11 @@ import (
 
 // Uncompressed is the 65-byte form of a point, which the proofs of NUT-12 hash.
 func (p Point) Uncompressed() ([65]byte, error) {
-	key, err := secp256k1.ParsePubKey(p[:])
+	j, err := p.jacobian()
 	if err != nil {
-		return [65]byte{}, errPoint
+		return [65]byte{}, err
 	}
-	return [65]byte(key.SerializeUncompressed()), nil
+	return uncompressed(&j)
 }
 
 // HashE is NUT-12's hash over points in their uncompressed form.
