@@ -14,8 +14,9 @@ type namedValue struct {
 func (v namedValue) Type() string { return v.name }
 
 // nameValues gives each flag of the tree that takes a text or a number its word in the help.
-func nameValues(cmd *cobra.Command) {
-	words := valueNames()
+func nameValues(cmd *cobra.Command) { nameWith(cmd, valueNames()) }
+
+func nameWith(cmd *cobra.Command, words map[string]string) {
 	name := func(f *pflag.Flag) {
 		switch f.Value.Type() {
 		case "string", "int", "int32", "int64":
@@ -27,7 +28,7 @@ func nameValues(cmd *cobra.Command) {
 	cmd.Flags().VisitAll(name)
 	cmd.PersistentFlags().VisitAll(name)
 	for _, sub := range cmd.Commands() {
-		nameValues(sub)
+		nameWith(sub, words)
 	}
 }
 
