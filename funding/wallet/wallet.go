@@ -97,7 +97,7 @@ func (w *Wallet) open(ctx context.Context) error {
 	}
 	w.db.SetMaxOpenConns(1) // a second one would read the schema again, and wait for the first
 	w.file = local{w.db}
-	if _, err := w.file.Exec(`PRAGMA wal_autocheckpoint = 100`); err != nil {
+	if _, err := w.file.Exec(`PRAGMA wal_autocheckpoint = 300`); err != nil {
 		return err
 	}
 	if err := w.prepareFile(ctx); err != nil {
