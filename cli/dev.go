@@ -79,6 +79,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 		return err
 	}
 	log := a.devLogger(f.level)
+	spendMemory()
 	s, err := server.New(server.Config{
 		Dir: filepath.Join(dir, "server"), HTTP: f.http, Cluster: cluster, Version: a.version, Log: log,
 		Bootstrap: server.DevFounding(),

@@ -80,6 +80,7 @@ func (a *app) runServer(cmd *cobra.Command, f serverFlags) error {
 
 // serve runs a server and says on standard output when it is ready.
 func (a *app) serve(ctx context.Context, c server.Config) error {
+	spendMemory()
 	s, err := server.New(c)
 	if err != nil {
 		return err

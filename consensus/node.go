@@ -37,6 +37,8 @@ type Node struct {
 	ready  chan struct{}
 	fatal  chan error // why Run ends
 
+	gather  gatherer     // of what this server proposes as leader
+	left    atomic.Bool  // raft is stopping or has stopped
 	leads   atomic.Bool  // applied its own barrier and may propose
 	turned  *signal      // the leader, or leads, has changed
 	leadCh  chan bool    // the newest change only

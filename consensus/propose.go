@@ -51,7 +51,7 @@ func (n *Node) Propose(ctx context.Context, c machine.Command) (machine.Result, 
 func (n *Node) proposeOnce(ctx context.Context, c machine.Command) (machine.Result, error) {
 	r, err := n.running()
 	if err != nil {
-		return machine.Result{}, err
+		return machine.Result{}, fmt.Errorf("%w: %w", ErrNoLeader, err) // another server may have one
 	}
 	if n.leads.Load() {
 		return n.proposeHere(r, c)
@@ -77,7 +77,10 @@ func (n *Node) proposeHere(r *raft.Raft, c machine.Command) (machine.Result, err
 	if err != nil {
 		return machine.Result{}, err
 	}
-	f := r.Apply(entry, enqueueMax)
+	f, err := n.gather.apply(r, entry)
+	if err != nil {
+		return machine.Result{}, err
+	}
 	switch err := f.Error(); {
 	case err == nil:
 		result, ok := f.Response().(machine.Result)

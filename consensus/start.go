@@ -126,15 +126,22 @@ func (n *Node) bootstrap(config *raft.Config, p *papers, s *stores, t raft.Trans
 	return nil
 }
 
-// leave hands the lead over, so that the others need no election, and stops raft.
+// leave hands the lead over, so that the others need no election, and stops raft. What raft was given before has to
+// be answered first: it leaves unanswered for ever what lies in its channel when it stops.
 func (n *Node) leave(r *raft.Raft) {
-	if r.State() == raft.Leader {
-		done := make(chan error, 1)
-		go func() { done <- r.LeadershipTransfer().Error() }()
-		select {
-		case <-done: //nolint:errcheck // where there is nobody to take over, this says so at once
-		case <-time.After(leavingMax):
+	n.gather.close()
+	n.left.Store(true)
+	done := make(chan error, 1)
+	go func() {
+		err := r.Barrier(leavingMax).Error()
+		if err == nil {
+			err = r.LeadershipTransfer().Error()
 		}
+		done <- err
+	}()
+	select {
+	case <-done: //nolint:errcheck // where there is nobody to take over, this says so at once
+	case <-time.After(leavingMax):
 	}
 	n.leads.Store(false)
 	if err := r.Shutdown().Error(); err != nil {
@@ -157,7 +164,7 @@ func (n *Node) observeLoop(ctx context.Context, observations <-chan raft.Observa
 
 // running is raft, once it runs.
 func (n *Node) running() (*raft.Raft, error) {
-	if r := n.raft.Load(); r != nil {
+	if r := n.raft.Load(); r != nil && !n.left.Load() {
 		return r, nil
 	}
 	return nil, ErrNotRunning

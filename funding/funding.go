@@ -1,6 +1,8 @@
 // Package funding knows what money is: amounts, pots and the ledger that moves them.
 package funding
 
+import "fmt"
+
 // UnitMicro is the number of micro-units in one whole unit, the smallest coin.
 const UnitMicro Amount = 1_000_000
 
@@ -40,6 +42,26 @@ type FundID [32]byte
 
 // KeyHash is the SHA-256 of a control, view, spend or claim key.
 type KeyHash [32]byte
+
+// MarshalBinary is what the log's encoding calls; without them it would go byte by byte.
+func (f FundID) MarshalBinary() ([]byte, error) { return f[:], nil }
+
+// UnmarshalBinary reads 32 bytes.
+func (f *FundID) UnmarshalBinary(b []byte) error { return fill((*[32]byte)(f), b) }
+
+// MarshalBinary is the 32 bytes.
+func (k KeyHash) MarshalBinary() ([]byte, error) { return k[:], nil }
+
+// UnmarshalBinary reads 32 bytes.
+func (k *KeyHash) UnmarshalBinary(b []byte) error { return fill((*[32]byte)(k), b) }
+
+func fill(to *[32]byte, b []byte) error {
+	if len(b) != len(to) {
+		return fmt.Errorf("%d bytes instead of %d", len(b), len(to))
+	}
+	copy(to[:], b)
+	return nil
+}
 
 // Mode says what a job's hold is.
 type Mode uint8
