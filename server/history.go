@@ -38,8 +38,17 @@ func (s *Server) past() *elsewhere {
 	}}
 }
 
-// recall answers from this server's own book.
+// writtenMax is how long an answer waits for what the state knows already: the book gathers for some milliseconds. A book
+// that is further behind answers with what it has.
+const writtenMax = time.Second
+
+// recall answers from this server's own book, with what had happened when it was asked.
 func (s *Server) recall(ctx context.Context, q asked) (told, error) {
+	written, cancel := context.WithTimeout(ctx, writtenMax)
+	defer cancel()
+	if err := s.book.WaitFor(written, s.node.View().Seq()); err != nil && ctx.Err() != nil {
+		return told{}, err
+	}
 	switch {
 	case q.Job != nil:
 		job, ok, err := s.book.Job(ctx, *q.Job)

@@ -124,7 +124,8 @@ func TestASetIsWholeAndSpecsComeOnceAStream(t *testing.T) {
 			t.Errorf("on the next stream: %v", orders)
 		}
 		before := len(p.Heard())
-		c.Until("a report is answered", func() bool { return p.Leased(p.Say()) })
+		said := p.Say()
+		c.Until("a report is answered", func() bool { return p.Leased(said) })
 		for _, d := range p.Heard()[before:] {
 			if !d.Same || len(d.Orders) != 0 {
 				t.Errorf("nothing has changed, and %d orders came again", len(d.Orders))
