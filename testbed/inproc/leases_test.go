@@ -48,14 +48,14 @@ func TestALapsedLeaseFreezesAndIsFree(t *testing.T) {
 		run := c.runs(j)[0]
 		node, _ := c.Leader().View().Node(run.Nodes[0])
 		c.Isolate(node.Name)
-		c.Wait(70 * time.Second) // the lease ends after 60 at the latest, the place is given away after 75
+		c.Wait(64 * time.Second) // the lease ends after 60 at the latest, the place is given away after 75; coming back takes seconds
 		c.HealAll()
 		done := c.User.Await(j, "done")
 		if runs := c.history(j); len(runs) != 1 || runs[0].Run != uint64(run.ID) {
 			t.Fatalf("it was not the same run: %+v", runs)
 		}
 		took := done.Ended.Sub(*done.Started)
-		if r := c.User.Receipt(j); r.BilledMs < 99_900 || r.BilledMs > 100_200 || took < 108*time.Second {
+		if r := c.User.Receipt(j); r.BilledMs < 99_900 || r.BilledMs > 100_200 || took < 103*time.Second {
 			t.Errorf("100 s of work in %v were billed as %d ms", took, r.BilledMs)
 		}
 	})
