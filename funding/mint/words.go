@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/coinop/coinop/funding/cashu"
+	"github.com/tyler-smith/go-bip39"
 )
 
 // Words writes an epoch's secret as 24 recovery words (BIP39). The words are
 // the secret: whoever has them can make coins.
 func Words(secret Secret) (string, error) {
-	words, err := cashu.Words(secret[:])
+	words, err := bip39.NewMnemonic(secret[:])
 	if err != nil {
 		return "", fmt.Errorf("write recovery words: %w", err)
 	}
@@ -27,11 +27,11 @@ func SecretFromWords(words string) (Secret, error) {
 		return Secret{}, fmt.Errorf("read recovery words: there are %d, it must be 12 or 24", len(fields))
 	}
 	for i, word := range fields {
-		if !cashu.KnownWord(word) {
+		if _, known := bip39.GetWordIndex(word); !known {
 			return Secret{}, fmt.Errorf("read recovery words: number %d is not in the list of words", i+1)
 		}
 	}
-	entropy, err := cashu.WordsEntropy(strings.Join(fields, " "))
+	entropy, err := bip39.EntropyFromMnemonic(strings.Join(fields, " "))
 	if err != nil {
 		return Secret{}, errors.New("read recovery words: the last word does not match the others; one is wrong or out of order")
 	}

@@ -15,8 +15,7 @@ import (
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
 	"github.com/oklog/ulid/v2"
-
-	"github.com/coinop/coinop/funding/cashu"
+	"github.com/tyler-smith/go-bip39"
 )
 
 // Config says where a wallet lies and how it reaches mints.
@@ -114,10 +113,8 @@ func (w *Wallet) open(ctx context.Context) error {
 // prepareFile reads the words, or makes the tables and draws them.
 func (w *Wallet) prepareFile(ctx context.Context) error {
 	given := strings.Join(strings.Fields(strings.ToLower(w.config.Words)), " ")
-	if given != "" {
-		if _, err := cashu.WordsEntropy(given); err != nil {
-			return errors.New("the recovery words do not match each other; one is wrong or out of order")
-		}
+	if given != "" && !bip39.IsMnemonicValid(given) {
+		return errors.New("the recovery words do not match each other; one is wrong or out of order")
 	}
 	meta, err := w.readMeta(ctx)
 	if err != nil {
@@ -169,19 +166,15 @@ func (w *Wallet) makeFile(tx local, words string) error {
 			return err
 		}
 		var err error
-		if words, err = cashu.Words(entropy); err != nil {
+		if words, err = bip39.NewMnemonic(entropy); err != nil {
 			return err
 		}
 	}
-	seed, err := cashu.WordsSeed(words)
-	if err != nil {
-		return err
-	}
-	w.words, w.seed = words, seed
+	w.words, w.seed = words, bip39.NewSeed(words, "")
 	if _, err := tx.Exec(schema); err != nil {
 		return err
 	}
-	_, err = tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?)`,
+	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?)`,
 		schemaFormat, w.words, hex.EncodeToString(w.seed))
 	return err
 }
