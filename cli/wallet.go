@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -33,9 +32,7 @@ func (a *app) openWallet(ctx context.Context) (*purse, error) {
 	if a.purse != nil {
 		return a.purse, nil
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // it would collect its garbage just once before its end: for nothing
-	}
+	collectLess()
 	c, err := a.connect()
 	if err != nil {
 		return nil, err
