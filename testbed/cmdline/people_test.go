@@ -379,39 +379,3 @@ func TestDevsWalletIsFilledOnce(t *testing.T) {
 		t.Errorf("the job before is forgotten: %s", out)
 	}
 }
-
-// A terminal is had from script(1), which gives its command one.
-func TestOnATerminalTheQuoteIsAskedFor(t *testing.T) {
-	if _, err := exec.LookPath("script"); err != nil {
-		t.Skip("needs script(1)")
-	}
-	d, _ := own(t, "--cpus", "2")
-	you := d.someone(t, "you", "500")
-	for answer, want := range map[string]bool{"n\n": false, "y\n": true} {
-		cmd := exec.CommandContext(t.Context(), "script", "-qec", "coinop submit --time 10s -- true", "/dev/null")
-		cmd.Env, cmd.Dir = you.env, t.TempDir()
-		said := newWritten()
-		cmd.Stdout = said
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		said.await(t, "25")
-		if _, err := in.Write([]byte(answer)); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
-		sent := strings.Contains(said.String(), "queued")
-		t.Logf("answered %q:\n%s", answer, said)
-		if sent != want {
-			t.Errorf("answered %q, the job was sent: %v", answer, sent)
-		}
-	}
-	var free uint64
-	if free, _ = you.balance(); free > 500 || free < 475 {
-		t.Errorf("%d are left of 500", free)
-	}
-}

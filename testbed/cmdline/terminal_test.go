@@ -277,12 +277,14 @@ func TestTheScreenShowsWhatATerminalWould(t *testing.T) {
 func TestOnATerminalTheQuoteIsShownAndAnswered(t *testing.T) {
 	d, _ := own(t, "--cpus", "2")
 	you := d.someone(t, "you", "100")
-	no := you.onTerminal("run", "--time", "10", "--", "echo", "ran")
-	no.await(`^to pay +25$(?s:.*)^pay 25 from this wallet\? \[y/N\]`)
-	no.types("\n")
-	no.ends(5)
-	if free, _ := you.balance(); free != 100 {
-		t.Errorf("%d are left of 100 after a no", free)
+	for verb, answer := range map[string]string{"run": "\n", "submit": "n\n"} {
+		no := you.onTerminal(verb, "--time", "10", "--", "echo", "ran")
+		no.await(`^to pay +25$(?s:.*)^pay 25 from this wallet\? \[y/N\]`)
+		no.types(answer)
+		no.ends(5)
+		if free, _ := you.balance(); free != 100 {
+			t.Errorf("%d are left of 100 after %q", free, answer)
+		}
 	}
 	yes := you.onTerminal("run", "--time", "10", "--", "echo", "ran")
 	yes.await(`from this wallet\?`)
