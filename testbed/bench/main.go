@@ -100,14 +100,11 @@ func run(ctx context.Context, out io.Writer, names, binary string, rounds int) (
 	if len(todo) == 0 {
 		return fmt.Errorf("no measure matches %q", names)
 	}
-	dir, err := os.MkdirTemp("", "coinop-bench-")
+	dir, err := cluster.TempDir("coinop-bench-")
 	if err != nil {
-		return fmt.Errorf("make a folder for the measures: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.Chmod(dir, 0o711); err != nil { // tasks may run as a user of their own
-		return fmt.Errorf("make a folder for the measures: %w", err)
-	}
 	b := &bench{dir: dir, binary: filepath.Join(dir, "coinop"), rounds: rounds}
 	if binary != "" {
 		b.binary = binary

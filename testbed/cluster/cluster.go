@@ -49,6 +49,19 @@ type Cluster struct {
 	all       []*Process
 }
 
+// TempDir is a new temporary folder in which clusters can live: short, since sockets lie below it, and one that tasks'
+// users can pass through.
+func TempDir(prefix string) (string, error) {
+	dir, err := os.MkdirTemp("", prefix)
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a folder for a cluster: %w", err)
+	}
+	return dir, nil
+}
+
 // New is a cluster of nothing yet. The folder must be passable for the tasks' user.
 func New(dir, binary string) (*Cluster, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {

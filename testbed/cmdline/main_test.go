@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/coinop/coinop/cli"
+	"github.com/coinop/coinop/testbed/cluster"
 )
 
 // The shared cluster, for scripts: its address and its folder, in which its wallet and the operator's token lie.
@@ -43,10 +44,7 @@ type suite struct{ m *testing.M }
 func (s suite) Run() int {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "4") // scripts mostly wait for servers
-	dir, err := os.MkdirTemp("", "coinop-cmdline")
-	if err == nil {
-		err = os.Chmod(dir, 0o711) // the user of tasks has to reach their folders
-	}
+	dir, err := cluster.TempDir("coinop-cmdline")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coinop/coinop/testbed/cluster"
 )
 
 // person is somebody with a wallet.
@@ -56,7 +58,7 @@ func (d *dev) bank(t *testing.T) person {
 // own is a dev for one test.
 func own(t *testing.T, flags ...string) (*dev, string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "cmdline") // short, since sockets lie below it
+	dir, err := cluster.TempDir("cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +67,6 @@ func own(t *testing.T, flags ...string) (*dev, string) {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
 	d, err := startDev(dir, flags...)
 	if err != nil {
 		t.Fatal(err)

@@ -24,11 +24,8 @@ func servers(t *testing.T, n int) (context.Context, *cluster.Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "cmdline") // short, since sockets lie below it
+	dir, err := cluster.TempDir("cmdline")
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
 	c, err := cluster.New(dir, binary)

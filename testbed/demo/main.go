@@ -58,12 +58,9 @@ type demo struct {
 func run(ctx context.Context, binary, out string, keep bool) (err error) {
 	s := newScreen(os.Stdout)
 	s.say(heading, "%s", acts)
-	dir, err := os.MkdirTemp("", "coinop-demo-")
+	dir, err := cluster.TempDir("coinop-demo-")
 	if err != nil {
-		return fmt.Errorf("make a folder for the demo: %w", err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { // tasks may run as a user of their own
-		return fmt.Errorf("make a folder for the demo: %w", err)
+		return err
 	}
 	d := &demo{screen: s, checks: checks{screen: s}, dir: dir, out: out, jobs: map[string]uint64{}}
 	defer func() { err = errors.Join(err, d.end(keep && err == nil)) }()

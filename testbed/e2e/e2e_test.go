@@ -42,11 +42,8 @@ func built(m *testing.M) int {
 // newCluster is a cluster whose end leaves nothing, or the test fails.
 func newCluster(t *testing.T) (context.Context, *cluster.Cluster) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "e2e-") // short, since sockets lie below it
+	dir, err := cluster.TempDir("e2e-")
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
 	c, err := cluster.New(dir, binary)

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coinop/coinop/testbed/cluster"
 )
 
 const (
@@ -61,7 +63,7 @@ func TestTheGuideWorks(t *testing.T) {
 // folder is a temporary folder that tasks' users can pass through.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "coinop-guide-")
+	dir, err := cluster.TempDir("coinop-guide-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,9 +72,6 @@ func folder(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
 	return dir
 }
 

@@ -145,10 +145,7 @@ func paste(ctx context.Context, t *testing.T, root string, c *cluster.Cluster, m
 // folder is a temporary folder that tasks' users can pass through; sockets lie below it, so its name is short.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "coinop-s-")
-	if err == nil {
-		err = os.Chmod(dir, 0o711)
-	}
+	dir, err := cluster.TempDir("coinop-s-")
 	if err != nil {
 		t.Fatal(err)
 	}
