@@ -46,9 +46,6 @@ func keysetView(v *machine.View, k *machine.KeysetRecord) client.Keyset {
 	return out
 }
 
-// keysetYear is how long a keyset's coins are good unless the operator says otherwise.
-const keysetYear = 365 * 24 * time.Hour
-
 type keysetNewInput struct{ Body client.KeysetNew }
 
 type keysetOutput struct{ Body client.Keyset }
@@ -71,8 +68,8 @@ func (a *API) newKeyset(ctx context.Context, in *keysetNewInput) (*keysetOutput,
 	if number != newest.Number+1 {
 		return nil, fail(string(machine.CodeInvalid), "number: the next keyset is number %d", newest.Number+1)
 	}
-	life, fee := keysetYear, newest.InputFeePPK
-	if in.Body.LifeMs < 0 || in.Body.LifeMs > int64(100*keysetYear/time.Millisecond) {
+	life, fee := mint.KeysetLife*time.Second, newest.InputFeePPK
+	if in.Body.LifeMs < 0 || in.Body.LifeMs > int64(funding.MillisMax) {
 		return nil, fail(string(machine.CodeInvalid), "life_ms: %d is not from 1 ms to a hundred years", in.Body.LifeMs)
 	}
 	if in.Body.LifeMs > 0 {

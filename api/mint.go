@@ -342,7 +342,7 @@ func (a *API) mintRestore(r *http.Request) (any, error) {
 func (a *API) mintInfo(r *http.Request) (any, error) {
 	v := a.recentView(r.Context())
 	yes, no := true, false
-	year := uint64(365 * 86_400)
+	life := uint64(mint.KeysetLife) // requests with coins are known as long as their keyset
 	supported := cashu.NutSetting{Supported: &yes}
 	info := cashu.Info{
 		Name: "coinop", Version: "coinop/" + a.config.Version, Time: int64(a.clusterNow(v)) / 1000,
@@ -352,7 +352,7 @@ func (a *API) mintInfo(r *http.Request) (any, error) {
 			"4": {Methods: []cashu.MethodSetting{}, Disabled: &no},
 			"5": {Methods: []cashu.MethodSetting{{Method: meltMethod, Unit: v.Unit()}}, Disabled: &no},
 			"7": supported, "8": supported, "9": supported, "12": supported, "20": supported,
-			"19": {TTL: &year, CachedEndpoints: []cashu.CachedEndpoint{
+			"19": {TTL: &life, CachedEndpoints: []cashu.CachedEndpoint{
 				{Method: http.MethodPost, Path: "/v1/swap"}, {Method: http.MethodPost, Path: "/v1/mint/" + voucher},
 				{Method: http.MethodPost, Path: "/v1/melt/" + meltMethod},
 			}},

@@ -32,9 +32,6 @@ type Founding struct {
 	Words       func(words string) // is told the mint's recovery words, once
 }
 
-// keysetLife is how long a keyset's coins are good (DESIGN.md section 4.5).
-const keysetLife = 365 * 24 * time.Hour
-
 const stateFormat = 1
 
 // devPauseGrace is short, so that a paused stream can be watched to its end.
@@ -78,7 +75,7 @@ func found(dir string, f Founding, now time.Time) (*machine.Init, error) {
 	if _, err := hex.Decode(init.Cluster[:], []byte(cluster)); err != nil || len(cluster) != 32 {
 		return nil, fmt.Errorf("found a cluster: %s holds no cluster id", filepath.Join(dir, clusterFile))
 	}
-	keyset, err := mint.Define(epoch, 1, init.Unit, f.InputFeePPK, now.Add(keysetLife).Unix())
+	keyset, err := mint.Define(epoch, 1, init.Unit, f.InputFeePPK, now.Unix()+mint.KeysetLife)
 	if err != nil {
 		return nil, fmt.Errorf("found a cluster: %w", err)
 	}

@@ -38,6 +38,10 @@ func (s KeysetState) String() string {
 	return fmt.Sprintf("unknown state %d", uint8(s))
 }
 
+// KeysetLife is how long a keyset's coins are good unless an operator says otherwise, in seconds: a year (DESIGN.md
+// section 4.5).
+const KeysetLife = 365 * 86_400
+
 // InputFeePPKMax bounds the fee of one input to a hundred units.
 const InputFeePPKMax = 100_000
 
