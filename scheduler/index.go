@@ -1,9 +1,10 @@
 package scheduler
 
 import (
+	"cmp"
 	"slices"
 
-	"github.com/tidwall/btree"
+	"github.com/google/btree"
 
 	"github.com/coinop/coinop/funding"
 )
@@ -15,9 +16,9 @@ import (
 // changes may be read by any number of goroutines at once.
 type Index struct {
 	own    *owner
-	pools  *btree.Map[PoolID, *Pool]
-	shapes *btree.Map[ShapeID, shapeInfo]
-	jobs   *btree.Map[JobID, *Job] // those not done
+	pools  *btree.BTreeG[numbered[PoolID, *Pool]]
+	shapes *btree.BTreeG[numbered[ShapeID, shapeInfo]]
+	jobs   *btree.BTreeG[numbered[JobID, *Job]] // those not done
 	queue  *btree.BTreeG[ticket]
 	claims *btree.BTreeG[claim]
 	stands *btree.BTreeG[stand] // best claim of each pot and shape, by pool and pot
@@ -56,9 +57,9 @@ func ticketLess(a, b ticket) bool {
 func NewIndex() *Index {
 	return &Index{
 		own:    new(owner),
-		pools:  new(btree.Map[PoolID, *Pool]),
-		shapes: new(btree.Map[ShapeID, shapeInfo]),
-		jobs:   new(btree.Map[JobID, *Job]),
+		pools:  tree(numberedLess[PoolID, *Pool]),
+		shapes: tree(numberedLess[ShapeID, shapeInfo]),
+		jobs:   tree(numberedLess[JobID, *Job]),
 		queue:  tree(ticketLess),
 		claims: tree(claimLess),
 		stands: tree(standLess),
@@ -67,14 +68,28 @@ func NewIndex() *Index {
 	}
 }
 
-// tree has no lock of its own: see [Index] for who may do what.
-func tree[T any](less func(a, b T) bool) *btree.BTreeG[T] {
-	return btree.NewBTreeGOptions(less, btree.Options{NoLocks: true})
+// numbered is a record by its number.
+type numbered[ID cmp.Ordered, R any] struct {
+	id     ID
+	record R
+}
+
+func numberedLess[ID cmp.Ordered, R any](a, b numbered[ID, R]) bool { return a.id < b.id }
+
+func find[ID cmp.Ordered, R any](t *btree.BTreeG[numbered[ID, R]], id ID) (R, bool) {
+	k, ok := t.Get(numbered[ID, R]{id: id})
+	return k.record, ok
+}
+
+// tree keeps no freed nodes: the garbage collector does. See [Index] for who may do what.
+func tree[T any](less btree.LessFunc[T]) *btree.BTreeG[T] {
+	const degree = 32 // 31 to 63 items in a node
+	return btree.NewWithFreeListG(degree, less, btree.NewFreeListG[T](0))
 }
 
 // first is the first item at or after a pivot.
 func first[T any](t *btree.BTreeG[T], pivot T) (item T, ok bool) {
-	t.Ascend(pivot, func(i T) bool {
+	t.AscendGreaterOrEqual(pivot, func(i T) bool {
 		item, ok = i, true
 		return false
 	})
@@ -86,14 +101,14 @@ func (x *Index) Copy() *Index {
 	x.own = new(owner) // from here on x, too, must copy what it changes
 	return &Index{
 		own:    new(owner),
-		pools:  x.pools.Copy(),
-		shapes: x.shapes.Copy(),
-		jobs:   x.jobs.Copy(),
-		queue:  x.queue.Copy(),
-		claims: x.claims.Copy(),
-		stands: x.stands.Copy(),
-		heads:  x.heads.Copy(),
-		spots:  x.spots.Copy(),
+		pools:  x.pools.Clone(),
+		shapes: x.shapes.Clone(),
+		jobs:   x.jobs.Clone(),
+		queue:  x.queue.Clone(),
+		claims: x.claims.Clone(),
+		stands: x.stands.Clone(),
+		heads:  x.heads.Clone(),
+		spots:  x.spots.Clone(),
 		fleet:  x.fleet,
 	}
 }
@@ -101,10 +116,10 @@ func (x *Index) Copy() *Index {
 // JobChanged takes a job's new record; old is nil for a new one, new is nil for a forgotten one.
 func (x *Index) JobChanged(old, new *Job) {
 	if old != nil && (new == nil || new.State == JobDone) {
-		x.jobs.Delete(old.ID)
+		x.jobs.Delete(numbered[JobID, *Job]{id: old.ID})
 	}
 	if new != nil && new.State != JobDone {
-		x.jobs.Set(new.ID, new)
+		x.jobs.ReplaceOrInsert(numbered[JobID, *Job]{new.ID, new})
 	}
 	was, is := startable(old), startable(new)
 	same := was && is && old.Shape == new.Shape && old.Effective() == new.Effective() && old.Pot == new.Pot && old.Pool == new.Pool
@@ -113,7 +128,7 @@ func (x *Index) JobChanged(old, new *Job) {
 		x.reclaim(old, false)
 	}
 	if is {
-		x.queue.Set(ticketOf(new))
+		x.queue.ReplaceOrInsert(ticketOf(new))
 	}
 	if is && !same {
 		x.reclaim(new, true)
@@ -147,10 +162,10 @@ func (t *ticket) faults() []NodeID {
 
 // ShapeAdded takes a shape that jobs name.
 func (x *Index) ShapeAdded(s *Shape) {
-	if _, known := x.shapes.Get(s.ID); known {
+	if _, ok := find(x.shapes, s.ID); ok {
 		return
 	}
-	x.shapes.Set(s.ID, shapeInfo{Shape: s})
+	x.shapes.ReplaceOrInsert(numbered[ShapeID, shapeInfo]{s.ID, shapeInfo{Shape: s}})
 	x.refit(s.ID)
 }
 
@@ -159,10 +174,10 @@ func (x *Index) PoolChanged(old, new *Pool) {
 	var weights Weights
 	switch {
 	case new != nil:
-		x.pools.Set(new.ID, new)
+		x.pools.ReplaceOrInsert(numbered[PoolID, *Pool]{new.ID, new})
 		weights = new.Weights
 	case old != nil:
-		x.pools.Delete(old.ID)
+		x.pools.Delete(numbered[PoolID, *Pool]{id: old.ID})
 	default:
 		return
 	}
@@ -203,7 +218,7 @@ func (x *Index) NodeChanged(old, new *Node) {
 	}
 	if is {
 		var weights Weights
-		if p, ok := x.pools.Get(new.Pool); ok {
+		if p, ok := find(x.pools, new.Pool); ok {
 			weights = p.Weights
 		}
 		x.fleet.join(x.own, new, weights)
@@ -217,9 +232,9 @@ func usable(n *Node) bool { return n != nil && n.State == NodeUp }
 // refitAll looks again at which shapes fit an empty node; machines come and go seldom.
 func (x *Index) refitAll() {
 	var changed []ShapeID
-	x.shapes.Scan(func(id ShapeID, s shapeInfo) bool {
-		if x.fleet.fits(s.Shape) != s.fits {
-			changed = append(changed, id)
+	x.shapes.Ascend(func(s numbered[ShapeID, shapeInfo]) bool {
+		if x.fleet.fits(s.record.Shape) != s.record.fits {
+			changed = append(changed, s.id)
 		}
 		return true
 	})
@@ -230,11 +245,11 @@ func (x *Index) refitAll() {
 
 // refit looks again at one shape: work that fits no machine does not count for the price.
 func (x *Index) refit(id ShapeID) {
-	s, _ := x.shapes.Get(id)
+	s, _ := find(x.shapes, id)
 	fits := x.fleet.fits(s.Shape)
 	if fits == s.fits {
 		return
 	}
 	x.eachPot(id, func(best claim) { x.standing(best, fits) })
-	x.shapes.Set(id, shapeInfo{s.Shape, fits})
+	x.shapes.ReplaceOrInsert(numbered[ShapeID, shapeInfo]{id, shapeInfo{s.Shape, fits}})
 }

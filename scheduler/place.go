@@ -3,7 +3,7 @@ package scheduler
 import (
 	"slices"
 
-	"github.com/tidwall/btree"
+	"github.com/google/btree"
 
 	"github.com/coinop/coinop/funding"
 )
@@ -50,7 +50,9 @@ type lane struct {
 	worth   int64
 	classes []int // that can run it
 	head    ticket
-	rest    btree.IterG[ticket]
+	queue   *btree.BTreeG[ticket]
+	read    [readAhead]ticket
+	ahead   []ticket // of read, next first
 }
 
 // lanes opens the queue of each shape that has both work and room, the first head on top.
@@ -70,15 +72,15 @@ func (p *placing) lanes(x *Index) []*lane {
 }
 
 func (p *placing) lane(x *Index, head ticket) *lane {
-	s, ok := x.shapes.Get(head.shape)
+	s, ok := find(x.shapes, head.shape)
 	if !ok {
 		return nil
 	}
-	pool, ok := x.pools.Get(s.Pool)
+	pool, ok := find(x.pools, s.Pool)
 	if !ok {
 		return nil
 	}
-	l := &lane{shape: s.Shape, floor: pool.Floor, worth: worthOf(pool.Weights, s.Need), head: head}
+	l := &lane{shape: s.Shape, floor: pool.Floor, worth: worthOf(pool.Weights, s.Need), head: head, queue: x.queue}
 	for i := range p.classes {
 		if p.classes[i].serves(s.Shape) {
 			l.classes = append(l.classes, i)
@@ -87,17 +89,27 @@ func (p *placing) lane(x *Index, head ticket) *lane {
 	if room, _ := p.best(l, nil); room == nil {
 		return nil
 	}
-	l.rest = x.queue.Iter()
-	l.rest.Seek(head)
 	return l
 }
 
+// readAhead tickets are read at once: a search for each would cost as much as finding its node.
+const readAhead = 64
+
 func (l *lane) advance() bool {
-	if !l.rest.Next() {
+	if len(l.ahead) == 0 {
+		l.ahead = l.read[:0]
+		l.queue.AscendGreaterOrEqual(l.head, func(t ticket) bool {
+			if t.shape == l.shape.ID && t.id != l.head.id {
+				l.ahead = append(l.ahead, t)
+			}
+			return t.shape == l.shape.ID && len(l.ahead) < readAhead
+		})
+	}
+	if len(l.ahead) == 0 {
 		return false
 	}
-	l.head = l.rest.Item()
-	return l.head.shape == l.shape.ID
+	l.head, l.ahead = l.ahead[0], l.ahead[1:]
+	return true
 }
 
 // start places as many tasks of the lane's first job as it may start and find room. False means that

@@ -85,7 +85,7 @@ func (x *Index) RunChanged(old, new *Run) {
 		x.spots.Delete(spotRunOf(old))
 	}
 	if is {
-		x.spots.Set(spotRunOf(new))
+		x.spots.ReplaceOrInsert(spotRunOf(new))
 	}
 }
 
@@ -100,10 +100,10 @@ func spotRunOf(r *Run) spotRun { return spotRun{r.Bid, r.Job, r.ID, r.Pool} }
 // reclaim enters a job's waiting work into the price's lists, or takes it out.
 func (x *Index) reclaim(j *Job, enter bool) {
 	c := claim{j.Pot, j.Effective(), j.ID, j.Shape, j.Pool}
-	s, _ := x.shapes.Get(c.shape)
+	s, _ := find(x.shapes, c.shape)
 	before, had := x.bestClaim(c.shape, c.pot)
 	if enter {
-		x.claims.Set(c)
+		x.claims.ReplaceOrInsert(c)
 	} else {
 		x.claims.Delete(c)
 	}
@@ -141,7 +141,7 @@ func (x *Index) standing(c claim, enter bool) {
 	before, had := x.bestStand(c.pool, c.pot)
 	s := stand{c.pot, c.bid, c.pool, c.shape}
 	if enter {
-		x.stands.Set(s)
+		x.stands.ReplaceOrInsert(s)
 	} else {
 		x.stands.Delete(s)
 	}
@@ -153,7 +153,7 @@ func (x *Index) standing(c claim, enter bool) {
 		x.heads.Delete(stand{pot: c.pot, bid: before.bid, pool: c.pool})
 	}
 	if has {
-		x.heads.Set(stand{pot: c.pot, bid: after.bid, pool: c.pool})
+		x.heads.ReplaceOrInsert(stand{pot: c.pot, bid: after.bid, pool: c.pool})
 	}
 }
 
@@ -182,7 +182,7 @@ func Lowest(x *Index, p PoolID) (funding.Rate, bool) {
 // held for, not too large for every machine, and of another pot, so that nobody's own waiting work
 // raises its own price. Without L nobody pays, and the price shows the floor.
 func Price(x *Index, p PoolID) funding.Rate {
-	pool, ok := x.pools.Get(p)
+	pool, ok := find(x.pools, p)
 	if !ok {
 		return 0
 	}
@@ -191,7 +191,7 @@ func Price(x *Index, p PoolID) funding.Rate {
 		return pool.Floor
 	}
 	var own funding.PotID
-	if j, ok := x.jobs.Get(low.job); ok {
+	if j, ok := find(x.jobs, low.job); ok {
 		own = j.Pot
 	}
 	price := pool.Floor
@@ -205,7 +205,7 @@ func Price(x *Index, p PoolID) funding.Rate {
 func (x *Index) rival(p PoolID, own funding.PotID) (funding.Rate, bool) {
 	var bid funding.Rate
 	found := false
-	x.heads.Ascend(stand{pool: p, bid: topRate}, func(s stand) bool {
+	x.heads.AscendGreaterOrEqual(stand{pool: p, bid: topRate}, func(s stand) bool {
 		if s.pool != p {
 			return false
 		}
