@@ -43,8 +43,7 @@ func TestFrozenTaskIsReportedFrozenWhenTheServersAreBack(t *testing.T) {
 }
 
 func TestLeaseCountsFromTheSendingOfTheReport(t *testing.T) {
-	onMachine(t, func(m *machine) {
-		m.cluster.change(func() { m.cluster.late = 4 * time.Second })
+	onMachineWith(t, func(m *machine) { m.cluster.late = 4 * time.Second }, func(m *machine) {
 		m.cluster.order(running(1, "block"))
 		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
 		sent := m.boot() - m.task(1).LeaseUntil + int64(time.Minute)
