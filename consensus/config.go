@@ -38,6 +38,8 @@ type Config struct {
 	Free    func(dir string) (uint64, error)
 	Tuning  Tuning
 	Network port.Network // nil: TCP
+
+	Stores func(Stores) Stores // what raft keeps things through; nil: as they are
 }
 
 // Tuning is how fast things go; what is zero takes its default.

@@ -32,7 +32,7 @@ type Node struct {
 	papers atomic.Pointer[papers] // set before ready is closed
 	known  atomic.Pointer[[]pki.JoinServer]
 	raft   atomic.Pointer[raft.Raft]
-	stores atomic.Pointer[stores]
+	stores atomic.Pointer[Stores]
 	port   atomic.Pointer[port.TLS]
 	ready  chan struct{}
 	fatal  chan error // why Run ends

@@ -173,7 +173,7 @@ func (n *Node) Replay(ctx context.Context, seq uint64, visit func([]machine.Even
 			return fmt.Errorf("make events again: %w", err)
 		}
 		var l raft.Log
-		if err := s.log.GetLog(index-offset, &l); err != nil {
+		if err := s.Log.GetLog(index-offset, &l); err != nil {
 			return fmt.Errorf("make events again: read entry %d: %w", index, err)
 		}
 		if l.Type != raft.LogCommand {
@@ -193,15 +193,15 @@ func (n *Node) Replay(ctx context.Context, seq uint64, visit func([]machine.Even
 	return nil
 }
 
-func newestSnapshot(s *stores) (uint64, *machine.Machine, error) {
-	list, err := s.snapshots.List()
+func newestSnapshot(s *Stores) (uint64, *machine.Machine, error) {
+	list, err := s.Snapshots.List()
 	if err != nil {
 		return 0, nil, fmt.Errorf("make events again: list the snapshots: %w", err)
 	}
 	if len(list) == 0 {
 		return 0, machine.New(), nil
 	}
-	_, r, err := s.snapshots.Open(list[0].ID)
+	_, r, err := s.Snapshots.Open(list[0].ID)
 	if err != nil {
 		return 0, nil, fmt.Errorf("make events again: open a snapshot: %w", err)
 	}

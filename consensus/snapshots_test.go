@@ -152,7 +152,7 @@ func TestASnapshotIsTakenByBytes(t *testing.T) {
 		mustPropose(t, m.Node, i)
 	}
 	until(t, "a snapshot", func() error {
-		list, err := m.stores.Load().snapshots.List()
+		list, err := m.stores.Load().Snapshots.List()
 		if err == nil && len(list) == 0 {
 			err = errNotYet
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,13 +15,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// stores is where raft keeps things.
-type stores struct {
-	log       *wal.WAL
-	snapshots *raft.FileSnapshotStore
+// Stores is where raft keeps things.
+type Stores struct {
+	Log       Log
+	Snapshots raft.SnapshotStore
 }
 
-func (n *Node) openStores() (*stores, error) {
+// Log is raft's log, and the term and the vote that it must remember beside it.
+type Log interface {
+	raft.LogStore
+	raft.StableStore
+	raft.MonotonicLogStore
+	io.Closer
+}
+
+func (n *Node) openStores() (*Stores, error) {
 	dir := filepath.Join(n.cfg.Dir, "raft", "log")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the log: %w", err)
@@ -34,7 +43,11 @@ func (n *Node) openStores() (*stores, error) {
 		log.Close()
 		return nil, fmt.Errorf("open the snapshots: %w", err)
 	}
-	return &stores{log: log, snapshots: snapshots}, nil
+	s := Stores{Log: log, Snapshots: snapshots}
+	if n.cfg.Stores != nil {
+		s = n.cfg.Stores(s)
+	}
+	return &s, nil
 }
 
 const (
@@ -70,7 +83,7 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) erro
 	if err != nil {
 		return err
 	}
-	defer s.log.Close()
+	defer s.Log.Close()
 	defer stream.Close()
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream, MaxPool: 4, Timeout: transportTimeout, Logger: newRaftLog(n.cfg.Log),
@@ -81,7 +94,7 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) erro
 	if err := n.bootstrap(config, p, s, transport); err != nil {
 		return err
 	}
-	r, err := raft.NewRaft(config, n.fsm, s.log, s.log, s.snapshots, transport)
+	r, err := raft.NewRaft(config, n.fsm, s.Log, s.Log, s.Snapshots, transport)
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
@@ -106,11 +119,11 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) erro
 }
 
 // bootstrap writes the first configuration of a new cluster's log: its founder alone.
-func (n *Node) bootstrap(config *raft.Config, p *papers, s *stores, t raft.Transport) error {
+func (n *Node) bootstrap(config *raft.Config, p *papers, s *Stores, t raft.Transport) error {
 	if !p.founder {
 		return nil
 	}
-	has, err := raft.HasExistingState(s.log, s.log, s.snapshots)
+	has, err := raft.HasExistingState(s.Log, s.Log, s.Snapshots)
 	if err != nil {
 		return fmt.Errorf("look into the log: %w", err)
 	}
@@ -120,7 +133,7 @@ func (n *Node) bootstrap(config *raft.Config, p *papers, s *stores, t raft.Trans
 	first := raft.Configuration{Servers: []raft.Server{{
 		ID: raft.ServerID(p.id), Address: raft.ServerAddress(n.ClusterAddr()),
 	}}}
-	if err := raft.BootstrapCluster(config, s.log, s.log, s.snapshots, t, first); err != nil {
+	if err := raft.BootstrapCluster(config, s.Log, s.Log, s.Snapshots, t, first); err != nil {
 		return fmt.Errorf("begin the log: %w", err)
 	}
 	return nil

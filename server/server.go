@@ -46,6 +46,8 @@ type Config struct {
 	Tuning    consensus.Tuning
 	Wall      func() time.Time // nil: the machine's
 	Log       *slog.Logger
+
+	Stores func(consensus.Stores) consensus.Stores // what raft keeps things through; nil: as they are
 }
 
 // Server is one server. New makes it, Run does everything.
@@ -97,7 +99,7 @@ func (s *Server) compose() error {
 	config := consensus.Config{
 		Dir: c.Dir, ClusterAddr: c.Cluster, Advertise: c.Advertise, HTTPAddr: c.HTTP, Version: c.Version,
 		Join: c.Join, Token: c.Token, Secret: s.keys.sealed, SetSecret: s.keys.setSealed, Log: c.Log,
-		Network: c.Network, Tuning: c.Tuning, Wall: c.Wall,
+		Network: c.Network, Tuning: c.Tuning, Wall: c.Wall, Stores: c.Stores,
 	}
 	if c.Restore != nil {
 		if err := c.Restore.prepare(c.Dir); err != nil {
