@@ -27,11 +27,13 @@ build: need ## build ./coinop
 demo: need ## play the main job in five acts with real jobs and coins
 	@$(GO) run ./testbed/demo
 
+# The longest tests wait more than they compute, so more packages run at once than there are cores.
+PACKAGES := $(shell echo $$(($$(nproc) * 3 / 2)))
 .PHONY: test
 test: need ## vet and run all tests, the core with the race detector
 	$(GO) vet ./...
-	$(GO) test $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(CORE) | sort))
-	$(GO) test -race $(CORE)
+	$(GO) test -p $(PACKAGES) $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(CORE) | sort))
+	$(GO) test -p $(PACKAGES) -race $(CORE)
 
 .PHONY: e2e
 e2e: need ## the slow end-to-end suite, with real processes
