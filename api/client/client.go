@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 )
@@ -16,12 +14,12 @@ const DefaultServer = "127.0.0.1:2770"
 
 // Config says whom to ask and how long.
 type Config struct {
-	Servers  []string      // host:port or URLs, tried in this order; none: DefaultServer
+	Servers  []string      // as ParseAddress reads them, tried in this order; none: DefaultServer
 	Token    string        // sent as Coinop-Token where there is one
 	Cluster  string        // the cluster that an earlier client has spoken with
 	Index    uint64        // the highest index that it has seen there
 	Patience time.Duration // how long a request is repeated while no server can say what became of it; zero: 20 s
-	HTTP     *http.Client  // nil: one of its own
+	HTTP     *http.Client  // nil: one of its own; addresses with fingerprints want one over a *Transport
 }
 
 // Client talks to whichever server answers. It is safe for use by many goroutines.
@@ -44,42 +42,31 @@ func New(c Config) (*Client, error) {
 		servers = []string{DefaultServer}
 	}
 	client := &Client{token: c.Token, patience: c.Patience, http: c.HTTP, cluster: c.Cluster, index: c.Index}
-	for _, s := range servers {
-		base, err := baseURL(s)
-		if err != nil {
-			return nil, err
-		}
-		client.servers = append(client.servers, base)
-	}
 	if client.patience == 0 {
 		client.patience = 20 * time.Second
 	}
 	if client.http == nil {
-		// No timeout for the whole: logs and events stream for hours. Contexts bound the rest.
-		client.http = &http.Client{Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-			ResponseHeaderTimeout: 60 * time.Second,
-			MaxIdleConnsPerHost:   64,
-			IdleConnTimeout:       90 * time.Second,
-		}}
+		client.http = &http.Client{Transport: NewTransport()}
+	}
+	for _, s := range servers {
+		address, err := ParseAddress(s)
+		if err != nil {
+			return nil, err
+		}
+		client.servers = append(client.servers, address.URL)
+		if address.Pin == nil {
+			continue
+		}
+		t, ok := client.http.Transport.(*Transport)
+		if !ok {
+			return nil, fmt.Errorf("server %q: these connections cannot compare fingerprints", s)
+		}
+		t.Pin(address.Host, *address.Pin, "its address")
 	}
 	return client, nil
 }
 
-func baseURL(server string) (string, error) {
-	s := strings.TrimSpace(server)
-	if !strings.Contains(s, "://") {
-		s = "http://" + s
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.RawQuery != "" {
-		return "", fmt.Errorf("server %q: want HOST:PORT or a URL", server)
-	}
-	return strings.TrimSuffix(u.String(), "/"), nil
-}
-
-// Servers are the base URLs in the order in which they were given.
+// Servers are the base URLs in the order in which they were given, without fingerprints.
 func (c *Client) Servers() []string { return append([]string(nil), c.servers...) }
 
 // Seen is the cluster that has answered and the highest index seen there, for the next client of the same user.

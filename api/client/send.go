@@ -186,7 +186,12 @@ func (c *Client) do(req *http.Request, server int) (*http.Response, error) {
 	defer resp.Body.Close()
 	problem := &Problem{Server: req.URL.Host}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil || json.Unmarshal(raw, problem) != nil || problem.Code == "" {
+	if strings.Contains(string(raw), "HTTP request to an HTTPS server") { // net/http's own words
+		*problem = Problem{
+			Title: "HTTPS", Code: "https", Server: req.URL.Host, Detail: req.URL.Host + " speaks HTTPS, and was asked over plain HTTP",
+			Do: "write https://" + req.URL.Host + ", with the fingerprint that the server printed: https://" + req.URL.Host + "#sha256=...",
+		}
+	} else if err != nil || json.Unmarshal(raw, problem) != nil || problem.Code == "" {
 		*problem = Problem{
 			Status: resp.StatusCode, Title: http.StatusText(resp.StatusCode), Code: "http", Server: req.URL.Host,
 			Detail: fmt.Sprintf("%s answered %s to %s %s", req.URL.Host, resp.Status, req.Method, req.URL.Path),

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/funding/mint"
@@ -56,6 +57,16 @@ func clusterVerbs() map[string]verb {
 				return code
 			}
 			return fmt.Sprint("stopped=", answer.Stopped)
+		},
+		"minturl": func(w *world, a args) string {
+			command := MintURL{Token: keyOf("token", a.text("token", "operator"))}
+			if url := a.word(0); url != "none" {
+				command.URL = strings.Repeat(url, int(a.number("times", 1)))
+			}
+			if code := w.does(command, &MintURLAnswer{}); code != "" {
+				return code
+			}
+			return "url=" + w.m.View().MintURL()
 		},
 	}
 }

@@ -175,6 +175,8 @@ func operatorCommandOf(k Kind) Command {
 		return new(Format)
 	case KindReconcile:
 		return new(Reconcile)
+	case KindMintURL:
+		return new(MintURL)
 	}
 	return nil
 }

@@ -75,6 +75,7 @@ const (
 	EventKeyset        EventKind = "keyset"
 	EventFormat        EventKind = "format"
 	EventReconciled    EventKind = "reconciled"
+	EventMintURL       EventKind = "mint_url"
 	EventInit          EventKind = "init"
 )
 

@@ -15,6 +15,7 @@ type Init struct {
 	Keyset   KeysetSpec       `cbor:"5,keyasint"`
 	Operator TokenHash        `cbor:"6,keyasint"` // the first operator's token
 	Server   *Server          `cbor:"7,keyasint,omitempty"`
+	MintURL  string           `cbor:"8,keyasint,omitempty"` // see [MintURL]
 }
 
 // InitAnswer repeats the cluster's id.
@@ -40,6 +41,9 @@ func (c Init) apply(tx *Tx, at funding.Millis) (any, error) {
 		return nil, refuse(CodeInvalid, "a cluster begins with a pool")
 	}
 	tx.meta.Cluster, tx.meta.Unit, tx.meta.Format = c.Cluster, c.Unit, c.Format
+	if err := tx.setMintURL(c.MintURL); err != nil {
+		return nil, err
+	}
 	tx.emit(Event{Kind: EventInit, Text: c.Unit})
 	for i := range c.Pools {
 		for j := range i {

@@ -43,4 +43,5 @@ const (
 	KindServer     Kind = 71 // a server's public facts: id, addresses, certificate; or removed
 	KindFormat     Kind = 72 // every voter reads this format
 	KindReconcile  Kind = 73 // after a restore: the operator lets old keysets go on
+	KindMintURL    Kind = 74 // the one public URL of the mint
 )

@@ -33,6 +33,8 @@ type meta struct {
 
 	Quoted funding.Amount `cbor:"17,keyasint"`           // paid quotes that are not coins yet
 	Swept  *Sweep         `cbor:"18,keyasint,omitempty"` // how far the sweep of closed keysets has come
+
+	MintURL string `cbor:"19,keyasint,omitempty"` // the one public URL of the mint; empty: each server's own
 }
 
 // state is all that entries change, and what is derived from it. Records that other records name

@@ -94,6 +94,9 @@ func (v *View) Cluster() ClusterID { return v.meta.Cluster }
 // Unit is the cluster's unit of account.
 func (v *View) Unit() string { return v.meta.Unit }
 
+// MintURL is the one public URL of the mint; empty where each server names its own.
+func (v *View) MintURL() string { return v.meta.MintURL }
+
 // Seq and Chain are the number and the hash of the last event.
 func (v *View) Seq() uint64 { return v.meta.Seq }
 

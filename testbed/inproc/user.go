@@ -68,7 +68,7 @@ func (c *Cluster) apiOf(h *http.Client, servers ...*Server) *client.Client {
 	}
 	var addrs []string
 	for _, s := range servers {
-		addrs = append(addrs, s.Config.HTTP)
+		addrs = append(addrs, "http://"+s.Config.HTTP)
 	}
 	api, err := client.New(client.Config{Servers: addrs, Token: strings.TrimSpace(string(token)), HTTP: h, Patience: patience})
 	if err != nil {
