@@ -46,6 +46,7 @@ type Cluster struct {
 	Dev       *Process
 	Tell      func(line string) // is told each command line; may be nil
 	Heard     func(line string) // is told what daemons say when they are ready; may be nil
+	Net       *Net              // where daemons of its hosts' names run; nil: all on loopback
 	all       []*Process
 }
 
@@ -99,6 +100,24 @@ func (c *Cluster) Plan(n int) error {
 		}
 		name := fmt.Sprintf("s%d", i+1)
 		c.Servers = append(c.Servers, &Server{Process: &Process{Name: name}, HTTP: http, Cluster: port, Dir: filepath.Join(c.Dir, name)})
+	}
+	return nil
+}
+
+// PlanOn gives n servers hosts of their own on a net. Clients reach them on loopback all the same.
+func (c *Cluster) PlanOn(net *Net, n int) error {
+	if err := c.Plan(n); err != nil {
+		return err
+	}
+	c.Net = net
+	for _, s := range c.Servers {
+		if err := net.Add(s.Name); err != nil {
+			return err
+		}
+		s.Cluster = net.Addr(s.Name) + ":2771"
+		if err := net.Forward(s.Name, s.HTTP); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -249,7 +268,11 @@ func (c *Cluster) joinToken(ctx context.Context, role, name string) (string, err
 
 func (c *Cluster) start(name string, env []string, args ...string) (*Process, error) {
 	c.tell(Line(args...) + " &")
-	p, err := start(c.Dir, name, env, c.Binary, args...)
+	command := append([]string{c.Binary}, args...)
+	if c.Net != nil && c.Net.Addr(name) != "" {
+		command = append(c.Net.Under(name), command...)
+	}
+	p, err := start(c.Dir, name, env, command[0], command[1:]...)
 	if err == nil {
 		c.all = append(c.all, p)
 	}
