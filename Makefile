@@ -35,9 +35,13 @@ test: need ## vet and run all tests, the core with the race detector
 	$(GO) test -p $(PACKAGES) $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(CORE) | sort))
 	$(GO) test -p $(PACKAGES) -race $(CORE)
 
+FAILOVERS ?= 20
+FULL_LOAD ?= 10m
 .PHONY: e2e
-e2e: need ## the slow end-to-end suite, with real processes
-	$(GO) test -tags e2e -count=1 -timeout 30m ./testbed/...
+e2e: export COINOP_E2E_FAILOVERS := $(FAILOVERS)
+e2e: export COINOP_E2E_FULL_LOAD := $(FULL_LOAD)
+e2e: need ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long
+	$(GO) test -tags e2e -count=1 -timeout 60m ./testbed/...
 
 SEEDS   ?= 200
 ENTRIES ?= 5000

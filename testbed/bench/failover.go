@@ -3,14 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/testbed/cluster"
@@ -37,19 +31,16 @@ func readFailover(ctx context.Context, b *bench) (rounds [][]reading, err error)
 	if err != nil {
 		return nil, err
 	}
-	token, err := os.ReadFile(c.TokenFile())
+	apis, err := c.APIs(failoverRest)
 	if err != nil {
-		return nil, fmt.Errorf("read the operator's token: %w", err)
+		return nil, err
+	}
+	defer apis[0].CloseIdle()
+	load := cluster.Load{
+		APIs: apis[:1], Pot: pot, Senders: failoverSenders, Job: func(uint64) client.JobSpec { return small },
 	}
 	for range b.rounds {
-		api, err := client.New(client.Config{
-			Servers: strings.Split(c.Addr(), ","), Token: strings.TrimSpace(string(token)), Patience: failoverRest,
-		})
-		if err != nil {
-			return nil, err
-		}
-		round, err := failoverRound(ctx, c, api, pot)
-		api.CloseIdle()
+		round, err := failoverRound(ctx, c, load)
 		if err != nil {
 			return nil, err
 		}
@@ -58,28 +49,19 @@ func readFailover(ctx context.Context, b *bench) (rounds [][]reading, err error)
 	return rounds, nil
 }
 
-func failoverRound(ctx context.Context, c *cluster.Cluster, api *client.Client, pot client.Secret) ([]reading, error) {
+func failoverRound(ctx context.Context, c *cluster.Cluster, load cluster.Load) (_ []reading, err error) {
 	_, first, err := c.Leader(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var last atomic.Int64 // when a submission was accepted, by the wall clock
 	accepted := atomic.Int64{}
-	loading, stop := context.WithCancel(ctx)
-	defer stop()
-	var senders sync.WaitGroup
-	for range failoverSenders {
-		senders.Go(func() {
-			for loading.Err() == nil {
-				if submitOne(loading, api, pot) == nil {
-					last.Store(time.Now().UnixNano())
-					accepted.Add(1)
-				}
-			}
-		})
+	load.Accepted = func(s cluster.Submission) {
+		last.Store(s.Accepted.UnixNano())
+		accepted.Add(1)
 	}
-	defer senders.Wait()
-	defer stop()
+	halt := load.Start(ctx)
+	defer func() { err = errors.Join(err, halt()) }()
 	if err := rest(ctx, failoverLoad); err != nil {
 		return nil, err
 	}
@@ -99,22 +81,14 @@ func failoverRound(ctx context.Context, c *cluster.Cluster, api *client.Client, 
 		return nil, err
 	}
 	gap := time.Duration(last.Load() - killed)
-	stop()
-	senders.Wait()
+	if err := halt(); err != nil {
+		return nil, err
+	}
 	return []reading{
 		{"ours", "s", gap.Seconds()},
 		{"submissions accepted under the load before, three servers", "/s", perSecond},
 		{"elections that nobody asked for, in the load before", "elections", float64(before.Term - first.Term)},
 	}, errors.Join(c.Restart(ctx, leader), rest(ctx, time.Second))
-}
-
-func submitOne(ctx context.Context, api *client.Client, pot client.Secret) error {
-	r := client.SubmitRequest{Pot: pot.Key("fund"), Keys: client.NewSecret().Keys(), Job: small}
-	o, err := client.PrepareSubmit(ulid.Make().String(), pot.Key("spend"), r)
-	if err != nil {
-		return err
-	}
-	return api.Send(ctx, o, nil)
 }
 
 func rest(ctx context.Context, d time.Duration) error {

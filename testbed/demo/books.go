@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/coinop/coinop/api/client"
@@ -63,23 +62,13 @@ func (d *demo) balanced(ctx context.Context, name string, initial int64, homes .
 			charged += r.ChargedMicro
 		}
 	}
-	accounts, err := d.accounts(ctx, homes[0])
+	accounts, err := cluster.ReadAccounts(ctx, strings.Split(homes[0].Addr, ",")...)
 	if err != nil {
 		return err
 	}
 	fees := accounts["income:fees"]
 	equal(&d.checks, name+": initial = wallets + charged + input fees", credits(wallets+charged+fees), credits(initial*unit))
-	var owned, owed, income int64
-	for account, balance := range accounts {
-		switch kind, _, _ := strings.Cut(account, ":"); kind {
-		case "asset", "expense":
-			owned += balance
-		case "income":
-			income += balance
-		default:
-			owed += balance
-		}
-	}
+	owned, owed, income := accounts.Sides()
 	equal(&d.checks, name+": the servers' own books say the same, income", credits(income), credits(charged+fees))
 	equal(&d.checks, name+": and balance, what was issued", credits(owned), credits(owed+income))
 	d.initial, d.wallets, d.charged, d.fees = d.initial+initial*unit, d.wallets+wallets, d.charged+charged, d.fees+fees
@@ -89,26 +78,6 @@ func (d *demo) balanced(ctx context.Context, name string, initial int64, homes .
 // sum is the last line's numbers.
 func (d *demo) sum() string {
 	return fmt.Sprintf("%s = %s + %s + %s", credits(d.initial), credits(d.wallets), credits(d.charged), credits(d.fees))
-}
-
-// accounts are the servers' own books; what they earn is positive.
-func (d *demo) accounts(ctx context.Context, h cluster.Home) (map[string]int64, error) {
-	c, err := client.New(client.Config{Servers: strings.Split(h.Addr, ",")})
-	if err != nil {
-		return nil, err
-	}
-	defer c.CloseIdle()
-	totals, err := c.Totals(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the books: %w", err)
-	}
-	accounts := make(map[string]int64, len(totals.Accounts))
-	for account, text := range totals.Accounts {
-		if accounts[account], err = strconv.ParseInt(text, 10, 64); err != nil {
-			return nil, fmt.Errorf("read the balance of %s: %w", account, err)
-		}
-	}
-	return accounts, nil
 }
 
 // balance is what a wallet has, in credits; nothing may be under way.

@@ -42,6 +42,11 @@ func built(m *testing.M) int {
 // newCluster is a cluster whose end leaves nothing, or the test fails.
 func newCluster(t *testing.T) (context.Context, *cluster.Cluster) {
 	t.Helper()
+	return newClusterFor(t, 4*time.Minute)
+}
+
+func newClusterFor(t *testing.T, patience time.Duration) (context.Context, *cluster.Cluster) {
+	t.Helper()
 	dir, err := cluster.TempDir("e2e-")
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +55,7 @@ func newCluster(t *testing.T) (context.Context, *cluster.Cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(func() {
 		stop()
 		if t.Failed() {

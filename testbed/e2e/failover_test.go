@@ -6,208 +6,205 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
+	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/testbed/cluster"
 )
 
 const (
-	submissions = 300
-	senders     = 16
-	killAfter   = 80 // acknowledged submissions
+	perSecond     = 1000 // submissions
+	beforeKill    = 2000 // acknowledged submissions
+	afterKill     = 1000
+	leastOfARound = 500
+	silentMost    = 2 * time.Second
 )
 
-// sent is one submission: its request, and every answer that was had for it.
-type sent struct {
-	request client.Outbound
-	secret  client.Secret
-	job     uint64
-}
-
-func TestNoSubmissionIsLostOrDoubledWhenTheLeaderDies(t *testing.T) {
-	ctx, c := newCluster(t)
-	must(t, c.Plan(3))
-	must(t, c.StartServers(ctx))
-	_, err := c.StartExecutor(ctx, "e1", "--cpus", "64", "--memory", "64GiB")
+// round kills the leader under load and starts it again. It returns what was acknowledged.
+func (f *loaded) round(t *testing.T, ctx context.Context, n int) []cluster.Submission {
+	t.Helper()
+	f.accepted = nil
+	began := time.Now()
+	halt := f.load.Start(ctx)
+	defer halt() //nolint:errcheck // called below, where all is well
+	f.reach(t, ctx, beforeKill)
+	leader, before, err := f.c.Leader(ctx)
 	must(t, err)
-	h := c.Home("user", c.Addr(), c.TokenFile())
-	if r, err := h.Run(ctx, "operator", "issue", "100000"); err != nil || r.Code != 0 {
-		t.Fatal(err, r.Stderr)
-	}
-	long := submit(t, ctx, h, job("--", "sh", "-c", "sleep 15; echo undisturbed")...)
-	await(t, ctx, h, long, "running")
-	potFile := filepath.Join(c.Dir, "test.pot")
-	if r, err := h.Run(ctx, "pot", "create", "50000", "--out", potFile); err != nil || r.Code != 0 {
-		t.Fatal(err, r.Stderr)
-	}
-	pot, err := cluster.ReadPot(potFile)
+	must(t, leader.Kill())
+	killed := time.Now()
+	f.mu.Lock()
+	pace := float64(len(f.accepted)) / killed.Sub(began).Seconds()
+	known := len(f.accepted)
+	f.mu.Unlock()
+	f.reach(t, ctx, known+afterKill)
+	must(t, halt())
+	slices.SortFunc(f.accepted, func(a, b cluster.Submission) int { return a.Accepted.Compare(b.Accepted) })
+	silent := silence(f.accepted, killed)
+	_, after, err := f.c.Leader(ctx)
 	must(t, err)
-	leader, before, err := c.Leader(ctx)
-	must(t, err)
-	all := prepare(t, pot)
-	killed := make(chan error, 1)
-	send(t, ctx, newClient(t, c), all, func() { go func() { killed <- leader.Kill() }() })
-	must(t, <-killed)
-	_, after, err := c.Leader(ctx)
-	must(t, err)
+	t.Logf("round %d: %s killed at %.0f submissions a second; nothing accepted for %.2f s, %d acknowledged, term %d to %d",
+		n, leader.Name, pace, silent.Seconds(), len(f.accepted), before.Term, after.Term)
 	if after.Term <= before.Term {
 		t.Errorf("the term went from %d to %d: nothing was broken", before.Term, after.Term)
 	}
-	eachOnce(t, ctx, c, h, all)
-	undisturbed(t, ctx, h, long, "undisturbed\n")
-	must(t, c.Restart(ctx, leader))
-	settled(t, ctx, c, leader, pot, all)
-}
-
-func newClient(t *testing.T, c *cluster.Cluster, servers ...string) *client.Client {
-	t.Helper()
-	token, err := os.ReadFile(c.TokenFile())
-	must(t, err)
-	if len(servers) == 0 {
-		servers = strings.Split(c.Addr(), ",")
+	if len(f.accepted) < leastOfARound {
+		t.Errorf("%d submissions were acknowledged, too few to say anything", len(f.accepted))
 	}
-	api, err := client.New(client.Config{Servers: servers, Token: strings.TrimSpace(string(token)), Patience: time.Minute})
-	must(t, err)
-	t.Cleanup(api.CloseIdle)
-	return api
-}
-
-// prepare writes all requests down before any is sent.
-func prepare(t *testing.T, pot client.Secret) []*sent {
-	t.Helper()
-	var all []*sent
-	for i := range submissions {
-		s := &sent{secret: client.NewSecret()}
-		r := client.SubmitRequest{Pot: pot.Key("fund"), Keys: s.secret.Keys(), Job: client.JobSpec{
-			Name: fmt.Sprintf("n%d", i), CPUMilli: 1000, MemoryBytes: 64 << 20, TimeMs: 10_000, BidMicro: 2_000_000, Command: []string{"true"},
-		}}
-		var err error
-		s.request, err = client.PrepareSubmit(ulid.Make().String(), pot.Key("spend"), r)
-		must(t, err)
-		all = append(all, s)
+	if silent > silentMost {
+		t.Errorf("nothing was accepted for %s", silent)
 	}
-	return all
+	f.again(t, ctx, killed)
+	must(t, f.c.Restart(ctx, leader))
+	must(t, f.c.Level(ctx))
+	return f.accepted
 }
 
-// send sends all from many senders, and calls back in the middle.
-func send(t *testing.T, ctx context.Context, api *client.Client, all []*sent, middle func()) {
+// silence is the longest time after a moment in which nothing was accepted.
+func silence(sorted []cluster.Submission, since time.Time) (longest time.Duration) {
+	last := since
+	for _, s := range sorted {
+		if s.Accepted.After(since) {
+			longest, last = max(longest, s.Accepted.Sub(last)), s.Accepted
+		}
+	}
+	return longest
+}
+
+// again sends what was acknowledged shortly before the kill or after it once more: the answer is the same.
+func (f *loaded) again(t *testing.T, ctx context.Context, killed time.Time) {
 	t.Helper()
+	begin := slices.IndexFunc(f.accepted, func(s cluster.Submission) bool { return s.Accepted.After(killed.Add(-time.Second / 2)) })
 	var (
-		work    = make(chan *sent)
-		workers sync.WaitGroup
-		mu      sync.Mutex
-		done    int
-		failed  []error
+		work  = make(chan cluster.Submission)
+		all   sync.WaitGroup
+		mu    sync.Mutex
+		wrong []error // guarded by mu
 	)
-	for range senders {
-		workers.Go(func() {
+	for i := range senders {
+		all.Go(func() {
 			for s := range work {
 				var answer client.SubmitAnswer
-				err := api.Send(ctx, s.request, &answer)
+				err := f.load.APIs[i%len(f.load.APIs)].Send(ctx, s.Request, &answer)
+				if err == nil && answer.Job != s.Answer.Job {
+					err = fmt.Errorf("job %d was sent again and became job %d", s.Answer.Job, answer.Job)
+				}
 				mu.Lock()
-				s.job = answer.Job
-				if done++; done == killAfter {
-					middle()
-				}
-				if err != nil {
-					failed = append(failed, err)
-				}
+				wrong = append(wrong, err)
 				mu.Unlock()
 			}
 		})
 	}
-	for _, s := range all {
+	for _, s := range f.accepted[begin:] {
 		work <- s
 	}
 	close(work)
-	workers.Wait()
-	must(t, errors.Join(failed...))
+	all.Wait()
+	must(t, errors.Join(wrong...))
 }
 
-// eachOnce fails unless every submission is one job: its own, and the same when it is sent again.
-func eachOnce(t *testing.T, ctx context.Context, c *cluster.Cluster, h cluster.Home, all []*sent) {
+func TestTheLeaderOfThreeIsKilledUnderLoad(t *testing.T) {
+	rounds := size(t, "COINOP_E2E_FAILOVERS", 2, strconv.Atoi)
+	ctx, f := underLoad(t, time.Minute+time.Duration(rounds)*time.Minute)
+	var counters []counter
+	var jobs []uint64
+	for range 4 {
+		k := count(t, ctx, f.c, f.user)
+		counters, jobs = append(counters, k), append(jobs, k.job)
+	}
+	f.load.PerSecond = perSecond
+	var ran []cluster.Submission
+	var held int64
+	for n := range rounds {
+		for _, s := range f.round(t, ctx, n+1) {
+			jobs = append(jobs, s.Answer.Job)
+			if s.Answer.BidMicro == jobOf(1).BidMicro {
+				held += s.Answer.HeldMicro
+			} else {
+				ran = append(ran, s)
+			}
+		}
+	}
+	for _, k := range counters {
+		pid, longest := k.undisturbed(t, ctx)
+		t.Logf("job %d: process %d has counted all the time; its longest rest was %s", k.job, pid, longest)
+	}
+	f.settled(t, ctx, ran, held)
+	for _, k := range counters {
+		k.end(t, ctx, f.user)
+	}
+	history, err := f.c.Books(ctx)
+	must(t, err)
+	must(t, lostOrDoubled(jobs, history.Jobs))
+	must(t, f.c.Balanced(ctx))
+	t.Logf("%d jobs, each of them once; all books end with event %d, %x", len(jobs), history.Last, history.Hash[:8])
+}
+
+// settled waits until the jobs that can run are done, and compares the pot with their receipts and what the others hold.
+func (f *loaded) settled(t *testing.T, ctx context.Context, ran []cluster.Submission, held int64) {
 	t.Helper()
-	api := newClient(t, c)
-	var first, again []uint64
-	for _, s := range all {
-		var answer client.SubmitAnswer
-		must(t, api.Send(ctx, s.request, &answer))
-		first, again = append(first, s.job), append(again, answer.Job)
+	api := f.load.APIs[0]
+	var charged int64
+	for _, s := range ran {
+		must(t, cluster.Until(ctx, 2*time.Minute, fmt.Sprintf("job %d is done", s.Answer.Job), func() (bool, error) {
+			job, err := api.Job(ctx, s.Answer.Job, s.Secret.Key("view"))
+			return job.State == "done" && job.ExitCode != nil && *job.ExitCode == 0, err
+		}))
+		r, err := api.Receipt(ctx, s.Answer.Job, s.Secret.Key("view"))
+		must(t, err)
+		charged += r.ChargedMicro
 	}
-	var list client.JobList
-	must(t, h.JSON(ctx, &list, "queue", "--all"))
-	newest := first[0]
-	for _, j := range list.Jobs {
-		newest = max(newest, j.Job)
+	pot, err := api.Pot(ctx, f.pot.Key("fund"), f.pot.Key("view"))
+	must(t, err)
+	if pot.ChargedMicro != charged || pot.HeldMicro != held || pot.DepositedMicro != pot.FreeMicro+pot.HeldMicro+pot.ChargedMicro {
+		t.Errorf("%d jobs charged %d by their receipts, the others hold %d; the pot: %+v", len(ran), charged, held, pot)
 	}
-	must(t, lostOrDoubled(first, again, newest, 1)) // the long one was sent otherwise
+	if charged == 0 || held == 0 {
+		t.Errorf("%d was charged, %d held: nothing was shown", charged, held)
+	}
 }
 
-// lostOrDoubled says what is wrong with the jobs that submissions became at first and when they were sent again.
-// Numbers are given without gaps, so one that is nobody's is a submission that was taken twice.
-func lostOrDoubled(first, again []uint64, newest, others uint64) error {
-	seen := map[uint64]int{}
-	for i, job := range first {
-		if job == 0 {
-			return fmt.Errorf("submission %d became no job", i)
+// lostOrDoubled compares the jobs that were acknowledged with those that the books have.
+func lostOrDoubled(acknowledged, kept []uint64) error {
+	seen := map[uint64]bool{}
+	for _, job := range acknowledged {
+		if job == 0 || seen[job] {
+			return fmt.Errorf("two submissions, or none, became job %d", job)
 		}
-		if other, ok := seen[job]; ok {
-			return fmt.Errorf("submissions %d and %d became the same job %d", other, i, job)
-		}
-		seen[job] = i
-		if again[i] != job {
-			return fmt.Errorf("submission %d became job %d, and sent again job %d", i, job, again[i])
-		}
+		seen[job] = true
 	}
-	if made := uint64(len(first)) + others; newest != made {
-		return fmt.Errorf("%d submissions made jobs up to number %d", made, newest)
+	for _, job := range kept {
+		if !seen[job] {
+			return fmt.Errorf("job %d was acknowledged to nobody", job)
+		}
+		delete(seen, job)
+	}
+	for job := range seen {
+		return fmt.Errorf("job %d of %d was lost", job, len(acknowledged))
 	}
 	return nil
 }
 
 func TestLostAndDoubledSubmissionsAreFound(t *testing.T) {
-	good := []uint64{3, 1, 2}
-	if err := lostOrDoubled(good, good, 4, 1); err != nil {
+	if err := lostOrDoubled([]uint64{3, 1, 2}, []uint64{1, 2, 3}); err != nil {
 		t.Errorf("all is well, but: %v", err)
 	}
 	for name, err := range map[string]error{
-		"lost":             lostOrDoubled([]uint64{3, 0, 2}, []uint64{3, 0, 2}, 4, 1),
-		"shared":           lostOrDoubled([]uint64{3, 3, 2}, []uint64{3, 3, 2}, 4, 1),
-		"another one":      lostOrDoubled(good, []uint64{3, 1, 5}, 4, 1),
-		"one that is new":  lostOrDoubled(good, good, 5, 1),
-		"one less than it": lostOrDoubled(good, good, 3, 1),
+		"lost":         lostOrDoubled([]uint64{3, 1, 2}, []uint64{1, 2}),
+		"shared":       lostOrDoubled([]uint64{3, 3, 2}, []uint64{2, 3}),
+		"one too many": lostOrDoubled([]uint64{3, 1, 2}, []uint64{1, 2, 3, 4}),
+		"kept twice":   lostOrDoubled([]uint64{3, 1, 2}, []uint64{1, 2, 3, 3}),
+		"no answer":    lostOrDoubled([]uint64{0}, []uint64{1}),
 	} {
 		if err == nil {
 			t.Errorf("%s: not found", name)
 		}
 	}
-}
-
-// settled waits at the server that came back until all is done, and compares the pot with the receipts.
-func settled(t *testing.T, ctx context.Context, c *cluster.Cluster, back *cluster.Server, secret client.Secret, all []*sent) {
-	t.Helper()
-	api := newClient(t, c, back.HTTP)
-	var charged int64
-	for _, s := range all {
-		must(t, cluster.Until(ctx, 2*time.Minute, fmt.Sprintf("job %d is done", s.job), func() (bool, error) {
-			job, err := api.Job(ctx, s.job, s.secret.Key("view"))
-			return job.State == "done" && job.ExitCode != nil && *job.ExitCode == 0, err
-		}))
-		r, err := api.Receipt(ctx, s.job, s.secret.Key("view"))
-		must(t, err)
-		charged += r.ChargedMicro
-	}
-	pot, err := api.Pot(ctx, secret.Key("fund"), secret.Key("view"))
-	must(t, err)
-	if pot.ChargedMicro != charged || pot.HeldMicro != 0 || pot.DepositedMicro != pot.FreeMicro+pot.ChargedMicro {
-		t.Errorf("%d jobs charged %d by their receipts; the pot: %+v", len(all), charged, pot)
+	at := func(ms int64) cluster.Submission { return cluster.Submission{Accepted: time.UnixMilli(ms)} }
+	if got := silence([]cluster.Submission{at(0), at(900), at(1000), at(2500), at(2600)}, time.UnixMilli(950)); got != 1500*time.Millisecond {
+		t.Errorf("nothing was accepted for %s", got)
 	}
 }
