@@ -146,14 +146,21 @@ func (c *Cluster) StartServers(ctx context.Context) error {
 	return nil
 }
 
-// Restart starts a server again that has ended.
-func (c *Cluster) Restart(ctx context.Context, s *Server) error {
-	p, err := c.start(s.Name, Environ(), "server", "--dir", s.Name, "--http", s.HTTP, "--cluster", s.Cluster)
-	if err != nil {
-		return err
+// Restart starts servers again that have ended: all at once, since they may need each other.
+func (c *Cluster) Restart(ctx context.Context, servers ...*Server) error {
+	for _, s := range servers {
+		p, err := c.start(s.Name, Environ(), "server", "--dir", s.Name, "--http", s.HTTP, "--cluster", s.Cluster)
+		if err != nil {
+			return err
+		}
+		s.Process = p
 	}
-	s.Process = p
-	return c.ready(ctx, p)
+	for _, s := range servers {
+		if err := c.ready(ctx, s.Process); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // StartExecutor starts an executor and waits until its node is up. One that has joined before needs no token.

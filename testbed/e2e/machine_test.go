@@ -14,38 +14,6 @@ var small = []string{"--cpus", "1", "--memory", "64MiB", "--time", "2m", "--pay"
 
 func job(args ...string) []string { return append(append([]string(nil), small...), args...) }
 
-func TestTasksLiveThroughTheDeathOfAgentAndPlugin(t *testing.T) {
-	ctx, c := newCluster(t)
-	must(t, c.Plan(1))
-	must(t, c.StartServers(ctx))
-	agent, err := c.StartExecutor(ctx, "e1", "--cpus", "2")
-	must(t, err)
-	h := c.Home("user", c.Addr(), c.TokenFile())
-	_, err = h.Run(ctx, "operator", "issue", "1000")
-	must(t, err)
-	n := submit(t, ctx, h, job("--", "sh", "-c", "sleep 5; echo survived")...)
-	await(t, ctx, h, n, "running")
-	plugin := pluginOf(t, c.Dir)
-	must(t, agent.Kill())
-	must(t, syscall.Kill(plugin, syscall.SIGKILL))
-	_, err = c.StartExecutor(ctx, "e1", "--cpus", "2")
-	must(t, err)
-	undisturbed(t, ctx, h, n, "survived\n")
-}
-
-func TestTasksLiveThroughTheDeathOfThePluginAlone(t *testing.T) {
-	ctx, c := newCluster(t)
-	addr, err := cluster.FreeAddr()
-	must(t, err)
-	h := c.Home("user", addr, "")
-	must(t, c.StartDev(ctx, h, "--cpus", "2"))
-	n := submit(t, ctx, h, job("--", "sh", "-c", "sleep 4; echo survived")...)
-	await(t, ctx, h, n, "running")
-	must(t, syscall.Kill(pluginOf(t, c.Dir), syscall.SIGKILL))
-	undisturbed(t, ctx, h, n, "survived\n")
-	undisturbed(t, ctx, h, submit(t, ctx, h, job("--", "echo", "the next one")...), "the next one\n")
-}
-
 func TestDevFindsItsTasksAfterItsDeath(t *testing.T) {
 	ctx, c := newCluster(t)
 	addr, err := cluster.FreeAddr()
