@@ -1,11 +1,22 @@
 package machine
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/coinop/coinop/funding"
 )
 
 // FormatMax is the newest format that this code reads; each new kind of entry raises it.
 const FormatMax = 1
+
+// ErrNewer means that a state or an entry was made by a newer build and can't be read by this one. It is no refusal: what
+// this build made of it would not be what the others have.
+var ErrNewer = errors.New("it is of a newer coinop: start that one here, this one would read it wrong")
+
+func newer(format uint32) error {
+	return fmt.Errorf("the cluster's format is %d, this coinop reads formats up to %d: %w", format, FormatMax, ErrNewer)
+}
 
 // Format raises the state's format, once every voter reads it.
 type Format struct {
@@ -21,11 +32,11 @@ type FormatAnswer struct {
 func (Format) Kind() Kind { return KindFormat }
 
 func (c Format) apply(tx *Tx, _ funding.Millis) (any, error) {
-	switch {
-	case c.Format > FormatMax:
-		return nil, refuse(CodeFormat, "format %d is not known here, the newest is %d", c.Format, FormatMax)
-	case c.Format < tx.meta.Format:
+	if c.Format < tx.meta.Format {
 		return nil, refuse(CodeStale, "the format is %d and does not go back to %d", tx.meta.Format, c.Format)
+	}
+	if c.Format > tx.meta.Format && tx.servers.len() == 0 {
+		return nil, refuse(CodeStale, "there is no server that reads format %d", c.Format)
 	}
 	var lagging string
 	tx.servers.scan("", func(id string, server *Server) bool {
@@ -36,6 +47,11 @@ func (c Format) apply(tx *Tx, _ funding.Millis) (any, error) {
 	})
 	if lagging != "" {
 		return nil, refuse(CodeStale, "server %s cannot read format %d yet", lagging, c.Format)
+	}
+	// Every server has said that it reads it, so this one has been replaced by an older build since. What comes before is
+	// decided alike by builds that read the format and builds that don't.
+	if c.Format > FormatMax {
+		return nil, newer(c.Format)
 	}
 	if c.Format != tx.meta.Format {
 		tx.meta.Format = c.Format

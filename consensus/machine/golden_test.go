@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -39,6 +40,52 @@ func TestGoldenLogs(t *testing.T) {
 	}
 }
 
+// TestGoldenSnapshots restores the snapshots that were kept late in the same logs, and replays what came after: a
+// snapshot is read for ever as it was written, in its own format or in a later one.
+func TestGoldenSnapshots(t *testing.T) {
+	logs, err := filepath.Glob("testdata/golden/*.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := make(map[uint8]bool) // tables that had records
+	for _, file := range logs {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			entries := readGolden(t, file)
+			snapshot, err := os.ReadFile(strings.TrimSuffix(file, ".log") + ".snapshot")
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := Restore(bytes.NewReader(snapshot))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, table := range m.state.tables() {
+				filled[table.id()] = filled[table.id()] || table.(interface{ len() int }).len() > 0
+			}
+			v := m.View()
+			if err := v.Check(); err != nil {
+				t.Error(err)
+			}
+			for _, e := range entries[snapshotAt(entries):] {
+				if e.index <= v.Index() {
+					t.Fatalf("entry %d comes after the snapshot of entry %d", e.index, v.Index())
+				}
+				if r := m.Apply(e.index, e.bytes); [8]byte(r.Sum[:8]) != [8]byte(e.sum[:8]) {
+					t.Fatalf("entry %d after the snapshot: %s %s: its checksum is not the one that was kept", e.index, r.Code, r.Detail)
+				}
+			}
+		})
+	}
+	for _, table := range newState().tables() {
+		if !filled[table.id()] {
+			t.Errorf("table %d is empty in all golden snapshots", table.id())
+		}
+	}
+}
+
+// snapshotAt is where in a log its snapshot is taken: late, when most tables have records.
+func snapshotAt(log []entry) int { return len(log) * 3 / 5 }
+
 // TestGoldenBites: a log in which one byte differs does not pass.
 func TestGoldenBites(t *testing.T) {
 	logs, _ := filepath.Glob("testdata/golden/*.log")
@@ -70,6 +117,18 @@ func keepGolden(t *testing.T, name string, log []entry) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join("testdata/golden", name+".log"), []byte(out.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keepSnapshot writes a snapshot of a story as a golden one.
+func keepSnapshot(t *testing.T, name string, log []entry) {
+	t.Helper()
+	m := New()
+	for _, e := range log[:snapshotAt(log)] {
+		m.Apply(e.index, e.bytes)
+	}
+	if err := os.WriteFile(filepath.Join("testdata/golden", name+".snapshot"), snapshotOf(t, m), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -35,8 +35,10 @@ func (c Init) apply(tx *Tx, at funding.Millis) (any, error) {
 		return nil, refuse(CodeInvalid, "a cluster needs an id and an operator's token")
 	case c.Unit == "" || len(c.Unit) > unitBytesMax:
 		return nil, refuse(CodeInvalid, "the unit of account has 1 to %d bytes", unitBytesMax)
-	case c.Format == 0 || c.Format > FormatMax:
-		return nil, refuse(CodeFormat, "format %d is not known here, the newest is %d", c.Format, FormatMax)
+	case c.Format == 0:
+		return nil, refuse(CodeFormat, "a cluster's first format is 1")
+	case c.Format > FormatMax:
+		return nil, newer(c.Format)
 	case len(c.Pools) == 0:
 		return nil, refuse(CodeInvalid, "a cluster begins with a pool")
 	}

@@ -5,6 +5,12 @@ package machine
 // change in what Apply does for one is a new kind (DESIGN.md section 7.3).
 type Kind uint16
 
+// Since is the format with which a kind came. A state of an older format refuses its entries, as the builds do that know
+// nothing of the kind, so that servers of both builds stay alike until the format is raised.
+func (k Kind) Since() uint32 {
+	return 1 // of all kinds so far; a later one is told apart here, and raises FormatMax
+}
+
 // What clients ask for.
 const (
 	KindSubmit    Kind = 1  // coins or a pot's money, and a job

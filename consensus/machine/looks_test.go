@@ -96,22 +96,3 @@ func TestARequestIsKnownByItsBodyAndByItsKey(t *testing.T) {
 		t.Errorf("another body: %s %s", again.Code, again.Detail)
 	}
 }
-
-// A new format waits until every server can read it.
-func TestAFormatWaitsForTheSlowestServer(t *testing.T) {
-	w := newWorld(t)
-	w.play(splitWords("init server"))
-	for _, step := range []struct{ line, want string }{
-		{"server s1 reads=0", "1 servers"},
-		{"format 1", "stale"},
-		{"server s1 reads=1", "1 servers"},
-		{"format 1", "format 1"},
-		{"format 0", "stale"},
-		{"format 2", "format"},
-		{"format 1", "format 1"},
-	} {
-		if got := w.play(splitWords(step.line)); got != step.want {
-			t.Errorf("%s: %s, want %s", step.line, got, step.want)
-		}
-	}
-}

@@ -3,6 +3,7 @@ package machine
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -31,6 +32,7 @@ type Result struct {
 	Answer []byte         // CBOR of the kind's answer struct
 	Events []Event
 	Sum    [32]byte // over this result and all before it: replicas that differ have parted
+	Newer  error    // [ErrNewer]: the entry was not applied, and none after it may be; else nil
 	Panic  string   // where Code is [CodePanic]: what happened and where, for the log of this server alone
 }
 
@@ -44,7 +46,7 @@ func (r Result) Err() error {
 
 // Apply carries out one entry or refuses it. A refused entry changes nothing but the index, the
 // time and the checksum. Indexes must rise; an entry that comes again is a bug of the caller's and
-// stops the replica.
+// stops the replica. After an entry of a newer build ([ErrNewer]) the state stays as it was, index and all.
 func (m *Machine) Apply(index uint64, entry []byte) Result {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,14 +55,22 @@ func (m *Machine) Apply(index uint64, entry []byte) Result {
 		panic(fmt.Sprintf("entry %d was applied after entry %d", index, s.meta.Index))
 	}
 	m.view = nil
+	before := s.meta
 	s.meta.Index = index
 	r := Result{Index: index, Code: CodeFormat}
 	at, command, err := decode(entry)
+	if err == nil && command.Kind().Since() > max(s.meta.Format, 1) {
+		err = fmt.Errorf("kind %d came with format %d, the state's is %d", command.Kind(), command.Kind().Since(), s.meta.Format)
+	}
 	if err != nil {
 		r.Detail = err.Error()
 	} else {
 		s.meta.At = max(s.meta.At, min(at, funding.MillisMax))
 		s.carryOut(command, &r)
+	}
+	if r.Newer != nil {
+		s.meta = before
+		return r
 	}
 	r.At = s.meta.At
 	s.seal(&r)
@@ -77,6 +87,11 @@ func (s *state) carryOut(command Command, r *Result) {
 	}
 	if err == nil {
 		err = tx.chain()
+	}
+	if errors.Is(err, ErrNewer) {
+		r.Newer, r.Detail = err, err.Error()
+		tx.drop()
+		return
 	}
 	if err != nil {
 		refusal := refusalOf(err)

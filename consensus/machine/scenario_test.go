@@ -67,6 +67,7 @@ func playFile(t *testing.T, file string) {
 			t.Fatal(err)
 		}
 		keepGolden(t, strings.TrimSuffix(filepath.Base(file), ".txt"), w.log)
+		keepSnapshot(t, strings.TrimSuffix(filepath.Base(file), ".txt"), w.log)
 	}
 }
 

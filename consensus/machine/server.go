@@ -36,6 +36,8 @@ func (c Server) apply(tx *Tx, at funding.Millis) (any, error) {
 		return nil, refuse(CodeLimit, "a server's id has 1 to 64 bytes, its addresses at most 256")
 	case c.Removed:
 		return tx.removeServer(c, known, at)
+	case c.Reads < tx.meta.Format:
+		return nil, refuse(CodeFormat, "server %s reads formats up to %d, and the cluster's is %d: start a newer coinop there", c.ID, c.Reads, tx.meta.Format)
 	case c.Cert == ([32]byte{}):
 		return nil, refuse(CodeInvalid, "a server needs a certificate")
 	case known && before.Cert != c.Cert:

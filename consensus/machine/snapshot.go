@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // A snapshot is a line naming the format, the single values, then each table's records in order,
@@ -27,6 +29,10 @@ type dumper struct {
 	out  *bufio.Writer
 	hash hash.Hash
 	err  error
+}
+
+func dumperTo(w io.Writer) *dumper {
+	return &dumper{out: bufio.NewWriterSize(w, 1<<16), hash: sha256.New()}
 }
 
 func (d *dumper) write(p []byte) {
@@ -59,7 +65,7 @@ func dumpRows[K, V any](d *dumper, number uint8, r rows[K, V]) {
 
 // Snapshot writes a view. It holds up nobody: the machine goes on while it is written.
 func Snapshot(v *View, w io.Writer) error {
-	d := &dumper{out: bufio.NewWriterSize(w, 1<<16), hash: sha256.New()}
+	d := dumperTo(w)
 	d.write([]byte(snapshotMagic))
 	d.write([]byte{snapshotMetaMark})
 	d.item(v.meta)
@@ -87,6 +93,10 @@ type loader struct {
 	body bytes.Buffer
 }
 
+func newLoader(r io.Reader) *loader {
+	return &loader{in: bufio.NewReaderSize(r, 1<<16), hash: sha256.New()}
+}
+
 // ReadByte is part of [io.ByteReader], for lengths.
 func (l *loader) ReadByte() (byte, error) {
 	b, err := l.in.ReadByte()
@@ -98,19 +108,63 @@ func (l *loader) ReadByte() (byte, error) {
 }
 
 func (l *loader) item(into any) error {
-	size, err := binary.ReadUvarint(l)
+	body, err := l.bytes()
 	if err != nil {
 		return err
 	}
+	return decoder.Unmarshal(body, into)
+}
+
+// bytes are an item's, until the next one is read.
+func (l *loader) bytes() ([]byte, error) {
+	size, err := binary.ReadUvarint(l)
+	if err != nil {
+		return nil, err
+	}
 	if size > snapshotItemMax {
-		return fmt.Errorf("a record of %d bytes: %w", size, errSnapshot)
+		return nil, fmt.Errorf("a record of %d bytes: %w", size, errSnapshot)
 	}
 	l.body.Reset()
 	if _, err := io.CopyN(&l.body, l.in, int64(size)); err != nil {
-		return err
+		return nil, err
 	}
 	l.hash.Write(l.body.Bytes())
-	return decoder.Unmarshal(l.body.Bytes(), into)
+	return l.body.Bytes(), nil
+}
+
+// begin reads the first line and the single values. Those of a newer format may hold what is unknown here, so the format
+// is looked at first.
+func (l *loader) begin(m *meta) error {
+	magic := make([]byte, len(snapshotMagic))
+	if _, err := io.ReadFull(l.in, magic); err != nil || string(magic) != snapshotMagic {
+		return fmt.Errorf("its first line is not %q: %w", snapshotMagic[:len(snapshotMagic)-1], errSnapshot)
+	}
+	l.hash.Write(magic)
+	if mark, err := l.ReadByte(); err != nil || mark != snapshotMetaMark {
+		return errors.Join(errSnapshot, err)
+	}
+	body, err := l.bytes()
+	var known struct {
+		Format uint32 `cbor:"3,keyasint"`
+	}
+	if err == nil && cbor.Unmarshal(body, &known) == nil && known.Format > FormatMax {
+		return newer(known.Format)
+	}
+	if err == nil {
+		err = decoder.Unmarshal(body, m)
+	}
+	if err != nil {
+		return fmt.Errorf("its single values: %w", err)
+	}
+	return nil
+}
+
+// Readable looks at a snapshot's beginning: the error is [ErrNewer] where a newer build has written it.
+func Readable(r io.Reader) error {
+	if err := newLoader(r).begin(new(meta)); err != nil {
+		return fmt.Errorf("read a snapshot's beginning: %w", err)
+	}
+	return nil
 }
 
 // restore reads a table's records and rebuilds what is derived from them.
@@ -153,18 +207,9 @@ func Restore(r io.Reader) (*Machine, error) {
 }
 
 func readState(r io.Reader) (*state, error) {
-	l := &loader{in: bufio.NewReaderSize(r, 1<<16), hash: sha256.New()}
-	magic := make([]byte, len(snapshotMagic))
-	if _, err := io.ReadFull(l.in, magic); err != nil || string(magic) != snapshotMagic {
-		return nil, fmt.Errorf("its first line is not %q: %w", snapshotMagic[:len(snapshotMagic)-1], errSnapshot)
-	}
-	l.hash.Write(magic)
-	s := newState()
-	if mark, err := l.ReadByte(); err != nil || mark != snapshotMetaMark {
-		return nil, errors.Join(errSnapshot, err)
-	}
-	if err := l.item(&s.meta); err != nil {
-		return nil, fmt.Errorf("its single values: %w", err)
+	l, s := newLoader(r), newState()
+	if err := l.begin(&s.meta); err != nil {
+		return nil, err
 	}
 	for _, t := range s.tables() {
 		if number, err := l.ReadByte(); err != nil || number != t.id() {
