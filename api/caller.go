@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 
 	"github.com/oklog/ulid/v2"
@@ -41,9 +42,8 @@ func (a *API) newCaller(r *http.Request) (caller, error) {
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		c.addr = ap.Addr().Unmap()
 	}
-	// A page of another site that the user's browser shows comes from this machine too, and so does one whose
-	// name was pointed at it.
-	c.local = c.addr.IsLoopback() && !fromPage(r) && a.hostKnown(r.Host)
+	// A page of another site that the user's browser shows comes from this machine too.
+	c.local = c.addr.IsLoopback() && !fromPage(r)
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		c.key = hashKey(strings.TrimSpace(bearer))
 	}
@@ -67,12 +67,15 @@ func fromPage(r *http.Request) bool {
 }
 
 // hostKnown reports whether a Host cannot be a stranger's name for this machine.
+//
+// Names can be pointed at us by whoever owns them; an address in a page's own URL cannot. No browser leaves Host out.
 func (a *API) hostKnown(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
 		host = hostport
 	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || host == "localhost" {
+	host = strings.TrimSuffix(host, ".")
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || host == "" || strings.EqualFold(host, "localhost") {
 		return true
 	}
 	for _, h := range a.config.Hosts {
@@ -80,7 +83,8 @@ func (a *API) hostKnown(hostport string) bool {
 			return true
 		}
 	}
-	return false
+	public, err := url.Parse(a.viewAt(0).MintURL())
+	return err == nil && strings.EqualFold(public.Hostname(), host)
 }
 
 // hashKey is what the state knows of a key.

@@ -40,6 +40,9 @@ func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
 	if err != nil {
 		return err
 	}
+	if !a.hostKnown((*r).Host) {
+		return fail(codeHost, "Host %.60q is not a name of this server", (*r).Host)
+	}
 	path := (*r).URL.Path
 	if !strings.HasPrefix(path, "/mint/") {
 		if err := a.pages.Check(*r); err != nil {
@@ -48,9 +51,6 @@ func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
 	}
 	if c.hasToken && fromPage(*r) {
 		return fail(codeOrigin, "a token came from a web page")
-	}
-	if c.hasToken && !a.hostKnown((*r).Host) {
-		return fail(codeHost, "Host %.60q is not a name of this server", (*r).Host)
 	}
 	if (*r).Method != http.MethodPut {
 		(*r).Body = http.MaxBytesReader(w, (*r).Body, a.limits.BodyBytes)

@@ -39,22 +39,125 @@ func TestWebPagesDoNotOperate(t *testing.T) {
 	}
 }
 
-func TestANameThatWasPointedHereIsNoOperator(t *testing.T) {
+// A name that was pointed at this server makes a page of its owner's one of ours: nothing is answered under it.
+func TestANameThatWasPointedHereIsNotAnswered(t *testing.T) {
 	w := newWorld(t, func(c *api.Config) { c.Hosts = []string{"coinop.example"} })
-	for host, status := range map[string]int{"evil.example": 403, "coinop.example": 200, "127.0.0.1": 200, "[::1]:2770": 200} {
-		req, err := http.NewRequest(http.MethodGet, w.http.URL+"/v1/tokens", nil)
-		if err != nil {
-			t.Fatal(err)
+	_, err := w.client(operatorToken).SetMintURL(t.Context(), client.MintURL{URL: "https://mint.example/mint"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, status := range map[string]int{
+		"evil.example": 403, "evil.example:2770": 403, "127.0.0.1.evil.example": 403, "localhost.evil.example": 403, "xlocalhost": 403,
+		"coinop.example": 200, "COINOP.example.:2770": 200, "127.0.0.1": 200, "[::1]:2770": 200, "192.0.2.1:2770": 200, "localhost:1": 200,
+		"mint.example": 200,
+	} {
+		for path, token := range map[string]string{"/v1/tokens": operatorToken, "/v1/pools": "", "/mint/v1/info": ""} {
+			req, err := http.NewRequest(http.MethodGet, w.http.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Host = host
+			if token != "" {
+				req.Header.Set("Coinop-Token", token)
+			}
+			resp, _ := w.send(req)
+			if resp.StatusCode != status {
+				t.Errorf("%s as %s: %s", path, host, resp.Status)
+			}
 		}
-		req.Host = host
-		req.Header.Set("Coinop-Token", operatorToken)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
+	}
+}
+
+// Whatever changes something is refused to pages of other sites, and no answer but the mint's lets them read.
+func TestPagesOfOtherSitesChangeNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	var document struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	raw, err := w.api.Document()
+	if err == nil {
+		err = json.Unmarshal(raw, &document)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for path, methods := range document.Paths {
+		for method := range methods {
+			method = strings.ToUpper(method)
+			req, err := http.NewRequest(method, w.http.URL+strings.NewReplacer("{", "", "}", "").Replace(path), strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Origin", "https://evil.example")
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("Coinop-Token", operatorToken)
+			for _, with := range []string{operatorToken, ""} {
+				if with == "" {
+					req.Header.Del("Coinop-Token")
+				}
+				resp, body := w.send(req)
+				if allowed := resp.Header.Get("Access-Control-Allow-Origin"); allowed != "" {
+					t.Errorf("%s %s: pages of %q may read it", method, path, allowed)
+				}
+				reads := method == http.MethodGet || method == http.MethodHead
+				if refused := resp.StatusCode == http.StatusForbidden; !refused && (with != "" || !reads) {
+					t.Errorf("%s %s, token %t: %s %s", method, path, with != "", resp.Status, body)
+				}
+			}
+			tried++
 		}
-		if err := resp.Body.Close(); err != nil || resp.StatusCode != status {
-			t.Errorf("%s: %s, %v", host, resp.Status, err)
+	}
+	if tried < 40 {
+		t.Errorf("only %d operations were tried", tried)
+	}
+}
+
+func TestTheMintHasOnePublicURL(t *testing.T) {
+	w := newWorld(t, nil)
+	named := func() string {
+		t.Helper()
+		info, err := w.c.MintInfo(t.Context())
+		if err != nil || len(info.URLs) != 1 {
+			t.Fatalf("%v, %v", info.URLs, err)
 		}
+		return info.URLs[0]
+	}
+	if got := named(); got != w.http.URL+"/mint" {
+		t.Errorf("without a word of the operator's: %s", got)
+	}
+	operator := w.client(operatorToken)
+	for _, wrong := range []string{"mint.example/mint", "ftp://mint.example", "https://mint.example/mint?x", "https://mint.example#sha256=" + strings.Repeat("00", 32), "https://" + strings.Repeat("x", 300)} {
+		if _, err := operator.SetMintURL(t.Context(), client.MintURL{URL: wrong}); err == nil {
+			t.Errorf("%s was taken", wrong)
+		}
+	}
+	_, err := w.c.SetMintURL(t.Context(), client.MintURL{URL: "https://mint.example/mint"})
+	wantProblem(t, err, http.StatusUnauthorized, "token_missing")
+	for range 2 {
+		if m, err := operator.SetMintURL(t.Context(), client.MintURL{URL: "https://mint.example/mint/"}); err != nil || m.URL != "https://mint.example/mint" {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+	if got := named(); got != "https://mint.example/mint" {
+		t.Errorf("the operator's: %s", got)
+	}
+	list, err := w.c.ServerList(t.Context())
+	if err != nil || list.MintURL != "https://mint.example/mint" {
+		t.Errorf("servers name %q, %v", list.MintURL, err)
+	}
+	unpaid := order(client.NewSecret())
+	body, err := json.Marshal(unpaid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, raw := w.post("/v1/jobs", body, nil)
+	request, err := cashu.DecodePaymentRequest(resp.Header.Get(client.HeaderXCashu))
+	if err != nil || len(request.Mints) != 1 || request.Mints[0] != "https://mint.example/mint" {
+		t.Errorf("a payment request names %v: %v %s %s", request.Mints, err, resp.Status, raw)
+	}
+	if m, err := operator.SetMintURL(t.Context(), client.MintURL{}); err != nil || m.URL != "" || named() != w.http.URL+"/mint" {
+		t.Errorf("taken back: %+v %v", m, err)
 	}
 }
 

@@ -358,16 +358,6 @@ func (a *API) mintInfo(r *http.Request) (any, error) {
 			}},
 		},
 	}
-	if url := a.mintURL(r); url != "" {
-		info.URLs = []string{url}
-	}
+	info.URLs = []string{a.mintURL(r)}
 	return info, nil
-}
-
-// mintURL is where wallets find the mint.
-func (a *API) mintURL(r *http.Request) string {
-	if a.config.MintURL != "" {
-		return a.config.MintURL
-	}
-	return "http://" + r.Host + "/mint"
 }

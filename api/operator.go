@@ -25,6 +25,7 @@ func (a *API) operatorRoutes() {
 	register(a, operation("token-revoke", http.MethodDelete, "/v1/tokens/{token}", "operator", "End a token"), a.revokeToken)
 	register(a, operation("servers", http.MethodGet, "/v1/servers", "cluster", "The members of the cluster"), a.listServers)
 	register(a, operation("server-remove", http.MethodDelete, "/v1/servers/{server}", "operator", "Remove a member"), a.removeServer)
+	register(a, operation("mint-url", http.MethodPut, "/v1/operator/mint-url", "operator", "Give the mint its one public URL, or none"), a.setMintURL)
 	a.handle("GET /v1/snapshot", a.snapshot)
 	a.document(huma.Operation{
 		OperationID: "snapshot", Method: http.MethodGet, Path: "/v1/snapshot", Tags: []string{"operator"},
@@ -204,10 +205,11 @@ func (a *API) listServers(ctx context.Context, _ *struct{}) (*serversOutput, err
 			return nil, err
 		}
 		list.Unit, list.Index, list.Version, list.ClusterID = v.Unit(), v.Index(), a.config.Version, hexOf(cluster[:])
+		list.MintURL = v.MintURL()
 		return &serversOutput{list}, nil
 	}
 	out := &serversOutput{client.ServerList{
-		ClusterID: hexOf(cluster[:]), Unit: v.Unit(), Index: v.Index(), Version: a.config.Version, Servers: []client.Server{},
+		ClusterID: hexOf(cluster[:]), Unit: v.Unit(), Index: v.Index(), Version: a.config.Version, MintURL: v.MintURL(), Servers: []client.Server{},
 	}}
 	for _, s := range v.Servers() {
 		out.Body.Servers = append(out.Body.Servers, client.Server{ID: s.ID, HTTP: s.HTTP, Cluster: s.Cluster})

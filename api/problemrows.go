@@ -87,7 +87,7 @@ func keyRows() map[string]row {
 		codeTokenMissing:                 {http.StatusUnauthorized, "send a token: --token @FILE or COINOP_TOKEN_FILE"},
 		codeKeyMissing:                   {http.StatusUnauthorized, "send the key as Authorization: Bearer"},
 		codeOrigin:                       {http.StatusForbidden, "operate with the coinop command, not from a web page"},
-		codeHost:                         {http.StatusForbidden, "call the server by its address, or let its configuration name this host"},
+		codeHost:                         {http.StatusForbidden, "call the server by its address, or have its operator name this host: --hosts NAME"},
 		codeRetention:                    {http.StatusGone, "what was private is deleted after its retention; what is public is in the history"},
 	}
 }

@@ -122,6 +122,5 @@ type Config struct {
 	Limits  Limits              // zero: DefaultLimits
 	Log     *slog.Logger
 	Version string
-	Hosts   []string // names by which operators may call this server, beside addresses and localhost
-	MintURL string   // what payment requests name as the mint; empty: from the request's Host
+	Hosts   []string // names by which this server may be called, beside addresses and localhost
 }

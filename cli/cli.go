@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -37,10 +36,10 @@ type app struct {
 	json      bool
 	quiet     bool
 
-	api   *client.Client  // by connect
-	http  *http.Transport // by connect: the connections of api and of the mint's calls
-	began seen            // by connect: what earlier commands have seen
-	purse *purse          // by openWallet
+	api   *client.Client    // by connect
+	http  *client.Transport // by connect: the connections of api and of the mint's calls
+	began seen              // by connect: what earlier commands have seen
+	purse *purse            // by openWallet
 }
 
 // Main runs one command line and returns its exit code.
@@ -82,7 +81,7 @@ func (a *app) root() *cobra.Command {
 		},
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.servers, "server", or(os.Getenv("COINOP_ADDR"), DefaultServer), "servers' HTTP addresses, comma-separated")
+	flags.StringVar(&a.servers, "server", or(os.Getenv("COINOP_ADDR"), DefaultServer), "servers: HOST:PORT or URL, comma-separated; https://HOST:PORT#sha256=... names a fingerprint")
 	flags.StringVar(&a.tokenFile, "token", os.Getenv("COINOP_TOKEN_FILE"), "file with an operator's or submitter's token: @FILE, or - for standard input")
 	flags.BoolVar(&a.json, "json", false, "print JSON")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only what was asked for")

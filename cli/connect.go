@@ -2,22 +2,24 @@ package cli
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/coinop/coinop/api/client"
 )
 
-// connect makes the client once; nothing is sent yet.
+// connect makes the client once; nothing is sent yet, though a server may be looked at.
 func (a *app) connect() (*client.Client, error) {
 	if a.api != nil {
 		return a.api, nil
 	}
-	a.http = newTransport()
-	config := client.Config{Servers: strings.Split(a.servers, ","), HTTP: &http.Client{Transport: a.http}}
+	servers := strings.Split(a.servers, ",")
+	a.http = client.NewTransport() // an answer of the mint leaves a connection open for the job
+	config := client.Config{Servers: servers, HTTP: &http.Client{Transport: a.http}}
+	if err := a.trust(a.http, servers); err != nil {
+		return nil, err
+	}
 	if a.tokenFile != "" {
 		token, err := a.secretFile(a.tokenFile)
 		if err != nil {
@@ -37,18 +39,6 @@ func (a *app) connect() (*client.Client, error) {
 	}
 	a.api = c
 	return c, nil
-}
-
-// newTransport makes the connections of all requests of a command: an answer of the mint leaves one open for the job.
-// There is no timeout for the whole, since logs stream for hours.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-		ResponseHeaderTimeout: 60 * time.Second,
-		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       90 * time.Second,
-	}
 }
 
 // jobNumber reads a job's number from the command line.

@@ -32,7 +32,7 @@ func (a *app) devVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "a whole cluster in one process: a server, executors, and a wallet with money",
-		Long: "A whole cluster in one process, on loopback. Its pool takes requests from this machine without a token, and\n" +
+		Long: "A whole cluster in one process, on loopback (elsewhere it speaks HTTPS). Its pool takes requests from this machine without a token, and\n" +
 			"the wallet in COINOP_HOME gets 1,000,000 credits, once. Standard output's first line when ready:\n" +
 			"ready http://HOST:PORT. Ctrl-C ends its tasks, uncharged; after kill -9 the next start finds them.",
 		Example: "  coinop dev\n  coinop dev --dir /tmp/dev --http 127.0.0.1:8080 --executors 3 --cpus 4",
@@ -185,7 +185,10 @@ func (d *devCluster) run(ctx context.Context, s *server.Server, executors int) e
 			stopWork()
 		}
 	}
-	url := "http://" + s.HTTPAddr()
+	url, err := s.URL(ctx)
+	if err != nil {
+		fail(err)
+	}
 	for i := range executors {
 		parts.Go(func() { fail(d.executor(work, url, i)) })
 	}
@@ -230,7 +233,7 @@ func (d *devCluster) await(ctx context.Context, url string, executors int) bool 
 // client speaks to dev's own server as its operator.
 func (d *devCluster) client(url string) (*app, error) {
 	own := &app{version: d.app.version, in: d.app.in, out: d.app.out, err: d.app.err, quiet: true,
-		servers: strings.TrimPrefix(url, "http://"), tokenFile: filepath.Join(d.dir, "server", "operator.token")}
+		servers: url, tokenFile: filepath.Join(d.dir, "server", "operator.token")}
 	_, err := own.connect()
 	return own, err
 }

@@ -28,7 +28,7 @@ func (a *app) operatorVerb() *cobra.Command {
 	pool := &cobra.Command{Use: "pool", Short: "make and change pools", Args: cobra.NoArgs,
 		Example: "  coinop operator pool set default --floor 1.5", RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	pool.AddCommand(a.poolSetVerb())
-	cmd.AddCommand(a.issueVerb(), token, a.tokensVerb(), pool, a.serversVerb(), a.secretVerb(), a.snapshotVerb())
+	cmd.AddCommand(a.issueVerb(), token, a.tokensVerb(), pool, a.serversVerb(), a.mintURLVerb(), a.secretVerb(), a.snapshotVerb())
 	return cmd
 }
 

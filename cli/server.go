@@ -7,14 +7,16 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/coinop/coinop/server"
 )
 
 type serverFlags struct {
 	dir, http, cluster, advertise, join string
-	bootstrap                           bool
-	unit, mintURL, hosts, level, config string
+	httpsCert, httpsKey, hosts          string
+	plain, bootstrap                    bool
+	unit, mintURL, level, config        string
 }
 
 func (a *app) serverVerb() *cobra.Command {
@@ -24,7 +26,9 @@ func (a *app) serverVerb() *cobra.Command {
 		Short: "be one of the cluster's servers",
 		Long: "Be one of the cluster's servers: one, three or five keep one truth. The first makes the cluster with\n" +
 			"--bootstrap and prints the mint's recovery words once; the others join with a token.\n" +
-			"Its standard output's first line when ready: ready http://HOST:PORT",
+			"On loopback it speaks HTTP, elsewhere HTTPS: with the certificate that it was given, or with one of the\n" +
+			"cluster's own authority, which clients know by its fingerprint. Its standard output's first line when ready\n" +
+			"names the address for clients: ready https://HOST:PORT#sha256=...",
 		Example: "  coinop server --dir s1 --http 127.0.0.1:2770 --cluster 127.0.0.1:2771 --bootstrap\n" +
 			"  coinop operator token create --role server --token @s1/operator.token > join.token\n" +
 			"  coinop server --dir s2 --http 127.0.0.1:2780 --cluster 127.0.0.1:2781 --join 127.0.0.1:2771 --token @join.token",
@@ -38,32 +42,46 @@ func (a *app) serverVerb() *cobra.Command {
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.dir, "dir", "", "its folder")
-	fl.StringVar(&f.http, "http", DefaultServer, "HOST:PORT of the public interface")
+	f.publicFlags(fl)
 	fl.StringVar(&f.cluster, "cluster", "", "HOST:PORT of the cluster port, for servers and executors")
 	fl.StringVar(&f.advertise, "advertise", "", "where others reach the cluster port (default: --cluster)")
 	fl.BoolVar(&f.bootstrap, "bootstrap", false, "make a new cluster; ignored where the folder holds one")
 	fl.StringVar(&f.join, "join", "", "cluster ports of servers to join, HOST:PORT,...")
 	fl.StringVar(&f.unit, "unit", "credit", "with --bootstrap: the unit of account")
-	fl.StringVar(&f.mintURL, "mint-url", "", "the cluster's public URL, for payment requests")
-	fl.StringVar(&f.hosts, "hosts", "", "names by which browsers may call this server, NAME,...")
+	fl.StringVar(&f.mintURL, "mint-url", "", "with --bootstrap: the mint's one public URL, for tokens and payment requests")
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
 	return cmd
+}
+
+// publicFlags are those of the public interface.
+func (f *serverFlags) publicFlags(fl *pflag.FlagSet) {
+	fl.StringVar(&f.http, "http", DefaultServer, "HOST:PORT of the public interface")
+	fl.StringVar(&f.httpsCert, "https-cert", "", "certificate chain for HTTPS, PEM; read again when it changes")
+	fl.StringVar(&f.httpsKey, "https-key", "", "its key, PEM")
+	fl.BoolVar(&f.plain, "plain-http", false, "no HTTPS off loopback either: behind a proxy that speaks it")
+	fl.StringVar(&f.hosts, "hosts", "", "names by which this server may be called, beside its own, NAME,...")
+}
+
+// serverConfig is what both ways to start a server have in common.
+func (a *app) serverConfig(f serverFlags) server.Config {
+	c := server.Config{
+		Dir: f.dir, HTTP: f.http, HTTPSCert: f.httpsCert, HTTPSKey: f.httpsKey, PlainHTTP: f.plain,
+		Cluster: f.cluster, Advertise: f.advertise, Version: a.version, Log: a.logger(or(f.level, "info")),
+	}
+	if f.hosts != "" {
+		c.Hosts = strings.Split(f.hosts, ",")
+	}
+	return c
 }
 
 func (a *app) runServer(cmd *cobra.Command, f serverFlags) error {
 	if f.dir == "" || f.cluster == "" {
 		return usageError{errors.New("a server needs --dir DIR and --cluster HOST:PORT")}
 	}
-	c := server.Config{
-		Dir: f.dir, HTTP: f.http, Cluster: f.cluster, Advertise: f.advertise, Version: a.version,
-		MintURL: f.mintURL, Log: a.logger(or(f.level, "info")),
-	}
-	if f.hosts != "" {
-		c.Hosts = strings.Split(f.hosts, ",")
-	}
+	c := a.serverConfig(f)
 	if f.bootstrap {
-		c.Bootstrap = &server.Founding{Unit: f.unit, InputFeePPK: 100, Words: a.printWords}
+		c.Bootstrap = &server.Founding{Unit: f.unit, InputFeePPK: 100, MintURL: f.mintURL, Words: a.printWords}
 	}
 	if f.join != "" {
 		c.Join = strings.Split(f.join, ",")
@@ -89,7 +107,12 @@ func (a *app) serve(ctx context.Context, c server.Config) error {
 		select {
 		case <-s.Ready():
 			a.tellStopped(s, c.Dir)
-			fmt.Fprintf(a.out, "ready http://%s\n", s.HTTPAddr())
+			url, err := s.URL(ctx)
+			if err != nil {
+				a.note("tell the server's address: %v", err)
+				return
+			}
+			fmt.Fprintf(a.out, "ready %s\n", url)
 		case <-ctx.Done():
 		}
 	}()

@@ -48,15 +48,14 @@ func (a *app) snapshotRestoreVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), server.Config{
-				Dir: f.dir, HTTP: f.http, Cluster: f.cluster, Version: a.version, Log: a.logger(or(f.level, "info")),
-				Restore: &server.Restore{Snapshot: path, Words: text},
-			})
+			c := a.serverConfig(f)
+			c.Restore = &server.Restore{Snapshot: path, Words: text}
+			return a.serve(cmd.Context(), c)
 		},
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.dir, "dir", "", "the new server's folder")
-	fl.StringVar(&f.http, "http", DefaultServer, "HOST:PORT of the public interface")
+	f.publicFlags(fl)
 	fl.StringVar(&f.cluster, "cluster", "", "HOST:PORT of the cluster port")
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	fl.StringVar(&words, "words", "", "file with the recovery words: @FILE, or - for standard input")

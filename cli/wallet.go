@@ -55,7 +55,7 @@ func (a *app) openPurse(ctx context.Context, c *client.Client, config wallet.Con
 				return servers
 			}
 		}
-		return wallet.NewHTTPMint(http.DefaultClient, url) // another cluster's
+		return wallet.NewHTTPMint(&http.Client{Timeout: mintWait, Transport: a.http}, url) // another cluster's
 	}
 	w, err := wallet.Open(ctx, config)
 	if err != nil {
@@ -169,6 +169,15 @@ func (p *purse) addresses() []string {
 		urls = append(urls, s+mintPath)
 	}
 	return urls
+}
+
+// public is the URL by which the mint wants to be named; empty where it does not say.
+func (p *purse) public(ctx context.Context) string {
+	info, err := newMints(p.app.http, p.api.Servers()).Info(ctx)
+	if err != nil || len(info.URLs) == 0 {
+		return ""
+	}
+	return info.URLs[0]
 }
 
 // fetchKeysets asks the mint for its keysets, which may have changed.

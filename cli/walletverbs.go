@@ -112,8 +112,9 @@ func (a *app) sendVerb() *cobra.Command {
 				return err
 			}
 			var token wallet.Token
+			public := p.public(cmd.Context())
 			err = p.renewed(cmd.Context(), func() (err error) {
-				token, err = p.Send(cmd.Context(), p.mint, "", units, memo)
+				token, err = p.Send(cmd.Context(), p.mint, "", units, memo, public)
 				return err
 			})
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding/mint"
 	"github.com/coinop/coinop/scheduler"
@@ -29,6 +30,7 @@ type Founding struct {
 	Unit        string             // empty: credit
 	Pools       []scheduler.Pool   // none: one default pool
 	InputFeePPK uint32             // of the first keyset
+	MintURL     string             // the mint's one public URL; empty: each server names itself
 	Words       func(words string) // is told the mint's recovery words, once
 }
 
@@ -66,6 +68,11 @@ func found(dir string, f Founding, now time.Time) (*machine.Init, error) {
 		return nil, err
 	}
 	init := &machine.Init{Unit: f.Unit, Format: stateFormat, Pools: f.Pools, Operator: sha256.Sum256([]byte(token))}
+	if f.MintURL != "" {
+		if init.MintURL, err = client.ParseMintURL(f.MintURL); err != nil {
+			return nil, fmt.Errorf("found a cluster: %w", err)
+		}
+	}
 	if init.Unit == "" {
 		init.Unit = "credit"
 	}

@@ -157,6 +157,7 @@ type ServerList struct {
 	Term      uint64   `json:"term"`
 	Index     uint64   `json:"index"`
 	Version   string   `json:"version"`
+	MintURL   string   `json:"mint_url,omitempty" doc:"the mint's one public URL"`
 	Servers   []Server `json:"servers"`
 }
 

@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/coinop/coinop/funding/cashu"
@@ -86,6 +88,29 @@ func (c *Client) ServerList(ctx context.Context) (ServerList, error) {
 // RemoveServer removes a member.
 func (c *Client) RemoveServer(ctx context.Context, id string) (ServerList, error) {
 	return call[ServerList](ctx, c, http.MethodDelete, "/v1/servers/"+url.PathEscape(id), "", "", nil)
+}
+
+// MintURL is PUT /v1/operator/mint-url: the one URL by which tokens and payment requests name the mint, whichever
+// server has made them.
+type MintURL struct {
+	URL string `json:"url" doc:"empty: each server names itself"`
+}
+
+// ParseMintURL reads a mint's URL as all wallets understand it.
+func ParseMintURL(text string) (string, error) {
+	a, err := ParseAddress(text)
+	switch {
+	case err != nil || !strings.Contains(text, "://"):
+		return "", fmt.Errorf("%.100q is not a URL: write https://HOST/mint", text)
+	case a.Pin != nil:
+		return "", fmt.Errorf("%.100q names a fingerprint, which other wallets do not understand", text)
+	}
+	return a.URL, nil
+}
+
+// SetMintURL gives the mint its one public URL.
+func (c *Client) SetMintURL(ctx context.Context, m MintURL) (MintURL, error) {
+	return call[MintURL](ctx, c, http.MethodPut, "/v1/operator/mint-url", "", "", m)
 }
 
 // Totals are the cluster's books.

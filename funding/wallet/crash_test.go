@@ -133,7 +133,7 @@ func ownRequest(t *testing.T, w *Wallet, m *testMint, what, when string) (cashu.
 		m.setFault(once("/v1/swap", when))
 		return 1000, w.Swap(t.Context(), m.url(), "", []cashu.Units{512})
 	case "receive":
-		token, err := w.Send(t.Context(), m.url(), "", 100, "")
+		token, err := w.Send(t.Context(), m.url(), "", 100, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

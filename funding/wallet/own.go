@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -131,11 +132,15 @@ func (w *Wallet) Swap(ctx context.Context, mintURL, unit string, amounts []cashu
 }
 
 // Receive takes a token's coins by swapping them at once, so that the sender
-// cannot spend them any more. The mint must be known: see [Wallet.Use].
+// cannot spend them any more. The mint must be known, by the token's URL or by
+// its keysets: see [Wallet.Use].
 func (w *Wallet) Receive(ctx context.Context, text string) (cashu.Units, error) {
 	token, err := cashu.DecodeToken(text)
 	if err != nil {
 		return 0, err
+	}
+	if token.Mint, err = w.mintOfToken(ctx, token); err != nil {
+		return 0, fmt.Errorf("receive: %w", err)
 	}
 	inputs, worth, set, err := w.inspect(ctx, token)
 	if err != nil {
@@ -158,6 +163,32 @@ func (w *Wallet) Receive(ctx context.Context, text string) (cashu.Units, error) 
 		return 0, fmt.Errorf("receive: %w", err)
 	}
 	return worth, nil
+}
+
+// mintOfToken is the URL under which the wallet knows a token's mint. A token
+// may name another address of it: then its keysets tell, which are the mint.
+func (w *Wallet) mintOfToken(ctx context.Context, token cashu.Token) (string, error) {
+	_, unknown := mintOf(ctx, w.file, token.Mint)
+	if !errors.Is(unknown, ErrMintUnknown) {
+		return token.Mint, unknown
+	}
+	url := ""
+	for _, coin := range token.Proofs {
+		// An id may be written short, as a prefix.
+		found, err := column(ctx, w.file, `SELECT DISTINCT url FROM keysets JOIN mints ON mints.id = mint
+			WHERE substr(keysets.id, 1, length(?1)) = ?1`, coin.ID)
+		if err != nil {
+			return "", err
+		}
+		if len(found) != 1 || url != "" && found[0] != url {
+			return "", unknown
+		}
+		url = found[0]
+	}
+	if url == "" {
+		return "", unknown
+	}
+	return url, nil
 }
 
 // inspect checks what can be seen of a token without the mint, and says what
@@ -220,10 +251,12 @@ type Token struct {
 }
 
 // Send makes a token of coins worth exactly an amount, swapping first where the
-// wallet has no such coins. The token can be had again with [Wallet.Sent].
-func (w *Wallet) Send(ctx context.Context, mintURL, unit string, amount cashu.Units, memo string) (Token, error) {
+// wallet has no such coins. The token names the mint by its public URL where
+// there is one, else by the URL it is known by here. It can be had again with
+// [Wallet.Sent].
+func (w *Wallet) Send(ctx context.Context, mintURL, unit string, amount cashu.Units, memo, public string) (Token, error) {
 	for try := 0; ; try++ {
-		token, err := w.takeExact(ctx, mintURL, unit, amount, memo)
+		token, err := w.takeExact(ctx, mintURL, unit, amount, memo, public)
 		if err == nil || !errors.Is(err, errInexact) || try == 3 {
 			return token, err
 		}
@@ -235,7 +268,7 @@ func (w *Wallet) Send(ctx context.Context, mintURL, unit string, amount cashu.Un
 
 var errInexact = errors.New("send: there are no coins of exactly this amount")
 
-func (w *Wallet) takeExact(ctx context.Context, mintURL, unit string, amount cashu.Units, memo string) (Token, error) {
+func (w *Wallet) takeExact(ctx context.Context, mintURL, unit string, amount cashu.Units, memo, public string) (Token, error) {
 	if amount == 0 {
 		return Token{}, errors.New("send: the amount is zero")
 	}
@@ -264,7 +297,7 @@ func (w *Wallet) takeExact(ctx context.Context, mintURL, unit string, amount cas
 		if !ok {
 			return shortage(ctx, tx, active, coins, amount)
 		}
-		out := cashu.Token{Mint: normal(mintURL), Unit: active.unit, Memo: memo}
+		out := cashu.Token{Mint: normal(cmp.Or(public, mintURL)), Unit: active.unit, Memo: memo}
 		for _, coin := range chosen {
 			proof, err := readCoin(tx, coin.secret)
 			if err != nil {

@@ -205,7 +205,7 @@ func TestATokenGoesFromOneWalletToAnother(t *testing.T) {
 	m := newTestMint(t, 100, 1)
 	alice := funded(t, m, 1000)
 	carol := open(t, t.TempDir())
-	token, err := alice.Send(t.Context(), m.url(), "", 333, "for lunch")
+	token, err := alice.Send(t.Context(), m.url(), "", 333, "for lunch", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,24 +229,38 @@ func TestATokenGoesFromOneWalletToAnother(t *testing.T) {
 		}
 		wantSum(t, w)
 	}
+	// The mint's public URL is another one than carol knows it by; its keysets are the same.
+	public, err := alice.Send(t.Context(), m.url(), "", 32, "", "https://mint.example/mint/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if decoded, err := cashu.DecodeToken(public.Text); err != nil || decoded.Mint != "https://mint.example/mint" {
+		t.Errorf("the token names %q, %v", decoded.Mint, err)
+	}
+	if got, err := carol.Receive(t.Context(), public.Text); err != nil || got == 0 {
+		t.Errorf("by the public URL: %d %v", got, err)
+	}
+	if _, err := open(t, t.TempDir()).Receive(t.Context(), public.Text); !errors.Is(err, ErrMintUnknown) {
+		t.Errorf("a stranger's keysets: %v", err)
+	}
 	// One that was never received can be taken back.
-	second, err := alice.Send(t.Context(), m.url(), "credit", 64, "")
+	second, err := alice.Send(t.Context(), m.url(), "credit", 64, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	sent, err := alice.Sent(t.Context())
-	if err != nil || len(sent) != 2 || sent[0].Text != second.Text || sent[0].Amount != 64 {
+	if err != nil || len(sent) != 3 || sent[0].Text != second.Text || sent[0].Amount != 64 {
 		t.Errorf("sent %v %v", sent, err)
 	}
 	if _, err := alice.Receive(t.Context(), second.Text); err != nil {
 		t.Error(err)
 	}
 	wantSum(t, alice)
-	if _, err := alice.Send(t.Context(), m.url(), "", 0, ""); err == nil {
+	if _, err := alice.Send(t.Context(), m.url(), "", 0, "", ""); err == nil {
 		t.Error("nothing was sent")
 	}
 	var short *ErrShort
-	if _, err := alice.Send(t.Context(), m.url(), "", 5000, ""); !errors.As(err, &short) {
+	if _, err := alice.Send(t.Context(), m.url(), "", 5000, "", ""); !errors.As(err, &short) {
 		t.Errorf("more than there is: %v", err)
 	}
 }
@@ -257,7 +271,7 @@ func TestAForgedTokenIsSeenBeforeTheMintIsAsked(t *testing.T) {
 	if err := carol.Use(t.Context(), m.url()); err != nil {
 		t.Fatal(err)
 	}
-	token, err := alice.Send(t.Context(), m.url(), "", 64, "")
+	token, err := alice.Send(t.Context(), m.url(), "", 64, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -184,7 +184,7 @@ func (c *Cluster) addServer() {
 	name := fmt.Sprintf("s%d", len(c.Servers))
 	s := &Server{Name: name, cluster: c, Config: server.Config{
 		Dir: filepath.Join(c.dir, name), HTTP: name + ":2770", Cluster: name + ":2771", Version: "test",
-		Network: c.Mesh.Host(name), Tuning: tuning(), Hosts: []string{"s0", "s1", "s2", "s3", "s4"}, Log: c.log(name),
+		Network: c.Mesh.Host(name), Tuning: tuning(), PlainHTTP: true, Hosts: []string{"s0", "s1", "s2", "s3", "s4"}, Log: c.log(name),
 	}}
 	if len(c.Servers) == 0 {
 		s.Config.Bootstrap = &server.Founding{}
