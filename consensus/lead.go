@@ -78,12 +78,17 @@ func (n *Node) hold(ctx context.Context) {
 		n.stopRunning(err)
 		return
 	}
+	last := n.View().At()
+	settled := n.settleClock(ctx, r, firstClockMax)
+	n.rested.Store(int64(n.Now() - last))
 	n.leads.Store(true)
 	n.turned.changed()
 	n.tell(true)
 	n.cfg.Log.Info("this server leads", "server", n.ID(), "term", r.CurrentTerm())
 	var work sync.WaitGroup
-	work.Go(func() { n.settleClock(ctx, r) })
+	if !settled {
+		work.Go(func() { n.keepAskingForClocks(ctx, r) })
+	}
 	work.Go(func() { n.membersLoop(ctx, r) })
 	work.Go(func() { n.sumsLoop(ctx, r) })
 	work.Wait()
@@ -143,68 +148,88 @@ func (n *Node) facts() *Server {
 	}
 }
 
-const askClockEvery = time.Second
+const (
+	askClockEvery = time.Second
+	// firstClockMax is how long a new leader waits for the others' clocks before it begins its work.
+	firstClockMax = 300 * time.Millisecond
+)
 
-// settleClock asks all servers what time it is. If a majority agrees with this one and its wall
-// clock lies ahead, cluster time moves on to it; otherwise it goes on from the last stamp, and an
-// operator is told. While too few answer, the question stays open.
-func (n *Node) settleClock(ctx context.Context, r *raft.Raft) {
-	n.alarm.Store("")
+// keepAskingForClocks asks until enough have answered.
+func (n *Node) keepAskingForClocks(ctx context.Context, r *raft.Raft) {
 	tick := time.NewTicker(askClockEvery)
 	defer tick.Stop()
 	for {
-		if n.settleClockOnce(ctx, r) {
-			return
-		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+		if n.settleClock(ctx, r, askClockEvery) {
+			return
+		}
 	}
 }
 
-func (n *Node) settleClockOnce(ctx context.Context, r *raft.Raft) bool {
+// settleClock asks all servers what time it is. If a majority agrees with this one and its wall
+// clock lies ahead, cluster time moves on to it; otherwise it goes on from the last stamp, and an
+// operator is told. While too few answer, the question stays open: false.
+func (n *Node) settleClock(ctx context.Context, r *raft.Raft, patience time.Duration) bool {
 	voters, err := voters(r)
 	if err != nil {
 		return false
 	}
-	asking, cancel := context.WithTimeout(ctx, askClockEvery)
+	n.alarm.Store("")
+	asking, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var mu sync.Mutex
-	var theirs []time.Time // as they would read now, by this server's clock
-	var wait sync.WaitGroup
-	began, mono := n.cfg.Wall(), time.Now()
+	ours, mono := n.cfg.Wall(), time.Now()
+	answers := n.askClocks(asking, voters, mono)
+	need := len(voters)/2 + 1
+	var theirs []time.Time
+	for agree(ours, theirs, n.cfg.Tuning.AgreeWithin)+1 < need {
+		t, more := <-answers
+		if !more {
+			if len(theirs)+1 < need {
+				return false
+			}
+			n.raiseAlarm("no majority of servers agrees with this one on the time; cluster time goes on from the last entry")
+			return true
+		}
+		theirs = append(theirs, t)
+	}
+	wall := funding.Millis(ours.Add(time.Since(mono)).UnixMilli())
+	if !n.clock.advance(wall) {
+		n.raiseAlarm("cluster time lies ahead of this server's wall clock; it goes on from the last entry")
+	}
+	return true
+}
+
+// askClocks tells what the others' clocks showed at a time of this server's monotonic one, and ends when all have answered
+// or the context has ended. Nobody needs to read to the end.
+func (n *Node) askClocks(ctx context.Context, voters []raft.Server, mono time.Time) <-chan time.Time {
+	answers := make(chan time.Time, len(voters))
+	var asked sync.WaitGroup
 	for _, v := range voters {
 		if string(v.ID) == n.ID() {
 			continue
 		}
-		wait.Go(func() {
-			s, took, err := n.statusOf(asking, string(v.ID), string(v.Address))
+		asked.Go(func() {
+			s, took, err := n.statusOf(ctx, string(v.ID), string(v.Address))
 			if err != nil {
 				return
 			}
 			since := time.Since(mono) - took/2 // when the other looked at its clock, about
-			mu.Lock()
-			theirs = append(theirs, time.UnixMilli(s.Wall).Add(-since))
-			mu.Unlock()
+			answers <- time.UnixMilli(s.Wall).Add(-since)
 		})
 	}
-	wait.Wait()
-	need := len(voters)/2 + 1
-	if agree(began, theirs, n.cfg.Tuning.AgreeWithin)+1 >= need {
-		wall := funding.Millis(began.Add(time.Since(mono)).UnixMilli())
-		if !n.clock.advance(wall) {
-			n.raiseAlarm("cluster time lies ahead of this server's wall clock; it goes on from the last entry")
-		}
-		return true
-	}
-	if len(theirs)+1 < need {
-		return false
-	}
-	n.raiseAlarm("no majority of servers agrees with this one on the time; cluster time goes on from the last entry")
-	return true
+	go func() {
+		asked.Wait()
+		close(answers)
+	}()
+	return answers
 }
+
+// Rested is how far cluster time had moved on from the last entry when this server took the lead.
+func (n *Node) Rested() funding.Millis { return funding.Millis(n.rested.Load()) }
 
 func (n *Node) raiseAlarm(text string) {
 	n.alarm.Store(text)

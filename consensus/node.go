@@ -40,6 +40,7 @@ type Node struct {
 	gather  gatherer     // of what this server proposes as leader
 	left    atomic.Bool  // raft is stopping or has stopped
 	leads   atomic.Bool  // applied its own barrier and may propose
+	rested  atomic.Int64 // milliseconds; written before leads
 	turned  *signal      // the leader, or leads, has changed
 	leadCh  chan bool    // the newest change only
 	refuses atomic.Value // error: why no entries are taken, nil inside means they are
@@ -193,14 +194,6 @@ func (n *Node) ID() string {
 		return p.id
 	}
 	return ""
-}
-
-// Authority is the cluster's; nil until Ready.
-func (n *Node) Authority() *pki.Authority {
-	if p := n.papers.Load(); p != nil {
-		return p.authority
-	}
-	return nil
 }
 
 // ClusterID is the cluster's, of the applied state.

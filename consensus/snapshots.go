@@ -98,7 +98,7 @@ func (n *Node) SnapshotRestore(ctx context.Context, from io.Reader) error {
 	if err := n.takeOffice(r); err != nil {
 		return fmt.Errorf("restore a snapshot: %w", err)
 	}
-	n.settleClockOnce(ctx, r)
+	n.settleClock(ctx, r, askClockEvery)
 	return n.adopt(ctx)
 }
 

@@ -152,7 +152,7 @@ func (r *run) awaitGo(ctx context.Context) error {
 	for {
 		now := r.config.Boot()
 		r.mu.Lock()
-		run := r.order.GetWant() == wire.Want_WANT_RUN
+		run := r.order.GetWant() == wire.Want_WANT_RUN && !r.refused
 		if r.order.GetWant() == wire.Want_WANT_PAUSE {
 			r.version = r.order.GetVersion() // not starting is all that this asks
 		}

@@ -47,6 +47,8 @@ type machine struct {
 	refuse  map[drivers.ControlKind]error
 	away    bool // the driver's process is gone
 	signals int
+	leases  int           // that were written
+	slow    time.Duration // how long removing a task takes
 	cancel  context.CancelFunc
 	done    chan error
 }
@@ -144,11 +146,22 @@ func (d *moody) Control(ctx context.Context, id string, c drivers.Control) error
 	if c.Kind == drivers.Signal {
 		d.machine.signals++
 	}
+	if c.Kind == drivers.Lease {
+		d.machine.leases++
+	}
 	d.machine.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	return d.Driver.Control(ctx, id, c)
+}
+
+func (d *moody) Remove(ctx context.Context, id string) error {
+	d.machine.mu.Lock()
+	slow := d.machine.slow
+	d.machine.mu.Unlock()
+	time.Sleep(slow)
+	return d.Driver.Remove(ctx, id)
 }
 
 func (m *machine) setAway(away bool) { m.mu.Lock(); defer m.mu.Unlock(); m.away = away }

@@ -69,6 +69,9 @@ func (r *run) renewal(now int64) (lease int64, byMoney, due bool) {
 	lease, byMoney = r.leaseAt(now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.dropped {
+		return 0, false, false // it may run elsewhere by now: it must not thaw on its way out
+	}
 	if !r.active {
 		if r.began == 0 && r.end == nil {
 			poke(r.changed)

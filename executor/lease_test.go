@@ -42,6 +42,29 @@ func TestFrozenTaskIsReportedFrozenWhenTheServersAreBack(t *testing.T) {
 	})
 }
 
+// By the time it is back, its task may run elsewhere: what is on its way to be removed gets no lease to thaw on.
+func TestTaskThatIsNoLongerWantedIsNotThawedOnItsWayOut(t *testing.T) {
+	onMachineWith(t, func(m *machine) { m.slow = 3 * time.Second }, func(m *machine) {
+		m.cluster.order(running(1, "block"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.cluster.change(func() { m.cluster.dead["a:1"] = true })
+		m.cluster.cut()
+		m.wait(2 * time.Minute)
+		m.mu.Lock()
+		before := m.leases
+		m.mu.Unlock()
+		m.cluster.change(func() { m.cluster.dead["a:1"] = false })
+		m.cluster.forget(1)
+		m.wait(20 * time.Second)
+		m.awaitFolderGone(1)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.leases != before {
+			t.Errorf("%d leases were written for a task that nobody wants", m.leases-before)
+		}
+	})
+}
+
 func TestLeaseCountsFromTheSendingOfTheReport(t *testing.T) {
 	onMachineWith(t, func(m *machine) { m.cluster.late = 4 * time.Second }, func(m *machine) {
 		m.cluster.order(running(1, "block"))

@@ -14,7 +14,6 @@ import (
 	"github.com/coinop/coinop/api"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/executor/wire"
-	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/scheduler"
 )
 
@@ -30,7 +29,7 @@ const (
 // office is one term of leadership, as the executors' streams see it.
 type office struct {
 	term  uint64
-	since funding.Millis // no node is given up as lost before lease and margin have passed since
+	since time.Time // no node is given up as lost before lease and margin have passed since
 }
 
 // executors are the machines that have dialled this server.
@@ -45,9 +44,9 @@ type executors struct {
 	log     *slog.Logger
 
 	mu       sync.Mutex
-	office   *office                             // nil while this server does not lead
-	sessions map[scheduler.NodeID]*session       // the newest of each node
-	heard    map[scheduler.NodeID]funding.Millis // when a lease was last granted in this office, or a stream began
+	office   *office                        // nil while this server does not lead
+	sessions map[scheduler.NodeID]*session  // the newest of each node
+	heard    map[scheduler.NodeID]time.Time // when a lease was last granted in this office, or a stream began
 	wait     sync.WaitGroup
 }
 
@@ -124,12 +123,13 @@ func (x *executors) leave(s *session) {
 	}
 }
 
-// takeOffice lets streams be answered in a new term, from an applied barrier on.
-func (x *executors) takeOffice(term uint64, now funding.Millis) {
+// takeOffice lets streams be answered in a new term, from an applied barrier on. Leases are counted on this server's monotonic
+// clock: cluster time moves on by hours at once when an old log meets the wall clock.
+func (x *executors) takeOffice(term uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.office = &office{term: term, since: now}
-	x.heard = map[scheduler.NodeID]funding.Millis{}
+	x.office = &office{term: term, since: time.Now()}
+	x.heard = map[scheduler.NodeID]time.Time{}
 }
 
 // leaveOffice ends all streams' answers; the executors look for the next leader.
@@ -156,26 +156,26 @@ func (x *executors) inOffice() (office, bool) {
 }
 
 // granted notes that a node's lease runs from a report that arrived at a time.
-func (x *executors) granted(node scheduler.NodeID, at funding.Millis) {
+func (x *executors) granted(node scheduler.NodeID, at time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.heard != nil {
-		x.heard[node] = max(x.heard[node], at)
+	if x.heard != nil && at.After(x.heard[node]) {
+		x.heard[node] = at
 	}
 }
 
 // lost lists nodes that take work or have some, and were not heard of for lease and margin.
-func (x *executors) lost(now funding.Millis) []scheduler.NodeID {
-	limit := funding.Millis((leaseTime + leaseMargin).Milliseconds())
+func (x *executors) lost() []scheduler.NodeID {
+	const limit = leaseTime + leaseMargin
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.office == nil || now-x.office.since < limit {
+	if x.office == nil || time.Since(x.office.since) < limit {
 		return nil
 	}
 	var gone []scheduler.NodeID
 	for _, n := range x.truth.View().Nodes() {
 		here := n.State == scheduler.NodeUp || n.State == scheduler.NodeDraining || n.Open > 0
-		if n.State != scheduler.NodeRemoved && n.State != scheduler.NodeLost && here && now-max(x.heard[n.ID], x.office.since) >= limit {
+		if n.State != scheduler.NodeRemoved && n.State != scheduler.NodeLost && here && time.Since(x.heard[n.ID]) >= limit {
 			gone = append(gone, n.ID)
 		}
 	}

@@ -42,15 +42,16 @@ type truth interface {
 type leader struct {
 	truth truth
 	news  *news
-	lost  func(now funding.Millis) []scheduler.NodeID // nodes whose lease and margin are over
+	lost  func() []scheduler.NodeID // nodes whose lease and margin are over
 	log   *slog.Logger
+	rest  funding.Millis // how far time moved on from the last entry when this server took office
 	quiet funding.Millis // until then streams are not ended for want of money; written before the loops begin
 }
 
 // run decides until ctx ends, which is when leadership does.
 func (l *leader) run(ctx context.Context) {
-	if now, last := l.truth.Now(), l.truth.View().At(); last != 0 && now-last > funding.Millis(leaseTime.Milliseconds()) {
-		l.quiet = now + funding.Millis(patience.Milliseconds())
+	if l.rest > funding.Millis(leaseTime.Milliseconds()) {
+		l.quiet = l.truth.Now() + funding.Millis(patience.Milliseconds())
 	}
 	var loops sync.WaitGroup
 	loops.Go(func() { l.loop(ctx, "place", l.news.place, 0, l.place) })
@@ -159,7 +160,7 @@ func (l *leader) pulse(ctx context.Context) (bool, error) {
 	if any && now < l.quiet {
 		any = spare(&due)
 	}
-	due.Lost = l.lost(now)
+	due.Lost = l.lost()
 	if !any && len(due.Lost) == 0 {
 		return l.forget(ctx, now)
 	}

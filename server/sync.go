@@ -68,7 +68,7 @@ func (s *session) Sync(out grpc.BidiStreamingServer[wire.Report, wire.Desired]) 
 		return err
 	}
 	// A machine that is back must not be given up again before its first lease is granted.
-	s.granted(s.node, st.arrived)
+	s.granted(s.node, time.Now())
 	if err := s.update(out.Context(), s.node, first.Facts); err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
@@ -161,7 +161,7 @@ func (st *stream) leave(facts, last *wire.NodeFacts) *wire.NodeFacts {
 
 // take has one report's news written to the log, and its lease granted once leadership is verified.
 func (st *stream) take(ctx context.Context, report *wire.Report) error {
-	arrived := st.truth.Now()
+	arrived, heard := st.truth.Now(), time.Now()
 	if len(report.Runs) > 0 {
 		view := st.truth.View()
 		for _, s := range report.Runs {
@@ -176,7 +176,7 @@ func (st *stream) take(ctx context.Context, report *wire.Report) error {
 	}
 	seq := report.Seq
 	st.verify.after(ctx, func() {
-		st.granted(st.node, arrived)
+		st.granted(st.node, heard)
 		st.mu.Lock()
 		if seq > st.verified {
 			st.verified, st.arrived = seq, arrived
