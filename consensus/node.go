@@ -196,6 +196,14 @@ func (n *Node) ID() string {
 	return ""
 }
 
+// Authority is the cluster's; nil until Ready.
+func (n *Node) Authority() *pki.Authority {
+	if p := n.papers.Load(); p != nil {
+		return p.authority
+	}
+	return nil
+}
+
 // ClusterID is the cluster's, of the applied state.
 func (n *Node) ClusterID() machine.ClusterID { return n.View().Cluster() }
 

@@ -40,8 +40,10 @@ type Config struct {
 	Join      []string // cluster ports of servers to join
 	Token     string   // with this join token
 	Version   string
-	Hosts     []string     // names by which browsers may call this server, beside addresses and localhost
-	MintURL   string       // the cluster's public URL, for payment requests; empty: from each request
+	Hosts     []string // names by which this server may be called, beside addresses, localhost and its own
+	HTTPSCert string   // files with a certificate and its key; empty: off loopback the cluster's authority makes one
+	HTTPSKey  string
+	PlainHTTP bool         // no HTTPS off loopback either
 	Network   port.Network // nil: TCP
 	Tuning    consensus.Tuning
 	Wall      func() time.Time // nil: the machine's
@@ -61,6 +63,7 @@ type Server struct {
 	book      *book.Book
 	peers     *http.Client // calls other servers
 	api       *api.API
+	public    *public
 	http      net.Listener
 	ready     chan struct{}
 
@@ -96,10 +99,17 @@ func New(c Config) (*Server, error) {
 // compose puts the parts together.
 func (s *Server) compose() error {
 	c := s.config
+	var err error
+	if s.public, err = newPublic(c, s.authority); err != nil {
+		return err
+	}
 	config := consensus.Config{
 		Dir: c.Dir, ClusterAddr: c.Cluster, Advertise: c.Advertise, HTTPAddr: c.HTTP, Version: c.Version,
 		Join: c.Join, Token: c.Token, Secret: s.keys.sealed, SetSecret: s.keys.setSealed, Log: c.Log,
 		Network: c.Network, Tuning: c.Tuning, Wall: c.Wall, Stores: c.Stores,
+	}
+	if s.public.secured() {
+		config.HTTPAddr = s.public.base(c.HTTP)
 	}
 	if c.Restore != nil {
 		if err := c.Restore.prepare(c.Dir); err != nil {
@@ -119,7 +129,6 @@ func (s *Server) compose() error {
 		config.Bootstrap = init
 	}
 	config.Booked = func(ctx context.Context, seq uint64) error { return s.book.WaitFor(ctx, seq) }
-	var err error
 	if s.node, err = consensus.New(config); err != nil {
 		return err
 	}
@@ -150,7 +159,7 @@ func (s *Server) composeAPI() error {
 		Node: s.node, Keyring: s.keys.ring, Cluster: members{s}, Blobs: s.blobs,
 		Logs: logs{s}, Events: events{s}, Book: history{s}, Now: s.now,
 		Metrics: registry, Gather: registry, Log: s.config.Log, Version: s.config.Version,
-		Hosts: s.config.Hosts, MintURL: s.config.MintURL,
+		Hosts: s.public.names(),
 	})
 	return err
 }
@@ -175,6 +184,24 @@ func (s *Server) HTTPAddr() string {
 	return s.http.Addr().String()
 }
 
+// URL is where clients reach it, with a fingerprint where they need one; there is none before Run.
+func (s *Server) URL(ctx context.Context) (string, error) {
+	if s.http == nil {
+		return "", errors.New("the server does not listen yet")
+	}
+	return s.public.url(ctx, s.HTTPAddr())
+}
+
+// authority is the cluster's, once this server belongs to it.
+func (s *Server) authority(ctx context.Context) (*pki.Authority, error) {
+	select {
+	case <-s.node.Ready():
+		return s.node.Authority(), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // Run serves until ctx ends, or something makes that impossible.
 func (s *Server) Run(ctx context.Context) error {
 	ln, err := s.config.Network.Listen(s.config.HTTP)
@@ -182,6 +209,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("listen on %s: %w", s.config.HTTP, err)
 	}
 	s.http = ln
+	if !s.public.secured() && !onLoopback(s.config.HTTP) {
+		s.config.Log.Warn("plain HTTP off loopback: whoever is on the way can read keys and take coins", "address", s.config.HTTP)
+	}
 	web := s.api.HTTPServer()
 	group, ctx := errgroup.WithContext(ctx)
 	web.BaseContext = func(net.Listener) context.Context { return ctx }
@@ -194,7 +224,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-s.restored:
 		case <-ctx.Done():
 		}
-		if err := web.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := web.Serve(s.public.secure(ln)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 		return nil
