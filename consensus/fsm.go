@@ -3,12 +3,12 @@ package consensus
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,17 +28,23 @@ type fsm struct {
 	bytes   atomic.Int64  // of entries since the last snapshot
 	events  *tail
 	sums    *sums
-	changed *signal // at each batch; who looks at the state again waits for it
-	parted  *signal // a server or an executor is no member any more
+	changed *signal     // at each batch; who looks at the state again waits for it
+	newer   atomic.Bool // an entry or a snapshot of a newer build has come: nothing is applied or saved from here on
+
+	departed *departed
 
 	dir       string
 	booked    func(context.Context, uint64) error
+	outdated  func(error) // is told when newer is set
 	log       *slog.Logger
 	exclusive sync.Mutex // one snapshot is written at a time
 }
 
-func newFSM(dir string, events int, booked func(context.Context, uint64) error, log *slog.Logger) *fsm {
-	f := &fsm{applied: newProgress(), events: newTail(events), sums: newSums(), changed: newSignal(), parted: newSignal(), dir: dir, booked: booked, log: log}
+func newFSM(cfg Config, outdated func(error)) *fsm {
+	f := &fsm{
+		applied: newProgress(), events: newTail(cfg.Tuning.EventsMax), sums: newSums(), changed: newSignal(), departed: newDeparted(),
+		dir: cfg.Dir, booked: cfg.Booked, outdated: outdated, log: cfg.Log,
+	}
 	f.machine.Store(machine.New())
 	return f
 }
@@ -50,7 +56,10 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
 // ApplyBatch is part of raft.BatchingFSM.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
-	results := make([]any, len(logs))
+	results := make([]any, len(logs)) // nil: its outcome is unknown here
+	if f.newer.Load() {
+		return results
+	}
 	m, offset := f.machine.Load(), f.offset.Load()
 	var events []machine.Event
 	for i, l := range logs {
@@ -58,6 +67,13 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			continue // a change of members, which raft keeps
 		}
 		r := m.Apply(l.Index+offset, l.Data)
+		if r.Newer != nil {
+			f.stopFor(fmt.Errorf("apply entry %d: %w", l.Index+offset, r.Newer))
+			if logs = logs[:i]; i == 0 {
+				return results
+			}
+			break
+		}
 		if r.Code == machine.CodePanic {
 			f.keepAside(l, r)
 		}
@@ -71,10 +87,14 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	f.visible.Store(last)
 	f.applied.reach(last)
 	f.changed.changed()
-	if slices.ContainsFunc(events, parting) {
-		f.parted.changed()
-	}
+	f.departed.add(departures(m, events))
 	return results
+}
+
+// stopFor ends this server's part, for what it must not apply.
+func (f *fsm) stopFor(err error) {
+	f.newer.Store(true)
+	f.outdated(err)
 }
 
 // keepAside writes down an entry that hit a bug: the same bytes through a newer binary tell
@@ -92,32 +112,42 @@ func (f *fsm) keepAside(l *raft.Log, r machine.Result) {
 
 // Snapshot is part of raft.FSM: it takes a view and is written later.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if f.newer.Load() {
+		return nil, errNotAll
+	}
 	return &snapshot{fsm: f, view: f.view(), offset: f.offset.Load(), bytes: f.bytes.Load()}, nil
 }
+
+var errNotAll = errors.New("this build has not applied all that raft has handed to it")
 
 // Restore is part of raft.FSM.
 func (f *fsm) Restore(r io.ReadCloser) error {
 	defer r.Close()
 	offset, m, err := readSnapshot(r)
+	if errors.Is(err, machine.ErrNewer) {
+		f.stopFor(err)
+	}
 	if err != nil {
 		return err
 	}
+	old, v := f.view(), m.View()
 	f.machine.Store(m)
 	f.offset.Store(offset)
-	v := m.View()
 	f.events.jump(v.Seq())
 	f.sums.clear()
 	f.bytes.Store(0)
 	f.visible.Store(v.Index())
 	f.applied.reach(v.Index())
 	f.changed.changed()
-	f.parted.changed()
+	f.departed.add(missed(old, v))
 	return nil
 }
 
+const snapshotHead = 8 // bytes of the offset
+
 // readSnapshot reads what Persist wrote: the offset, then the machine's own snapshot.
 func readSnapshot(r io.Reader) (uint64, *machine.Machine, error) {
-	var head [8]byte
+	var head [snapshotHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, fmt.Errorf("read a snapshot's offset: %w", err)
 	}

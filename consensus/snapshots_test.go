@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/coinop/coinop/consensus/machine"
@@ -58,7 +60,8 @@ func TestASavedStateIsRestoredIntoANewCluster(t *testing.T) {
 		t.Fatal("restored over three servers")
 	}
 
-	c := newCluster(t, true, nil)
+	var said lines
+	c := newCluster(t, true, func(_ int, c *Config) { c.Log = slog.New(slog.NewTextHandler(&said, nil)) })
 	m := c.found()
 	mustPropose(t, m.Node, 2)
 	bent := bytes.Clone(saved.Bytes())
@@ -86,6 +89,28 @@ func TestASavedStateIsRestoredIntoANewCluster(t *testing.T) {
 	if _, err := late.Linearize(t.Context()); err != nil || !has(late.View(), 1) || !has(late.View(), 3) {
 		t.Fatalf("a server that joined afterwards has another state: %v", err)
 	}
+	// The state that it is given is from before any of the two was a member.
+	if n := said.count("failed to install snapshot"); n > 0 {
+		t.Errorf("the snapshot was sent %d times in vain", n)
+	}
+}
+
+// lines is a log that is counted.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Count(l.text.Bytes(), []byte(what))
 }
 
 func TestEventsAreMadeAgainFromTheLog(t *testing.T) {
