@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +31,7 @@ type fsm struct {
 	sums    *sums
 	changed *signal     // at each batch; who looks at the state again waits for it
 	newer   atomic.Bool // an entry or a snapshot of a newer build has come: nothing is applied or saved from here on
-
-	departed *departed
+	parted  *signal     // a server or an executor is no member any more
 
 	dir       string
 	booked    func(context.Context, uint64) error
@@ -42,7 +42,7 @@ type fsm struct {
 
 func newFSM(cfg Config, outdated func(error)) *fsm {
 	f := &fsm{
-		applied: newProgress(), events: newTail(cfg.Tuning.EventsMax), sums: newSums(), changed: newSignal(), departed: newDeparted(),
+		applied: newProgress(), events: newTail(cfg.Tuning.EventsMax), sums: newSums(), changed: newSignal(), parted: newSignal(),
 		dir: cfg.Dir, booked: cfg.Booked, outdated: outdated, log: cfg.Log,
 	}
 	f.machine.Store(machine.New())
@@ -87,7 +87,9 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	f.visible.Store(last)
 	f.applied.reach(last)
 	f.changed.changed()
-	f.departed.add(departures(m, events))
+	if slices.ContainsFunc(events, parting) {
+		f.parted.changed()
+	}
 	return results
 }
 
@@ -130,16 +132,16 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
-	old, v := f.view(), m.View()
 	f.machine.Store(m)
 	f.offset.Store(offset)
+	v := m.View()
 	f.events.jump(v.Seq())
 	f.sums.clear()
 	f.bytes.Store(0)
 	f.visible.Store(v.Index())
 	f.applied.reach(v.Index())
 	f.changed.changed()
-	f.departed.add(missed(old, v))
+	f.parted.changed()
 	return nil
 }
 

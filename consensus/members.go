@@ -68,10 +68,20 @@ func (n *Node) members(ctx context.Context, r *raft.Raft) error {
 		}
 		lowest = min(lowest, reads)
 	}
-	if len(have) == len(known) && lowest > n.View().Format() && n.View().Format() > 0 {
-		if _, err := n.proposeHere(r, machine.Format{Format: lowest}); err != nil {
-			return fmt.Errorf("raise the format to %d: %w", lowest, err)
-		}
+	if before := n.View().Format(); len(have) == len(known) && lowest > before && before > 0 {
+		return n.raiseFormat(r, before, lowest)
+	}
+	return nil
+}
+
+// raiseFormat is for when every server has said that it reads the format. The state also waits for what each has announced.
+func (n *Node) raiseFormat(r *raft.Raft, before, to uint32) error {
+	result, err := n.proposeHere(r, machine.Format{Format: to})
+	if err != nil {
+		return fmt.Errorf("raise the format to %d: %w", to, err)
+	}
+	if result.Code == machine.OK {
+		n.cfg.Log.Info("every server reads it: the format is raised", "from", before, "to", to)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func New(cfg Config) (*Node, error) {
 		ready: make(chan struct{}), fatal: make(chan error, 1),
 		turned: newSignal(), leadCh: make(chan bool, 1), handlers: map[string]Handler{},
 	}
-	n.fsm = newFSM(cfg.Dir, cfg.Tuning.EventsMax, cfg.Booked, cfg.Log)
+	n.fsm = newFSM(cfg, n.stopRunning)
 	n.peers = newPeers(n)
 	return n, nil
 }

@@ -53,6 +53,11 @@ func (n *Node) proposeOnce(ctx context.Context, c machine.Command) (machine.Resu
 	if err != nil {
 		return machine.Result{}, fmt.Errorf("%w: %w", ErrNoLeader, err) // another server may have one
 	}
+	// It is not even forwarded: a leader of an older build would not know what it is.
+	if since := c.Kind().Since(); since > 1 && since > n.View().Format() {
+		return machine.Result{Code: machine.CodeFormat, Detail: fmt.Sprintf(
+			"this needs format %d and the cluster's is %d: it rises once every server runs a coinop that reads it", since, n.View().Format())}, nil
+	}
 	if n.leads.Load() {
 		return n.proposeHere(r, c)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/coinop/coinop/consensus/machine"
 )
 
 // Stores is where raft keeps things.
@@ -50,6 +52,29 @@ func (n *Node) openStores() (*Stores, error) {
 	return &s, nil
 }
 
+// readable says whether a newer build has left its snapshot here. Raft would try the one before it, whose log is gone.
+func (s *Stores) readable() error {
+	list, err := s.Snapshots.List()
+	if err != nil {
+		return fmt.Errorf("list the snapshots: %w", err)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	_, r, err := s.Snapshots.Open(list[0].ID)
+	if err != nil {
+		return fmt.Errorf("open a snapshot: %w", err)
+	}
+	defer r.Close()
+	if _, err = io.CopyN(io.Discard, r, snapshotHead); err == nil {
+		err = machine.Readable(r)
+	}
+	if errors.Is(err, machine.ErrNewer) {
+		return err
+	}
+	return nil // what else is wrong with it raft will say
+}
+
 const (
 	transportTimeout = 10 * time.Second
 	appendMax        = 1024
@@ -85,6 +110,9 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) erro
 	}
 	defer s.Log.Close()
 	defer stream.Close()
+	if err := s.readable(); err != nil {
+		return err
+	}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream, MaxPool: 4, Timeout: transportTimeout, Logger: newRaftLog(n.cfg.Log),
 	})
