@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +30,8 @@ type fsm struct {
 	sums    *sums
 	changed *signal     // at each batch; who looks at the state again waits for it
 	newer   atomic.Bool // an entry or a snapshot of a newer build has come: nothing is applied or saved from here on
-	parted  *signal     // a server or an executor is no member any more
+
+	departed *departed
 
 	dir       string
 	booked    func(context.Context, uint64) error
@@ -42,7 +42,7 @@ type fsm struct {
 
 func newFSM(cfg Config, outdated func(error)) *fsm {
 	f := &fsm{
-		applied: newProgress(), events: newTail(cfg.Tuning.EventsMax), sums: newSums(), changed: newSignal(), parted: newSignal(),
+		applied: newProgress(), events: newTail(cfg.Tuning.EventsMax), sums: newSums(), changed: newSignal(), departed: newDeparted(),
 		dir: cfg.Dir, booked: cfg.Booked, outdated: outdated, log: cfg.Log,
 	}
 	f.machine.Store(machine.New())
@@ -87,9 +87,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	f.visible.Store(last)
 	f.applied.reach(last)
 	f.changed.changed()
-	if slices.ContainsFunc(events, parting) {
-		f.parted.changed()
-	}
+	f.departed.add(departures(m, events))
 	return results
 }
 
@@ -132,16 +130,16 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	if err != nil {
 		return err
 	}
+	old, v := f.view(), m.View()
 	f.machine.Store(m)
 	f.offset.Store(offset)
-	v := m.View()
 	f.events.jump(v.Seq())
 	f.sums.clear()
 	f.bytes.Store(0)
 	f.visible.Store(v.Index())
 	f.applied.reach(v.Index())
 	f.changed.changed()
-	f.parted.changed()
+	f.departed.add(missed(old, v))
 	return nil
 }
 
