@@ -87,8 +87,7 @@ type getJobInput struct {
 }
 
 func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {
-	v := a.node.View()
-	j, err := findJob(v, in.Job)
+	j, v, err := decided(ctx, a, a.node.View(), func(v *machine.View) (*scheduler.Job, error) { return findJob(v, in.Job) })
 	if err != nil {
 		past, perr := a.forgotten(ctx, in.Job)
 		if perr != nil || past == nil {

@@ -269,22 +269,31 @@ func (a *API) mintSwap(r *http.Request) (any, error) {
 	if len(in.Inputs) == 0 || len(in.Outputs) == 0 {
 		return nil, cashu.Refuse(cashu.CodeMalformed, "a swap needs inputs and outputs")
 	}
-	v := a.node.View()
+	command, _, err := decided(ctx, a, a.node.View(), func(v *machine.View) (*machine.Swap, error) { return a.readSwap(ctx, v, in) })
+	if err != nil {
+		return nil, err
+	}
+	if command != nil {
+		if _, _, err := propose[machine.SwapAnswer](ctx, a, command); err != nil {
+			return nil, err
+		}
+	}
+	return a.signatures(ctx, in.Outputs)
+}
+
+// readSwap makes the entry; none where it was carried out before.
+func (a *API) readSwap(ctx context.Context, v *machine.View, in cashu.SwapRequest) (*machine.Swap, error) {
 	payment := client.Payment{Inputs: in.Inputs, Outputs: in.Outputs}
 	command := &machine.Swap{}
 	var err error
 	if command.Request.Fingerprint, err = fingerprint(v, "POST /mint/v1/swap", payment, nil); err != nil {
 		return nil, err
 	}
-	if _, known := v.Asked(command.Request.Fingerprint); !known {
-		if command.Coins, err = a.admit(ctx, v, mintRequest(v, payment)); err != nil {
-			return nil, err
-		}
-		if _, _, err := propose[machine.SwapAnswer](ctx, a, command); err != nil {
-			return nil, err
-		}
+	if _, known := v.Asked(command.Request.Fingerprint); known {
+		return nil, nil
 	}
-	return a.signatures(ctx, in.Outputs)
+	command.Coins, err = a.admit(ctx, v, mintRequest(v, payment))
+	return command, err
 }
 
 func (a *API) mintCheckState(r *http.Request) (any, error) {

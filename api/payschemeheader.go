@@ -41,7 +41,10 @@ func (a *API) payByHeader(r *http.Request, body []byte, in *client.SubmitRequest
 	if len(in.Inputs) > 0 || in.Pot != "" {
 		return paid, fail(codePaymentInvalid, "there are coins in the header, and a payment in the body too")
 	}
-	v := a.node.View()
+	v, err := a.linear(r.Context())
+	if err != nil {
+		return paid, err
+	}
 	if in.Inputs, err = inputsOf(v, token); err != nil {
 		return paid, err
 	}

@@ -27,12 +27,15 @@ type potCreateInput struct{ Body client.PotRequest }
 type potAnswerOutput struct{ Body client.PotAnswer }
 
 func (a *API) createPot(ctx context.Context, in *potCreateInput) (*potAnswerOutput, error) {
-	v := a.node.View()
 	keys, err := parseKeys(in.Body.Keys)
 	if err != nil {
 		return nil, err
 	}
 	limit, err := capOf(in.Body.CapOthersMicro)
+	if err != nil {
+		return nil, err
+	}
+	v, err := a.linear(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +161,6 @@ type depositInput struct {
 }
 
 func (a *API) deposit(ctx context.Context, in *depositInput) (*potAnswerOutput, error) {
-	v := a.node.View()
 	fund, err := parseHash("fund id", in.Fund)
 	if err != nil {
 		return nil, err
@@ -169,6 +171,10 @@ func (a *API) deposit(ctx context.Context, in *depositInput) (*potAnswerOutput, 
 	}
 	if pay == 0 || len(in.Body.Inputs) == 0 {
 		return nil, fail(codeAmount, "a deposit brings coins as inputs, and says how many units of them to pay")
+	}
+	v, err := a.linear(ctx)
+	if err != nil {
+		return nil, err
 	}
 	command := &machine.Deposit{Fund: fund}
 	command.Request.Key = callerOf(ctx).request
@@ -268,14 +274,16 @@ type claimInput struct {
 type signaturesOutput struct{ Body client.Signatures }
 
 func (a *API) claim(ctx context.Context, in *claimInput) (*signaturesOutput, error) {
-	v := a.node.View()
 	c := callerOf(ctx)
 	if c.key == (funding.KeyHash{}) {
 		return nil, fail(codeKeyMissing, "a refund is taken with its claim key")
 	}
 	command := &machine.Claim{Refund: funding.RefundID(in.Refund), Claim: c.key}
 	command.Request.Key = c.request
-	var err error
+	v, err := a.linear(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if command.Request.Fingerprint, err = fingerprint(v, "POST /v1/refunds", client.Payment{Outputs: in.Body.Outputs}, in.Refund); err != nil {
 		return nil, err
 	}

@@ -52,16 +52,9 @@ func (a *API) submitJob(ctx context.Context, in client.SubmitRequest) (client.Su
 	if len(in.Inputs) > 0 {
 		v = a.node.View() // coins that were made a moment ago must be known
 	}
-	command, err := a.readSubmit(ctx, v, in)
+	command, v, err := decided(ctx, a, v, func(v *machine.View) (*machine.Submit, error) { return a.readSubmit(ctx, v, in) })
 	if replay := (*replayed)(nil); errors.As(err, &replay) {
 		return a.submitted(ctx, in, replay.answer, replay.index)
-	}
-	if err != nil {
-		// A moment ago the pot, the pool or a node may not have been there.
-		if fresh := a.node.View(); fresh.Index() > v.Index() {
-			v = fresh
-			command, err = a.readSubmit(ctx, v, in)
-		}
 	}
 	if err != nil {
 		return client.SubmitAnswer{}, 0, a.withQuote(ctx, v, in, err)
