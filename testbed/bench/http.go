@@ -21,26 +21,40 @@ import (
 // small is a job of which a pot of a million can pay hundreds of thousands.
 var small = client.JobSpec{CPUMilli: 1000, MemoryBytes: 64 << 20, TimeMs: 1000, BidMicro: 1_000_000, Command: []string{"true"}}
 
-// readHTTP sends submissions to a server without nodes, so that nothing but taking them in is measured.
-func readHTTP(ctx context.Context, b *bench) (rounds [][]reading, err error) {
-	c, err := b.cluster("http")
+// full is as many submissions as are taken in a round; it ends when they are sent.
+var full = flow{n: 250_000, within: 4 * time.Second}
+
+// taking is servers without nodes, so that nothing but taking submissions in is measured, and what to send them.
+func (b *bench) taking(ctx context.Context, name string, servers int) (*cluster.Cluster, *submission, error) {
+	c, err := b.cluster(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, c.Stop()) }()
-	if err := errors.Join(c.Plan(1), c.StartServers(ctx)); err != nil {
-		return nil, err
+	if err := errors.Join(c.Plan(servers), c.StartServers(ctx)); err != nil {
+		return c, nil, err
 	}
 	token, err := os.ReadFile(c.TokenFile())
 	if err != nil {
-		return nil, fmt.Errorf("read the operator's token: %w", err)
+		return c, nil, fmt.Errorf("read the operator's token: %w", err)
 	}
-	h := c.Home("payer", c.Addr(), c.TokenFile())
-	pot, err := fill(ctx, h, "900000", true)
+	pot, err := fill(ctx, c.Home("payer", c.Addr(), c.TokenFile()), "900000", true)
 	if err != nil {
-		return nil, err
+		return c, nil, err
 	}
-	ours, err := newSubmission(c.Addr(), strings.TrimSpace(string(token)), pot, small)
+	leader, _, err := c.Leader(ctx)
+	if err != nil {
+		return c, nil, err
+	}
+	s, err := newSubmission(leader.HTTP, strings.TrimSpace(string(token)), pot, small)
+	return c, s, err
+}
+
+// readHTTP sends submissions to one server.
+func readHTTP(ctx context.Context, b *bench) (rounds [][]reading, err error) {
+	c, ours, err := b.taking(ctx, "http", 1)
+	if c != nil {
+		defer func() { err = errors.Join(err, c.Stop()) }()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +86,16 @@ func httpRound(ctx context.Context, ours *submission, server *cluster.Server, ra
 	if err != nil {
 		return nil, err
 	}
-	n, took, err := ours.send(ctx, server.HTTP, roundTime, requestsMade)
+	sent, err := ours.send(ctx, server.HTTP, full)
 	if err != nil {
 		return nil, err
 	}
 	after, err := server.CPU()
 	return []reading{
-		{"ours", "/s", float64(n) / took.Seconds()},
+		{"ours", "/s", sent.rate()},
 		{"bare HTTP, another process, same requests", "/s", bare},
 		{"bare Raft, one server, small entries", "/s", entries[0]},
-		{"the server's processor time for each", "µs", float64((after - before).Microseconds()) / float64(n)},
+		{"the server's processor time for each", "µs", float64((after - before).Microseconds()) / float64(sent.accepted)},
 	}, err
 }
 
@@ -107,8 +121,8 @@ func bareHTTP(ctx context.Context, s *submission) (perSecond float64, err error)
 	if err != nil {
 		return 0, err
 	}
-	n, took, err := s.send(ctx, addr, roundTime, requestsMade)
-	return float64(n) / took.Seconds(), err
+	sent, err := s.send(ctx, addr, full)
+	return sent.rate(), err
 }
 
 // serveBare answers every request as a submission is answered.

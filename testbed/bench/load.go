@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,11 +21,7 @@ import (
 	"github.com/coinop/coinop/api/client"
 )
 
-const (
-	connections  = 64
-	roundTime    = 4 * time.Second
-	requestsMade = 250_000 // for a round; it ends when they are sent
-)
+const connections = 64
 
 // submission makes requests that submit one small job each. What is the same in all of them is encoded once: the
 // sender shares the machine with the server and should take little of it.
@@ -65,49 +62,79 @@ func (s *submission) next() []byte {
 	return request
 }
 
-// send makes n requests, and then sends them from many connections, each waiting for its answer, until the time is
-// over. It returns how many were accepted, and how long that took.
-func (s *submission) send(ctx context.Context, addr string, within time.Duration, n int) (int64, time.Duration, error) {
-	requests := make(chan []byte, n)
-	for range n {
-		requests <- s.next()
+// flow is how requests are sent: n at most, from many connections, each of which waits for its answer.
+type flow struct {
+	n         int
+	within    time.Duration
+	perSecond float64 // zero: as fast as they are answered
+}
+
+// flown is what came of a flow. Latencies are in milliseconds, and from the moment at which a request was due: what
+// waits for a connection has waited for its answer too.
+type flown struct {
+	accepted  int
+	took      time.Duration
+	latencies []float64
+}
+
+func (f flown) rate() float64 { return float64(f.accepted) / f.took.Seconds() }
+
+// send makes the requests, and then sends them until all are sent or the time is over.
+func (s *submission) send(ctx context.Context, addr string, f flow) (flown, error) {
+	requests := make([][]byte, f.n)
+	for i := range requests {
+		requests[i] = s.next()
 	}
-	close(requests)
 	conns := make([]net.Conn, connections)
 	for i := range conns {
 		var err error
 		if conns[i], err = net.Dial("tcp", addr); err != nil {
-			return 0, 0, fmt.Errorf("connect to the server: %w", err)
+			return flown{}, fmt.Errorf("connect to the server: %w", err)
 		}
 		defer conns[i].Close()
 	}
-	ctx, stop := context.WithTimeout(ctx, within)
+	ctx, stop := context.WithTimeout(ctx, f.within)
 	defer stop()
 	var (
-		done  atomic.Int64
+		next  atomic.Int64
+		mu    sync.Mutex
+		out   flown
 		group errgroup.Group
 		began = time.Now()
 	)
 	for _, conn := range conns {
 		group.Go(func() error {
+			var latencies []float64
+			defer func() {
+				mu.Lock()
+				defer mu.Unlock()
+				out.latencies = append(out.latencies, latencies...)
+			}()
 			r := bufio.NewReader(conn)
-			for request := range requests {
-				if ctx.Err() != nil {
+			for {
+				i, due := int(next.Add(1))-1, time.Now()
+				if i >= len(requests) || ctx.Err() != nil {
 					return nil
 				}
-				if _, err := conn.Write(request); err != nil {
+				if f.perSecond > 0 {
+					due = began.Add(time.Duration(float64(i) / f.perSecond * float64(time.Second)))
+					if rest(ctx, time.Until(due)) != nil {
+						return nil
+					}
+				}
+				if _, err := conn.Write(requests[i]); err != nil {
 					return fmt.Errorf("send a request: %w", err)
 				}
 				if err := created(r); err != nil {
 					return err
 				}
-				done.Add(1)
+				latencies = append(latencies, time.Since(due).Seconds()*1000)
 			}
-			return nil
 		})
 	}
 	err := group.Wait()
-	return done.Load(), time.Since(began), err
+	out.accepted, out.took = len(out.latencies), time.Since(began)
+	return out, err
 }
 
 // created reads one answer and wants it to be 201.

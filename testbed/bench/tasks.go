@@ -46,8 +46,8 @@ func readNoOp(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 			return nil, err
 		}
 		began := time.Now()
-		if n, _, err := ours.send(ctx, h.Addr, time.Minute, noOps); err != nil || n != noOps {
-			return nil, fmt.Errorf("%d of %d jobs were taken: %w", n, noOps, err)
+		if sent, err := ours.send(ctx, h.Addr, flow{n: noOps, within: time.Minute}); err != nil || sent.accepted != noOps {
+			return nil, fmt.Errorf("%d of %d jobs were taken: %w", sent.accepted, noOps, err)
 		}
 		err = cluster.Until(ctx, 2*time.Minute, "all jobs are settled", func() (bool, error) {
 			p, err := api.Pot(ctx, pot.Key("fund"), pot.Key("view"))

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// readGroup sends submissions to the leader of three servers, and of five.
+func readGroup(ctx context.Context, b *bench) ([][]reading, error) {
+	rounds := make([][]reading, b.rounds)
+	for _, group := range []struct {
+		name, what string
+		servers    int
+	}{
+		{"three", "ours", 3}, {"five", "with five servers", 5},
+	} {
+		err := b.withGroup(ctx, group.name, group.servers, func(s *submission, addr string) error {
+			for i := range rounds {
+				sent, err := s.send(ctx, addr, full)
+				if err != nil {
+					return err
+				}
+				rounds[i] = append(rounds[i], reading{group.what, "/s", sent.rate()})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rounds, nil
+}
+
+func (b *bench) withGroup(ctx context.Context, name string, servers int, do func(s *submission, addr string) error) (err error) {
+	c, s, err := b.taking(ctx, name, servers)
+	if c != nil {
+		defer func() { err = errors.Join(err, c.Stop()) }()
+	}
+	if err != nil {
+		return err
+	}
+	leader, _, err := c.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	return do(s, leader.HTTP)
+}
+
+// readLatency sends half of what the server takes, evenly, and reads how long the given hundredths waited at most.
+func readLatency(hundredths int) func(context.Context, *bench) ([][]reading, error) {
+	const paced = 4 * time.Second
+	return func(ctx context.Context, b *bench) (rounds [][]reading, err error) {
+		err = b.withGroup(ctx, fmt.Sprint("latency", hundredths), 1, func(s *submission, addr string) error {
+			for range b.rounds {
+				most, err := s.send(ctx, addr, full)
+				if err != nil {
+					return err
+				}
+				half := most.rate() / 2
+				sent, err := s.send(ctx, addr, flow{n: int(half * paced.Seconds()), within: 2 * paced, perSecond: half})
+				if err != nil {
+					return err
+				}
+				slices.Sort(sent.latencies)
+				rounds = append(rounds, []reading{
+					{"ours", "ms", sent.latencies[len(sent.latencies)*hundredths/100]},
+					{"half of the load", "/s", sent.rate()},
+				})
+			}
+			return nil
+		})
+		return rounds, err
+	}
+}
