@@ -90,8 +90,11 @@ func explain(err error) string {
 	for i, t := range unreachable.Tried {
 		parts[i] = t.Server + ": " + rootCause(t.Err).Error()
 	}
-	return "no server answered, nothing was sent; tried " + strings.Join(parts, "; ") +
-		" (start one with `coinop dev`, or name others: --server or COINOP_ADDR)"
+	tried := "no server answered, nothing was sent; tried " + strings.Join(parts, "; ")
+	if strange := (*client.Distrust)(nil); errors.As(unreachable.Tried[0].Err, &strange) {
+		return tried // it says what to do
+	}
+	return tried + " (start one with `coinop dev`, or name others: --server or COINOP_ADDR)"
 }
 
 // rootCause strips what a failed call says of its way: the address is named already.

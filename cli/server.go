@@ -106,12 +106,12 @@ func (a *app) serve(ctx context.Context, c server.Config) error {
 	go func() {
 		select {
 		case <-s.Ready():
-			a.tellStopped(s, c.Dir)
 			url, err := s.URL(ctx)
 			if err != nil {
 				a.note("tell the server's address: %v", err)
 				return
 			}
+			a.tellStopped(s, url, c.Dir)
 			fmt.Fprintf(a.out, "ready %s\n", url)
 		case <-ctx.Done():
 		}

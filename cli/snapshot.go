@@ -63,7 +63,7 @@ func (a *app) snapshotRestoreVerb() *cobra.Command {
 }
 
 // tellStopped says what is left to do where a state was restored whose coins may have moved since.
-func (a *app) tellStopped(s *server.Server, dir string) {
+func (a *app) tellStopped(s *server.Server, url, dir string) {
 	stopped := s.Stopped()
 	if len(stopped) == 0 {
 		return
@@ -72,7 +72,7 @@ func (a *app) tellStopped(s *server.Server, dir string) {
 		"was saved: what was spent since would be good once more. If nothing was, or if you bear it, let them go on:\n\n"+
 		"    coinop operator snapshot reconcile --server %s --token @%s\n\n"+
 		"Otherwise make a new keyset (POST /v1/keysets, see the guide), whose coins are good at once. Stopped: %s\n"+
-		"Executors join again, each with a new token.", s.HTTPAddr(), filepath.Join(dir, "operator.token"), strings.Join(stopped, ", "))
+		"Executors join again, each with a new token.", url, filepath.Join(dir, "operator.token"), strings.Join(stopped, ", "))
 }
 
 func (a *app) snapshotReconcileVerb() *cobra.Command {
