@@ -48,7 +48,7 @@ type Tuning struct {
 	Election      time.Duration // 500 ms
 	Commit        time.Duration // 5 ms: how soon followers learn what was committed when nothing follows
 	LeaderWait    time.Duration // 5 s: how long a proposal waits for a leader
-	SnapshotBytes int64         // 64 MiB of entries since the last snapshot
+	SnapshotBytes int64         // 64 MiB of entries since the last snapshot, or a quarter of that one if it is more
 	TrailingLogs  uint64        // 10,000 entries stay after a snapshot
 	SegmentBytes  int           // 64 MiB, of the log's files
 	EventsMax     int           // 65,536 events at hand for the book and for those who follow

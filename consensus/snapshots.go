@@ -27,13 +27,24 @@ func (n *Node) snapshotLoop(ctx context.Context, r *raft.Raft) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if n.fsm.bytes.Load() < n.cfg.Tuning.SnapshotBytes {
+		if !n.snapshotDue() {
 			continue
 		}
 		if err := n.Compact(); err != nil && ctx.Err() == nil {
 			n.cfg.Log.Warn("take a snapshot", "error", err)
 		}
 	}
+}
+
+// snapshotDue says whether enough has come since the last snapshot: a large state, which takes seconds to write, is not
+// written anew for entries that are applied in one at the next start.
+func (n *Node) snapshotDue() bool {
+	bytes := n.fsm.bytes.Load()
+	if bytes < n.cfg.Tuning.SnapshotBytes {
+		return false
+	}
+	list, err := n.stores.Load().Snapshots.List()
+	return err != nil || len(list) == 0 || bytes >= list[0].Size/4
 }
 
 // Compact takes a snapshot now and lets the log forget what lies before it.

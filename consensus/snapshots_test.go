@@ -171,16 +171,23 @@ func TestTheLogIsKeptUntilTheBookHoldsItsEvents(t *testing.T) {
 }
 
 func TestASnapshotIsTakenByBytes(t *testing.T) {
-	c := newCluster(t, true, func(_ int, c *Config) { c.Tuning.SnapshotBytes = 1000 })
+	c := newCluster(t, true, func(_ int, c *Config) { c.Tuning.SnapshotBytes = 100 })
 	m := c.found()
 	for i := range 20 {
 		mustPropose(t, m.Node, i)
 	}
+	var size int64
 	until(t, "a snapshot", func() error {
 		list, err := m.stores.Load().Snapshots.List()
-		if err == nil && len(list) == 0 {
-			err = errNotYet
+		if err != nil || len(list) == 0 {
+			return errors.Join(err, errNotYet)
 		}
-		return err
+		size = list[0].Size
+		return nil
 	})
+	for bytes, due := range map[int64]bool{99: false, size/4 - 1: false, size / 4: true} {
+		if m.fsm.bytes.Store(bytes); m.snapshotDue() != due {
+			t.Errorf("%d bytes after a snapshot of %d: due is %v", bytes, size, !due)
+		}
+	}
 }
