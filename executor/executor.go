@@ -70,7 +70,10 @@ const (
 	workersPerCPU     = 4
 )
 
-var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+const nodeNameMax = 63
+
+// nodeName has no counted repetition: every command would compile that when it starts.
+var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 
 // Executor makes a machine run the whole set of tasks it was told to, and reports what is.
 type Executor struct {
@@ -110,7 +113,7 @@ func New(config Config) (*Executor, error) {
 	if !filepath.IsAbs(config.Dir) {
 		return nil, fmt.Errorf("executor: folder %q is not an absolute path", config.Dir)
 	}
-	if !nodeName.MatchString(config.Name) {
+	if len(config.Name) > nodeNameMax || !nodeName.MatchString(config.Name) {
 		return nil, fmt.Errorf("executor: node name %q: want lower-case letters, digits, dots and dashes, at most 63", config.Name)
 	}
 	for name, value := range config.Labels {

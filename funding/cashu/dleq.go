@@ -111,7 +111,7 @@ func uncompressed(j *secp256k1.JacobianPoint) (out [65]byte, err error) {
 	if (j.X.IsZero() && j.Y.IsZero()) || j.Z.IsZero() {
 		return out, errInfinity
 	}
-	j.ToAffine()
+	toAffine(j)
 	out[0] = 4
 	j.X.PutBytesUnchecked(out[1:])
 	j.Y.PutBytesUnchecked(out[33:])

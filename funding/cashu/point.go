@@ -108,7 +108,7 @@ func compress(j *secp256k1.JacobianPoint) (Point, error) {
 	if (j.X.IsZero() && j.Y.IsZero()) || j.Z.IsZero() {
 		return Point{}, errInfinity
 	}
-	j.ToAffine()
+	toAffine(j)
 	var p Point
 	p[0] = 2
 	if j.Y.IsOdd() {
