@@ -106,7 +106,7 @@ type LimitSupport struct {
 type Task struct {
 	ID      string // [A-Za-z0-9][A-Za-z0-9._-]{0,63}; unique on this machine
 	Dir     string // absolute, the driver's alone for this task: its records and logs. The driver makes it when it needs it; its parent exists
-	WorkDir string // absolute, exists: where the command starts
+	WorkDir string // absolute, exists: where the command starts. Beside Dir: then a driver hides that folder's neighbours if it can
 	Argv    []string
 	Env     []string // NAME=value; all that the task gets, nothing is added or inherited
 
@@ -115,7 +115,7 @@ type Task struct {
 
 	CPUMilli    int64 // thousandths of a CPU
 	MemoryBytes int64
-	DiskBytes   int64
+	DiskBytes   int64 // of all in WorkDir
 	PidsMax     int64
 	FilesMax    int64
 
@@ -191,6 +191,7 @@ const (
 	CauseExited      ExitCause = "exited"
 	CauseSignalled   ExitCause = "signalled" // by a signal that none of the other causes explains
 	CauseOOM         ExitCause = "oom"
+	CauseDisk        ExitCause = "disk"    // killed because its work folder held more than DiskBytes
 	CauseLease       ExitCause = "lease"   // killed because its lease had lapsed for longer than the grace, or before it started
 	CauseStopped     ExitCause = "stopped" // by Stop, Kill or Remove
 	CauseStartFailed ExitCause = "start_failed"
@@ -203,7 +204,7 @@ type Exit struct {
 	Signal  int
 	Cause   ExitCause
 	OOMSeen bool   // the memory limit killed some process of the task, perhaps not the first one
-	Message string // for people, of CauseStartFailed: which step failed and how
+	Message string // for people: which step of a start failed and how, which limit was reached
 }
 
 // Status is what is known of a task. Times are CLOCK_BOOTTIME in ns of the machine's present boot.

@@ -200,7 +200,7 @@ func (r *run) task(user user) drivers.Task {
 		ID: r.journal.task, Dir: filepath.Join(dir, driverDir), WorkDir: filepath.Join(dir, workDir),
 		Argv: argv, Env: r.environment(order, r.config.Boot()),
 		UID: user.uid, GID: user.gid,
-		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: spec.GetDiskBytes(),
+		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: or(spec.GetDiskBytes(), diskUnasked(spec)),
 		PidsMax: or(spec.GetPidsMax(), r.config.PidsMax), FilesMax: or(spec.GetFilesMax(), r.config.FilesMax),
 		LeaseUntil:       lease,
 		LeaseGraceMillis: or(spec.GetLeaseGraceMs(), r.config.LeaseGrace.Milliseconds()),

@@ -156,6 +156,8 @@ func (r *run) cause(s drivers.Status) *wire.End {
 		end.Cause = wire.Cause_CAUSE_SIGNALLED
 	case drivers.CauseOOM:
 		end.Cause = wire.Cause_CAUSE_OUT_OF_MEMORY
+	case drivers.CauseDisk:
+		end.Cause = wire.Cause_CAUSE_SIGNALLED // its message says which limit sent the signal
 	case drivers.CauseLease:
 		end.Cause = wire.Cause_CAUSE_LEASE
 	case drivers.CauseStopped:

@@ -114,18 +114,3 @@ func (l layout) discard(id uint64) error {
 	}
 	return nil
 }
-
-// removeAll also removes what a task without root made unreadable for its own user.
-func removeAll(path string) error {
-	err := os.RemoveAll(path)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	_ = filepath.WalkDir(path, func(name string, entry fs.DirEntry, _ error) error {
-		if entry != nil && entry.IsDir() {
-			_ = os.Chmod(name, 0o700) // entered only after this; a symbolic link is no folder to WalkDir
-		}
-		return nil
-	})
-	return os.RemoveAll(path)
-}

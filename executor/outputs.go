@@ -22,6 +22,9 @@ const (
 	outputFilesMax = 4096
 	outputNamesMax = 1 << 20 // bytes of all names together: they travel in one message
 	notesMax       = 20
+	noteBytesMax   = 400
+	outputDeepest  = 100                 // folders in folders
+	outputSeenMax  = 16 * outputFilesMax // folders looked at
 )
 
 // outputs finds what a task left, without ever leaving its folder: os.Root follows no link out of it, whatever the task
@@ -35,6 +38,7 @@ type outputs struct {
 	files []*wire.File
 	notes []string
 	more  int // notes left out
+	seen  int // folders
 }
 
 func (o *outputs) note(format string, args ...any) {
@@ -42,7 +46,18 @@ func (o *outputs) note(format string, args ...any) {
 		o.more++
 		return
 	}
-	o.notes = append(o.notes, fmt.Sprintf(format, args...))
+	text := strings.Map(printable, strings.ToValidUTF8(fmt.Sprintf(format, args...), "?")) // errors repeat names as they are
+	if len(text) > noteBytesMax { // names are the task's
+		text = strings.ToValidUTF8(text[:noteBytesMax], "") + "…"
+	}
+	o.notes = append(o.notes, text)
+}
+
+func printable(c rune) rune {
+	if unicode.IsControl(c) {
+		return '?'
+	}
+	return c
 }
 
 // match lists the names of the regular files that the globs mean; of a folder, all in it.
@@ -84,6 +99,14 @@ func (o *outputs) walk(top string, found map[string]bool) {
 				return fs.SkipDir
 			}
 		case entry.IsDir():
+			if o.seen++; o.seen > outputSeenMax {
+				o.note("output %q: there are more than %d folders", top, outputSeenMax)
+				return fs.SkipAll
+			}
+			if strings.Count(name, "/") > outputDeepest {
+				o.note("output %q: deeper than %d folders", name, outputDeepest)
+				return fs.SkipDir
+			}
 		case len(found) > o.most:
 			return fs.SkipAll
 		default:

@@ -113,6 +113,18 @@ func (r *run) putInput(ctx context.Context, root *os.Root, input *wire.Input) er
 	return nil
 }
 
+// diskUnaskedBytes is how much a work folder may hold, its inputs aside, if the job has not asked for any disk: nobody may
+// fill a machine for others.
+const diskUnaskedBytes = 10 << 30
+
+func diskUnasked(spec *wire.Spec) int64 {
+	sum := int64(diskUnaskedBytes)
+	for _, input := range spec.GetInputs() {
+		sum += input.GetSize()
+	}
+	return sum
+}
+
 // environment is all that the task gets: a few names that every command expects, what the user gave, what the job is.
 func (r *run) environment(order *wire.Order, now int64) []string {
 	spec := r.spec()

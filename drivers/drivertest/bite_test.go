@@ -212,7 +212,7 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 		{"signals reach the first process only", "a signal is told, and reaches the group", broken{control: func(c *drivers.Control) bool { c.Group = false; return false }}},
 		{"freezing is only said", "a frozen task does nothing", broken{control: swallow(drivers.Freeze)}},
 		{"nothing is counted", "usage counts processor time", broken{usage: func(u *drivers.Usage) { *u = drivers.Usage{} }}},
-		{"missing limits are kept quiet", "what is not limited is said", broken{status: func(s *drivers.Status) { s.Missing = nil }}},
+		{"a limit is said to be missing that is not", "what is not limited is said", broken{status: func(s *drivers.Status) { s.Missing = append(s.Missing, drivers.LimitCPU) }}},
 		{"a failure to start has no reason", "a command that is not there is 127, one that cannot run 126", broken{status: func(s *drivers.Status) { s.Exit.Message = "" }}},
 		{"output is cut", "output keeps its order", broken{task: func(t *drivers.Task) { t.LogHeadBytes, t.LogTailBytes = 10, 10 }}},
 		{"output is another's", "a reader beside the writer sees true bytes", broken{task: func(t *drivers.Task) { t.Argv = []string{"seq", "1", "9999"} }}},

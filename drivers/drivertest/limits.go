@@ -3,6 +3,7 @@ package drivertest
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -122,6 +123,7 @@ func saysMissing(s *Session) error {
 	if err != nil {
 		return err
 	}
+	task.WorkDir = filepath.Dir(task.Dir)
 	task.CPUMilli, task.MemoryBytes, task.DiskBytes, task.PidsMax, task.FilesMax = 1000, 256<<20, 1<<30, 1000, 100
 	st, err := s.run(task)
 	if err != nil {

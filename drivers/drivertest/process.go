@@ -172,7 +172,7 @@ func passesBytes(s *Session) error {
 
 func startsClean(s *Session) error {
 	task, err := s.shell(`read -r line; echo "stdin $?"; echo "umask $(umask)"; echo "core $(ulimit -c)"
-		printf "fds"; for f in 0 1 2 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$f ] && printf " $f"; done; echo
+		printf "fds"; for f in /proc/$$/fd/*; do [ -e $f ] && printf " ${f##*/}"; done; echo
 		while read -r key value rest; do case $key in NoNewPrivs:|SigIgn:|SigBlk:|Groups:|Uid:) echo $key $value $rest;; esac; done </proc/$$/status
 		cut -d' ' -f5,6 /proc/$$/stat; echo $$; pwd`)
 	if err != nil {
@@ -290,7 +290,16 @@ func readsBeside(s *Session) error {
 		ended <- err
 	}()
 	path := filepath.Join(task.Dir, "stdout")
-	for reads := 0; ; reads++ {
+	over := false // seen before the last reads, not after them
+	for reads := 0; !over; reads++ {
+		select {
+		case err := <-ended:
+			if err != nil {
+				return err
+			}
+			over = true
+		default:
+		}
 		for _, from := range []int64{1000, -100_000, -50} {
 			chunk, err := logs.Read(path, from, 30_000)
 			if err != nil {
@@ -305,12 +314,8 @@ func readsBeside(s *Session) error {
 				return fmt.Errorf("read %d: at %d of %d is %q, want %q", reads, chunk.Offset, chunk.Total, chunk.Data, want)
 			}
 		}
-		select {
-		case err := <-ended:
-			return err
-		default:
-		}
 	}
+	return nil
 }
 
 // marked counts the processes with the harness's mark and a word of the check's own.

@@ -62,6 +62,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	defer d.wait.Wait()
 	stop := context.AfterFunc(ctx, func() { d.inotify.Close() })
 	defer stop()
+	d.wait.Go(func() { d.watchDisks(ctx) })
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := d.inotify.Read(buffer)

@@ -34,6 +34,7 @@ type Driver struct {
 	config   Config
 	shim     string
 	cgroups  cgroups
+	exposed  string // why tasks of one user cannot be kept from each other; "": they are
 	inotify  *os.File
 	lock     *os.File // of config.Dir
 	hub      watch.Hub
@@ -124,6 +125,7 @@ func (d *Driver) open() (err error) {
 	} else {
 		d.cgroups.why = "cgroups are switched off in the driver's configuration"
 	}
+	d.exposed = d.probe()
 	if d.inotify, err = openInotify(); err != nil {
 		return err
 	}
@@ -154,14 +156,14 @@ func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 func (d *Driver) support(limit drivers.Limit) (supported bool, why string) {
 	switch limit {
 	case drivers.LimitDisk:
-		return false, "a plain process has no disk quota: only the size of each single file is limited"
+		return true, "by looking once a second: until then a task may write more"
 	case drivers.LimitFiles:
 		return true, ""
 	case drivers.LimitUser:
 		if os.Geteuid() != 0 {
 			return false, "needs root"
 		}
-		return true, ""
+		return true, d.exposed
 	case drivers.LimitLease:
 		if !d.cgroups.freezes() {
 			return true, "without a cgroup by SIGSTOP, which another process of the same user could undo"
@@ -280,6 +282,9 @@ func (d *Driver) load() error {
 			return fmt.Errorf("load task %s: %w", id, err)
 		}
 		t := newTask(d, id, logDir)
+		if t.workDir, t.diskBytes, err = shim.Disk(t.path); err != nil {
+			return fmt.Errorf("load task %s: %w", id, err)
+		}
 		err = d.attach(t)
 		if errors.Is(err, errNeverStarted) {
 			err = shim.Remove(t.path, logDir, "")

@@ -55,6 +55,7 @@ func (d *Driver) claim(request drivers.Task) (t *task, mine bool) {
 	t = newTask(d, request.ID, request.Dir)
 	t.life.Lock()
 	t.leaseUntil = request.LeaseUntil
+	t.workDir, t.diskBytes = request.WorkDir, request.DiskBytes
 	d.tasks[request.ID] = t
 	return t, true
 }
@@ -88,9 +89,11 @@ func (d *Driver) start(t *task, request drivers.Task) error {
 }
 
 func (d *Driver) spec(own *task, t drivers.Task) shim.Spec {
+	other := os.Geteuid() == 0 && t.UID != 0
 	spec := shim.Spec{
 		Record: own.path, LogDir: own.logDir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env,
-		UID: t.UID, GID: t.GID, SetUser: os.Geteuid() == 0 && t.UID != 0,
+		UID: t.UID, GID: t.GID, SetUser: other,
+		Private:  other && d.exposed == "",
 		FilesMax: t.FilesMax, FileBytes: t.DiskBytes,
 		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,
 		LeaseUntil: t.LeaseUntil, LeaseGraceMillis: t.LeaseGraceMillis, KillDelayMillis: t.KillDelayMillis,

@@ -20,6 +20,10 @@ type task struct {
 	path   string // path of its status file
 	logDir string
 
+	workDir   string // measured if diskBytes is not 0
+	diskBytes int64
+	disk      look // only watchDisks uses it
+
 	life sync.Mutex    // held while it is started or removed
 	send chan struct{} // holds a token while a command is under way, so that answers are told apart
 	wd   int32         // guarded by driver.mu
@@ -217,13 +221,24 @@ func (t *task) status() drivers.Status {
 		}
 	}
 	if s.State.Final() {
-		s.Exit = exit(r)
+		s.Exit = exit(r, t.diskBytes)
 	}
 	return s
 }
 
-func exit(r shim.Record) drivers.Exit {
-	e := drivers.Exit{Code: int(r.Code), Signal: int(r.Signal), OOMSeen: r.OOM != 0, Message: explain(r.Text())}
+func exit(r shim.Record, diskBytes int64) drivers.Exit {
+	e := drivers.Exit{
+		Code: int(r.Code), Signal: int(r.Signal), OOMSeen: r.Struck&shim.StruckMemory != 0, Message: explain(r.Text()),
+	}
+	switch {
+	case r.Cause == shim.DiskFull:
+		e.Message = fmt.Sprintf("the disk limit struck: its work folder held more than %d bytes", diskBytes)
+	case e.Message != "":
+	case r.Cause == shim.Signalled && e.Signal == int(syscall.SIGXFSZ):
+		e.Message = fmt.Sprintf("the disk limit struck: a file would have grown beyond %d bytes", diskBytes)
+	case r.Struck&shim.StruckPids != 0:
+		e.Message = "the limit of processes was reached"
+	}
 	switch {
 	case r.State == shim.Lost:
 		e.Cause = drivers.CauseShimLost
@@ -231,6 +246,8 @@ func exit(r shim.Record) drivers.Exit {
 		e.Cause = drivers.CauseSignalled
 	case r.Cause == shim.OOM:
 		e.Cause = drivers.CauseOOM
+	case r.Cause == shim.DiskFull:
+		e.Cause = drivers.CauseDisk
 	case r.Cause == shim.LeaseLapsed:
 		e.Cause = drivers.CauseLease
 	case r.Cause == shim.Stopped:

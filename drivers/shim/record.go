@@ -43,6 +43,13 @@ const (
 	LeaseLapsed
 	Stopped
 	StartFailed
+	DiskFull // killed with this as Message.Arg
+)
+
+// Bits of Record.Struck.
+const (
+	StruckMemory = 1
+	StruckPids   = 2
 )
 
 // Cause of a freeze.
@@ -64,7 +71,7 @@ type Record struct {
 	Code       int32
 	Signal     int32
 	Cause      Cause
-	OOM        uint32
+	Struck     uint32 // limits that were reached
 	SpanCount  uint32
 	CPUMicros  uint64
 	MemoryPeak uint64
@@ -92,7 +99,7 @@ type fixed struct {
 	Started, Ended, Ack    uint64
 	AckErrno, Code, Signal int32
 	Cause                  Cause
-	OOM, SpanCount         uint32
+	Struck, SpanCount      uint32
 	CPUMicros, MemoryPeak  uint64
 	PidsPeak, LogBytes     uint64
 	Message                [104]byte
@@ -154,7 +161,7 @@ func decodeRecord(data []byte) (Record, error) {
 		State: State(le.Uint32(b)), Pid: int32(le.Uint32(b[4:])), ShimPid: int32(le.Uint32(b[8:])), Missing: le.Uint32(b[12:]),
 		Started: le.Uint64(b[16:]), Ended: le.Uint64(b[24:]), Ack: le.Uint64(b[32:]),
 		AckErrno: int32(le.Uint32(b[40:])), Code: int32(le.Uint32(b[44:])), Signal: int32(le.Uint32(b[48:])),
-		Cause: Cause(le.Uint32(b[52:])), OOM: le.Uint32(b[56:]), SpanCount: le.Uint32(b[60:]),
+		Cause: Cause(le.Uint32(b[52:])), Struck: le.Uint32(b[56:]), SpanCount: le.Uint32(b[60:]),
 		CPUMicros: le.Uint64(b[64:]), MemoryPeak: le.Uint64(b[72:]), PidsPeak: le.Uint64(b[80:]), LogBytes: le.Uint64(b[88:]),
 	}
 	copy(r.Message[:], b[96:])
@@ -185,7 +192,7 @@ func WriteExit(record, logDir string, r Record) error {
 	r.SpanCount = uint32(min(len(r.Spans), spansMax))
 	var body bytes.Buffer
 	parts := []any{fixed{
-		r.State, r.Pid, r.ShimPid, r.Missing, r.Started, r.Ended, r.Ack, r.AckErrno, r.Code, r.Signal, r.Cause, r.OOM,
+		r.State, r.Pid, r.ShimPid, r.Missing, r.Started, r.Ended, r.Ack, r.AckErrno, r.Code, r.Signal, r.Cause, r.Struck,
 		r.SpanCount, r.CPUMicros, r.MemoryPeak, r.PidsPeak, r.LogBytes, r.Message,
 	}, r.Spans[:r.SpanCount]}
 	head := make([]byte, checkedFrom)

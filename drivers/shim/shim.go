@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -34,7 +35,8 @@ const (
 	StderrFile = "stderr"
 )
 
-// The first lease and the folder are remembered behind the largest record.
+// The first lease and the folder are remembered behind the largest record; behind them, where there is one, the limit of the
+// work folder, and that folder.
 const (
 	leaseAt   = folderAt - 8
 	folderAt  = 8192
@@ -92,6 +94,9 @@ func Start(program string, spec Spec, ready func() error) (int, error) {
 		return 0, fmt.Errorf("lock status file: %w", err)
 	}
 	told := append(binary.NativeEndian.AppendUint64(nil, uint64(spec.LeaseUntil)), spec.LogDir...)
+	if spec.FileBytes > 0 {
+		told = fmt.Appendf(told, "\x00%d\x00%s", spec.FileBytes, spec.WorkDir)
+	}
 	if _, err := unix.Pwrite(fd, told, leaseAt); err != nil {
 		return 0, fmt.Errorf("write status file: %w", err)
 	}
@@ -186,17 +191,36 @@ func openRecord(record string) (int, error) {
 
 // LogDir is where the task's logs are, as Start was told.
 func LogDir(record string) (string, error) {
+	told, err := told(record)
+	return told[0], err
+}
+
+// Disk is the task's work folder and how much it may hold, as Start was told; 0 if nobody said.
+func Disk(record string) (dir string, limit int64, err error) {
+	told, err := told(record)
+	if err != nil || len(told) != 3 {
+		return "", 0, err
+	}
+	limit, err = strconv.ParseInt(told[1], 10, 64)
+	if err != nil {
+		return "", 0, fmt.Errorf("find the limit of a work folder: %w", err)
+	}
+	return told[2], limit, nil
+}
+
+// told is what Start was told of folders; always one at least.
+func told(record string) ([]string, error) {
 	fd, err := openRecord(record)
 	if err != nil {
-		return "", fmt.Errorf("find logs: %w", err)
+		return []string{""}, fmt.Errorf("find folders: %w", err)
 	}
 	defer unix.Close(fd)
-	name := make([]byte, folderMax)
-	n, err := unix.Pread(fd, name, folderAt)
+	names := make([]byte, 3*folderMax)
+	n, err := unix.Pread(fd, names, folderAt)
 	if err != nil {
-		return "", fmt.Errorf("find logs: %w", err)
+		return []string{""}, fmt.Errorf("find folders: %w", err)
 	}
-	return string(name[:n]), nil
+	return strings.SplitN(string(names[:n]), "\x00", 3), nil
 }
 
 // Alive says whether a shim holds the lock on the task's status file. No process number is involved, so none can be another's.

@@ -13,6 +13,7 @@ type Spec struct {
 
 	UID, GID  uint32
 	SetUser   bool
+	Private   bool // process numbers, shared memory and a view of the file system of its own; needs root
 	FilesMax  int64
 	FileBytes int64 // of any single file
 
@@ -61,6 +62,9 @@ func (s Spec) arguments() []string {
 	}
 	if s.SetUser {
 		args = append(args, "u"+strconv.FormatUint(uint64(s.UID), 10), "g"+strconv.FormatUint(uint64(s.GID), 10))
+	}
+	if s.Private {
+		args = append(args, "p")
 	}
 	number("f", s.FilesMax)
 	number("b", s.FileBytes)

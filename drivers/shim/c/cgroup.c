@@ -103,6 +103,12 @@ void cgroups_remove(void)
 	}
 }
 
+static void struck(u32 limit, u64 times)
+{
+	if (times)
+		S.status.struck |= limit;
+}
+
 void cgroups_account(void)
 {
 	const char *unified = cgroup_dir('2'), *memory = cgroup_dir('m'), *pids = cgroup_dir('p'), *acct = cgroup_dir('a');
@@ -110,7 +116,8 @@ void cgroups_account(void)
 	s->cpu_us = s->memory_peak = 0;
 	if (unified) {
 		s->cpu_us = cgroup_number(unified, "cpu.stat", "usage_usec");
-		s->oom = cgroup_number(unified, "memory.events", "oom_kill") > 0;
+		struck(STRUCK_MEMORY, cgroup_number(unified, "memory.events", "oom_kill"));
+		struck(STRUCK_PIDS, cgroup_number(unified, "pids.events", "max"));
 		s->memory_peak = cgroup_number(unified, "memory.peak", 0);
 		s->pids_peak = cgroup_number(unified, "pids.peak", 0);
 	}
@@ -118,10 +125,12 @@ void cgroups_account(void)
 		s->cpu_us = cgroup_number(acct, "cpuacct.usage", 0) / 1000;
 	if (memory) {
 		s->memory_peak = cgroup_number(memory, "memory.max_usage_in_bytes", 0);
-		s->oom = cgroup_number(memory, "memory.oom_control", "oom_kill") > 0;
+		struck(STRUCK_MEMORY, cgroup_number(memory, "memory.oom_control", "oom_kill"));
 	}
-	if (pids)
+	if (pids) {
 		s->pids_peak = cgroup_number(pids, "pids.peak", 0);
+		struck(STRUCK_PIDS, cgroup_number(pids, "pids.events", "max"));
+	}
 	if (s->cpu_us < S.rusage_us)
 		s->cpu_us = S.rusage_us;
 	if (!s->memory_peak)

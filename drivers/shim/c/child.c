@@ -5,7 +5,7 @@
 static u8 stack[16384] __attribute__((aligned(16)));
 static char candidate[4352];
 
-static void step(const char *what, i64 result)
+void step(const char *what, i64 result)
 {
 	if (result >= 0)
 		return;
@@ -92,6 +92,8 @@ static i64 execute(void)
 static void child(void)
 {
 	join();
+	if (S.spec.private)
+		seclude();
 	step("make session", SYS0(setsid));
 	step("connect streams", SYS3(dup3, S.null_fd, 0, 0));
 	step("connect streams", SYS3(dup3, S.child_out, 1, 0));
@@ -106,7 +108,7 @@ static void child(void)
 	become_user();
 	step("forbid new privileges", SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	step("die with the shim", SYS2(prctl, PR_SET_PDEATHSIG, SIGKILL));
-	if (SYS0(getppid) != S.status.shim_pid)
+	if (SYS0(getppid) != (S.spec.private ? 0 : S.status.shim_pid)) /* a parent outside of its namespace is 0 to it */
 		SYS1(exit_group, 125);
 	plain_signals();
 	step("execute", execute());
@@ -119,7 +121,13 @@ long child_start(void)
 	struct clone_args args = {0};
 	i64 fd = -1;
 	long pid = -ENOSYS;
-	args.flags = CLONE_VM | CLONE_VFORK;
+	u64 own = S.spec.private ? CLONE_NEWNS | CLONE_NEWIPC : 0;
+	if (S.spec.private && (pid = init_start()) < 0) {
+		fail("make namespaces", 0, (i32)-pid);
+		return pid;
+	}
+	pid = -ENOSYS;
+	args.flags = CLONE_VM | CLONE_VFORK | own;
 	args.exit_signal = SIGCHLD;
 	args.stack = (u64)stack;
 	args.stack_size = sizeof stack;
@@ -136,7 +144,7 @@ long child_start(void)
 		SYS1(close, fd);
 	if (pid == -ENOSYS) { /* some containers forbid clone3: then the child joins the unified group by itself */
 		S.spec.set_user |= 2;
-		pid = sys_spawn(NR_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, (long)(stack + sizeof stack), child);
+		pid = sys_spawn(NR_clone, (long)(CLONE_VM | CLONE_VFORK | SIGCHLD | own), (long)(stack + sizeof stack), child);
 	}
 	if (pid < 0) {
 		fail("create process", 0, (i32)-pid);

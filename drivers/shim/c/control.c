@@ -33,7 +33,7 @@ static i64 obey(struct orders *m)
 	case CMD_STOP:
 		return stop(m);
 	case CMD_KILL:
-		kill_for(STOPPED);
+		kill_for(m->arg == DISK ? DISK : STOPPED);
 		return 0;
 	case CMD_LEASE: /* the file is the truth; this only says that it changed */
 		lease_read();

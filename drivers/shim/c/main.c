@@ -47,6 +47,7 @@ static void option(char *o)
 		append(append(S.lease_path, S.lease_path + sizeof S.lease_path, v), S.lease_path + sizeof S.lease_path, "~lease");
 		append(append(S.exit_path, S.exit_path + sizeof S.exit_path, v), S.exit_path + sizeof S.exit_path, "~exit");
 		return;
+	case 'p': s->private = 1; return;
 	case 'w': add_write(v); return;
 	case 'c':
 		if (s->cgroup_count < CGROUPS_MAX) {
@@ -84,7 +85,12 @@ static void prepare(void)
 {
 	static struct sigaction plain;
 	u64 all = ~0UL, heard = 1UL << (SIGCHLD - 1) | 1UL << (SIGUSR1 - 1);
+	i32 fd;
 	SYS3(fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC);
+	/* whoever started the agent may have left it files open that are no task's business */
+	if (SYS3(close_range, STATUS_FD + 1, ~0U, 0) < 0)
+		for (fd = STATUS_FD + 1; fd < 1024; fd++)
+			SYS1(close, fd);
 	SYS2(prctl, PR_SET_CHILD_SUBREAPER, 1);
 	SYS2(prctl, PR_SET_DUMPABLE, 0); /* the child shares this memory while it already is another user */
 	SYS4(rt_sigprocmask, SIG_SETMASK, &all, 0, 8);
@@ -105,6 +111,8 @@ static void reap(void)
 		S.rusage_us += (u64)(r.utime.sec + r.stime.sec) * 1000000UL + (u64)(r.utime.usec + r.stime.usec);
 		if ((u64)r.maxrss * 1024 > S.rusage_peak)
 			S.rusage_peak = (u64)r.maxrss * 1024;
+		if (pid == S.init_pid)
+			S.init_pid = 0;
 		if (pid == S.main_pid) {
 			S.status.ended = now();
 			S.main_status = status;
@@ -165,7 +173,7 @@ static void conclude(void)
 		s->cause = S.killed_for;
 	else if (S.stop_sent)
 		s->cause = STOPPED;
-	else if (sig == SIGKILL && s->oom)
+	else if (sig == SIGKILL && s->struck & STRUCK_MEMORY)
 		s->cause = OOM;
 	else
 		s->cause = sig ? SIGNALLED : EXITED_ITSELF;

@@ -16,9 +16,10 @@
 #define WRITES_MAX 24
 
 enum state { STARTING = 1, RUNNING, FROZEN, EXITED };
-enum cause { EXITED_ITSELF = 1, SIGNALLED, OOM, LEASE, STOPPED, START_FAILED };
+enum cause { EXITED_ITSELF = 1, SIGNALLED, OOM, LEASE, STOPPED, START_FAILED, DISK };
 enum command { CMD_SIGNAL = 1, CMD_FREEZE, CMD_THAW, CMD_STOP, CMD_KILL, CMD_LEASE };
 enum freeze { BY_CONTROL = 1, BY_LEASE = 2 };
+enum struck { STRUCK_MEMORY = 1, STRUCK_PIDS = 2 }; /* limits that were reached */
 
 struct span { u64 from, to; u32 cause, pad; };
 
@@ -34,7 +35,7 @@ struct status {
 	u64 ack;
 	i32 ack_errno;
 	i32 code, signal;
-	u32 cause, oom, span_count;
+	u32 cause, struck, span_count;
 	u64 cpu_us, memory_peak, pids_peak, log_bytes;
 	char message[MESSAGE_MAX];
 	struct span spans[SPANS_MAX];
@@ -48,7 +49,7 @@ struct cgroup { char kind; const char *dir; }; /* kind: '2' unified; in v1 m mem
 struct cgroup_write { u32 cgroup; const char *file, *value; };
 
 struct spec {
-	u32 uid, gid, set_user;
+	u32 uid, gid, set_user, private;
 	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
 	u32 has_lease;
 	const char *work_dir, *log_dir, *record;
@@ -68,6 +69,7 @@ struct shim {
 	i32 signal_fd, timer_fd;
 	i32 child_out, child_err, null_fd;
 	i32 main_pid, main_done, main_status;
+	i32 init_pid; /* of the task's own pid namespace; 0: it has none, or no more */
 	u64 lease_until, lease_frozen_at, kill_at;
 	u32 frozen;      /* mask of enum freeze */
 	u32 killed_for;  /* enum cause of our own SIGKILL, 0 if none */
@@ -106,7 +108,12 @@ u64 cgroup_number(const char *dir, const char *file, const char *key);
 void cgroups_account(void);
 
 /* child.c */
+void step(const char *what, i64 result);
 long child_start(void);
+
+/* private.c */
+i64 init_start(void);
+void seclude(void);
 
 /* tree.c */
 void tree_signal(i32 sig);

@@ -33,6 +33,7 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 
 #define AT_FDCWD (-100)
 #define AT_REMOVEDIR 0x200
+#define AT_SYMLINK_NOFOLLOW 0x100
 #define O_RDONLY 0
 #define O_WRONLY 1
 #define O_RDWR 2
@@ -66,6 +67,21 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define CLONE_VM 0x100UL
 #define CLONE_VFORK 0x4000UL
 #define CLONE_INTO_CGROUP 0x200000000UL
+#define CLONE_NEWNS 0x20000UL
+#define CLONE_NEWIPC 0x8000000UL
+#define CLONE_NEWPID 0x20000000UL
+
+#define MS_NOSUID 2
+#define MS_NODEV 4
+#define MS_NOEXEC 8
+#define MS_REC 0x4000
+#define MS_SLAVE 0x80000
+#define OPEN_TREE_CLONE 1
+#define OPEN_TREE_CLOEXEC O_CLOEXEC
+#define MOVE_MOUNT_F_EMPTY_PATH 4
+#define MOVE_MOUNT_T_SYMLINKS 0x10
+#define KEYCTL_JOIN_SESSION_KEYRING 1
+#define SIG_IGN ((void *)1)
 
 struct timespec { i64 sec, nsec; };
 struct timeval { i64 sec, usec; };
@@ -84,7 +100,8 @@ enum {
 	NR_fcntl = 72, NR_fsync = 74, NR_chdir = 80, NR_umask = 95, NR_getppid = 110, NR_setsid = 112, NR_setgroups = 116, NR_setresuid = 117,
 	NR_setresgid = 119, NR_prctl = 157, NR_getdents64 = 217, NR_clock_gettime = 228, NR_openat = 257, NR_mkdirat = 258,
 	NR_unlinkat = 263, NR_renameat = 264, NR_ppoll = 271, NR_timerfd_create = 283, NR_timerfd_settime = 286,
-	NR_signalfd4 = 289, NR_pipe2 = 293, NR_prlimit64 = 302, NR_clone3 = 435, NR_nanosleep = 35
+	NR_signalfd4 = 289, NR_pipe2 = 293, NR_prlimit64 = 302, NR_clone3 = 435, NR_nanosleep = 35,
+	NR_mount = 165, NR_unshare = 272, NR_keyctl = 250, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436
 };
 #elif defined(__aarch64__)
 enum {
@@ -93,7 +110,8 @@ enum {
 	NR_signalfd4 = 74, NR_fsync = 82, NR_timerfd_create = 85, NR_timerfd_settime = 86, NR_exit_group = 94, NR_nanosleep = 101,
 	NR_clock_gettime = 113, NR_kill = 129, NR_rt_sigaction = 134, NR_rt_sigprocmask = 135, NR_setresuid = 147, NR_setresgid = 149,
 	NR_setsid = 157, NR_setgroups = 159, NR_umask = 166, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
-	NR_execve = 221, NR_wait4 = 260, NR_prlimit64 = 261, NR_clone3 = 435
+	NR_execve = 221, NR_wait4 = 260, NR_prlimit64 = 261, NR_clone3 = 435,
+	NR_mount = 40, NR_unshare = 97, NR_keyctl = 219, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436
 };
 #else
 #error "no system call numbers for this architecture"

@@ -75,6 +75,8 @@ void tree_kill(void)
 {
 	const char *unified = cgroup_dir('2'), *freezer = cgroup_dir('f');
 	tree_signal(SIGKILL);
+	if (S.init_pid > 0) /* the kernel kills the whole namespace with it */
+		SYS2(kill, S.init_pid, SIGKILL);
 	if (unified && cgroup_put(unified, "cgroup.kill", "1") == 0)
 		return;
 	each_descendant(SIGKILL, 'Z');
