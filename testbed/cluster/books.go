@@ -19,25 +19,35 @@ type History struct {
 	Last uint64   // the number of its last event
 	Hash [32]byte // the last link of its chain
 	Jobs []uint64 // that were submitted
+
+	First map[machine.EventKind]uint64 // the first event of each kind
 }
 
-// Books reads every server's book once all hold what any of them held at the call. Each has to be without a hole, each
-// link of its chain right, and all alike.
+// Books reads every server's book, see [ReadBooks].
 func (c *Cluster) Books(ctx context.Context) (History, error) {
+	var names, dirs []string
+	for _, s := range c.Servers {
+		names, dirs = append(names, s.Name), append(dirs, s.Dir)
+	}
+	return ReadBooks(ctx, names, dirs)
+}
+
+// ReadBooks reads the books in servers' folders once all hold what any of them held at the call. Each has to be without
+// a hole, each link of its chain right, and all alike.
+func ReadBooks(ctx context.Context, names, dirs []string) (History, error) {
 	var books []*book.Book
 	defer func() {
 		for _, b := range books {
 			_ = b.Close() // it was only read
 		}
 	}()
-	var names []string
 	last := uint64(0)
-	for _, s := range c.Servers {
-		b, err := openBook(s.Dir)
+	for _, dir := range dirs {
+		b, err := openBook(dir)
 		if err != nil {
 			return History{}, err
 		}
-		books, names = append(books, b), append(names, s.Name)
+		books = append(books, b)
 		last = max(last, b.Through())
 	}
 	var all []History
@@ -68,7 +78,7 @@ func openBook(dir string) (*book.Book, error) {
 const pageOfEvents = 10_000
 
 func readBook(ctx context.Context, b *book.Book, last uint64) (History, error) {
-	var h History
+	h := History{First: map[machine.EventKind]uint64{}}
 	for h.Last < last {
 		page, err := b.After(ctx, h.Last, 0, pageOfEvents)
 		if err != nil {
@@ -96,6 +106,9 @@ func (h *History) follow(e machine.Event) error {
 		return fmt.Errorf("event %d does not follow event %d", e.Seq, h.Last)
 	}
 	h.Last, h.Hash = e.Seq, e.Hash
+	if h.First[e.Kind] == 0 {
+		h.First[e.Kind] = e.Seq
+	}
 	if e.Kind == machine.EventSubmitted {
 		h.Jobs = append(h.Jobs, uint64(e.Job))
 	}

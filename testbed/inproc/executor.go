@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coinop/coinop/drivers"
@@ -57,7 +58,11 @@ func (c *Cluster) AddExecutor() *Executor {
 		Drivers:  map[string]drivers.Driver{"process": e.Driver},
 		CPUMilli: cpusOf * 1000, MemoryBytes: 64 << 30, Boot: e.boot, Log: c.log(name),
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) {
-			return id.DialBy(ctx, host.Dial, []string{addr})
+			conn, err := id.DialBy(ctx, host.Dial, []string{addr})
+			if err != nil {
+				return nil, err
+			}
+			return heard{conn, c.steps, name, new(atomic.Bool)}, nil
 		},
 	}
 	c.Executors = append(c.Executors, e)

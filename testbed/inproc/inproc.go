@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,8 @@ type Cluster struct {
 
 	dir     string
 	began   time.Time
+	steps   *steps
+	tuned   consensus.Tuning
 	puppets []*Puppet
 }
 
@@ -38,6 +41,12 @@ const patience = 10 * time.Minute
 // Play starts a cluster, tells the story and stops everything. What a server did wrong in the background fails the test.
 func Play(t *testing.T, servers, executors int, story func(c *Cluster)) {
 	t.Helper()
+	PlayTuned(t, servers, executors, tuning(), story)
+}
+
+// PlayTuned is Play with servers that go faster or slower.
+func PlayTuned(t *testing.T, servers, executors int, tuned consensus.Tuning, story func(c *Cluster)) {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // tasks' folders lie below, which their users enter
 		t.Fatal(err)
@@ -45,7 +54,7 @@ func Play(t *testing.T, servers, executors int, story func(c *Cluster)) {
 	emptyPools()
 	defer emptyPools()
 	synctest.Test(t, func(t *testing.T) {
-		c := &Cluster{T: t, Mesh: port.NewMesh(), dir: dir, began: time.Now()}
+		c := &Cluster{T: t, Mesh: port.NewMesh(), dir: dir, began: time.Now(), steps: &steps{}, tuned: tuned}
 		defer c.stop()
 		for range servers {
 			c.addServer()
@@ -172,6 +181,9 @@ type Server struct {
 	cluster *Cluster
 	cancel  context.CancelFunc
 	done    chan error
+	member  atomic.Bool // it has joined and votes
+	lives   int         // how often it was killed
+	kept    string      // its folder as it was then
 }
 
 // tuning keeps quiet clusters quiet: an hour of them is played in seconds.
@@ -181,23 +193,32 @@ func tuning() consensus.Tuning {
 
 func (c *Cluster) addServer() {
 	c.T.Helper()
+	s := c.planServer()
+	s.Start()
+	select {
+	case <-s.Ready():
+		s.member.Store(true)
+	case err := <-s.done:
+		c.T.Fatalf("%s did not start: %v", s.Name, err)
+	}
+}
+
+// planServer is a server that is yet to be started: the first one of the cluster, or one that joins it.
+func (c *Cluster) planServer() *Server {
+	c.T.Helper()
 	name := fmt.Sprintf("s%d", len(c.Servers))
 	s := &Server{Name: name, cluster: c, Config: server.Config{
 		Dir: filepath.Join(c.dir, name), HTTP: name + ":2770", Cluster: name + ":2771", Version: "test",
-		Network: c.Mesh.Host(name), Tuning: tuning(), PlainHTTP: true, Hosts: []string{"s0", "s1", "s2", "s3", "s4"}, Log: c.log(name),
+		Tuning: c.tuned, PlainHTTP: true, Hosts: []string{"s0", "s1", "s2", "s3", "s4"}, Log: c.log(name),
 	}}
+	s.Config.Network, s.Config.Stores = watchedHost{c.Mesh.Host(name), s}, s.watched
 	if len(c.Servers) == 0 {
 		s.Config.Bootstrap = &server.Founding{}
 	} else {
 		s.Config.Join, s.Config.Token = []string{"s0:2771"}, c.joinToken("server")
 	}
 	c.Servers = append(c.Servers, s)
-	s.Start()
-	select {
-	case <-s.Ready():
-	case err := <-s.done:
-		c.T.Fatalf("%s did not start: %v", name, err)
-	}
+	return s
 }
 
 func (c *Cluster) log(name string) *slog.Logger {
@@ -232,10 +253,10 @@ func (s *Server) Stop() {
 	s.cancel = nil
 }
 
-// Kill ends it without a word to anybody: its links are cut first. Restart brings it back.
+// Kill ends it as SIGKILL does. Restart brings it back.
 func (s *Server) Kill() {
-	s.cluster.Isolate(s.Name)
-	s.Stop()
+	s.crash()
+	s.bury()
 }
 
 // Restart starts it again, with its links healed.
