@@ -29,9 +29,9 @@ type peers struct {
 	closed bool
 }
 
-// line is the connection to one server; its own mutex lets one goroutine dial while others wait.
+// line is the connection to one server. One goroutine dials while others wait, each as long as it has time for.
 type line struct {
-	mu     sync.Mutex
+	turn   chan struct{} // has room for one, whose turn it is; guards what is below
 	addr   string
 	client *call.Client
 }
@@ -51,7 +51,7 @@ func (p *peers) client(ctx context.Context, id, addr string) (*call.Client, erro
 	p.mu.Lock()
 	l := p.open[id]
 	if l == nil && !p.closed {
-		l = &line{}
+		l = &line{turn: make(chan struct{}, 1)}
 		p.open[id] = l
 	}
 	closed := p.closed
@@ -59,8 +59,12 @@ func (p *peers) client(ctx context.Context, id, addr string) (*call.Client, erro
 	if closed {
 		return nil, ErrNotRunning
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if l.client != nil {
 		select {
 		case <-l.client.Broken():
@@ -95,12 +99,12 @@ func (p *peers) close() {
 	p.open = nil
 	p.mu.Unlock()
 	for _, l := range open {
-		l.mu.Lock()
+		l.turn <- struct{}{}
 		if l.client != nil {
 			l.client.Close()
 			l.client = nil
 		}
-		l.mu.Unlock()
+		<-l.turn
 	}
 }
 
@@ -143,11 +147,12 @@ type status struct {
 	Applied uint64 `cbor:"2,keyasint"`
 	Reads   uint32 `cbor:"3,keyasint"` // the newest format that it can read
 	LowDisk string `cbor:"4,keyasint,omitempty"`
+	Alarm   string `cbor:"5,keyasint,omitempty"`
 }
 
 func (n *Node) statusNow() status {
 	low, _ := n.lowDisk.Load().(string)
-	return status{Wall: n.cfg.Wall().UnixMilli(), Applied: n.fsm.applied.now(), Reads: machine.FormatMax, LowDisk: low}
+	return status{Wall: n.cfg.Wall().UnixMilli(), Applied: n.fsm.applied.now(), Reads: machine.FormatMax, LowDisk: low, Alarm: n.Alarm()}
 }
 
 // statusOf asks one server; took is how long the answer was on its way.
@@ -161,4 +166,42 @@ func (n *Node) statusOf(ctx context.Context, id, addr string) (s status, took ti
 		return s, 0, fmt.Errorf("read how server %s is: %w", id, err)
 	}
 	return s, time.Since(before), nil
+}
+
+// alarmsMax bounds how long servers are waited for that are asked for their alarms.
+const alarmsMax = time.Second
+
+// Alarms are the alarms of all servers, by id, as they tell; one that tells nothing is one.
+func (n *Node) Alarms(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, alarmsMax)
+	defer cancel()
+	var (
+		mu     sync.Mutex
+		asked  sync.WaitGroup
+		alarms = map[string]string{}
+	)
+	note := func(id, text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if text != "" {
+			alarms[id] = text
+		}
+	}
+	for _, s := range n.Servers() {
+		switch {
+		case s.Removed:
+		case s.ID == n.ID():
+			note(s.ID, n.Alarm())
+		default:
+			asked.Go(func() {
+				said, _, err := n.statusOf(ctx, s.ID, s.Cluster)
+				if err != nil {
+					said.Alarm = "it does not answer: " + err.Error()
+				}
+				note(s.ID, said.Alarm)
+			})
+		}
+	}
+	asked.Wait()
+	return alarms
 }
