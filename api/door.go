@@ -146,9 +146,8 @@ func (w *answerWriter) Flush() {
 
 // refuse answers with a problem.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return // nobody listens
-	}
+	// Also where the request's context has ended: that is so when this server stops, and what is not refused then would be
+	// read as a good answer without a word in it.
 	p := a.problemOf(a.termsProblem(err))
 	h := w.Header()
 	h.Set("Content-Type", p.ContentType(""))

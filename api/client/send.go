@@ -16,6 +16,9 @@ import (
 // answerMax bounds an answer that is read whole.
 const answerMax = 64 << 20
 
+// firstPause is before a request is repeated; it doubles.
+const firstPause = 50 * time.Millisecond
+
 // Outbound is a request as it is sent, and sent again: whoever pays writes it down first, since repeating it
 // verbatim is how to learn what became of it.
 type Outbound struct {
@@ -44,29 +47,49 @@ func Prepare(method, path, idempotencyKey, bearer string, body any) (Outbound, e
 // answer into one that is not nil. Errors are *Problem (a server refused), *Unreachable (nothing was sent),
 // *Unknown (it may have taken effect) or the context's.
 func (c *Client) Send(ctx context.Context, o Outbound, answer any) error {
-	resp, err := c.open(ctx, o, "application/json")
-	if err != nil {
-		return err
+	deadline := time.Now().Add(c.patience)
+	for {
+		resp, err := c.open(ctx, o, "application/json")
+		if err != nil {
+			return err
+		}
+		raw, err := whole(resp, answer != nil)
+		switch {
+		case err == nil && answer == nil:
+			return nil
+		case err == nil:
+			if err := json.Unmarshal(raw, answer); err != nil {
+				return fmt.Errorf("read the answer of %s to %s %s: %w", resp.Request.URL.Host, o.Method, o.Path, err)
+			}
+			return nil
+		case ctx.Err() != nil || time.Now().After(deadline):
+			return &Unknown{Tried: []Attempt{{resp.Request.URL.Host, err}}}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(firstPause):
+		}
 	}
+}
+
+var errNoWord = errors.New("the answer is empty")
+
+// whole reads an answer to its end. One that was cut off, or is empty where a word is wanted, says nothing of what became
+// of the request.
+func whole(resp *http.Response, wanted bool) ([]byte, error) {
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
-	if err != nil {
-		return &Unknown{Tried: []Attempt{{resp.Request.URL.Host, err}}}
+	if err == nil && wanted && len(raw) == 0 {
+		err = errNoWord
 	}
-	if answer == nil || len(raw) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(raw, answer); err != nil {
-		return fmt.Errorf("read the answer of %s to %s %s: %w", resp.Request.URL.Host, o.Method, o.Path, err)
-	}
-	return nil
+	return raw, err
 }
 
 // open tries the servers in rounds and returns the first answer that is no error.
 func (c *Client) open(ctx context.Context, o Outbound, accept string) (*http.Response, error) {
 	deadline := time.Now().Add(c.patience)
 	maybeSent := false
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	for pause := firstPause; ; pause = min(2*pause, time.Second) {
 		index, _ := c.position()
 		resp, tried, again, err := c.round(ctx, o, accept, &maybeSent)
 		if err != nil || resp != nil {
