@@ -37,7 +37,7 @@ func (c Server) apply(tx *Tx, at funding.Millis) (any, error) {
 	case c.Removed:
 		return tx.removeServer(c, known, at)
 	case c.Reads < tx.meta.Format:
-		return nil, refuse(CodeFormat, "server %s reads formats up to %d, and the cluster's is %d: start a newer coinop there", c.ID, c.Reads, tx.meta.Format)
+		return nil, refuse(CodeFormat, "the cluster's format is %d, server %s reads formats up to %d: start a newer coinop there", tx.meta.Format, c.ID, c.Reads)
 	case c.Cert == ([32]byte{}):
 		return nil, refuse(CodeInvalid, "a server needs a certificate")
 	case known && before.Cert != c.Cert:

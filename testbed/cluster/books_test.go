@@ -7,7 +7,7 @@ import (
 )
 
 func TestBooksThatDifferAreFound(t *testing.T) {
-	var good History
+	good := History{First: map[machine.EventKind]uint64{}}
 	chain := func(n int, of machine.Event) machine.Event {
 		of.Seq = uint64(n)
 		of.Hash, _ = machine.ChainHash(good.Hash, of)
@@ -18,7 +18,7 @@ func TestBooksThatDifferAreFound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if good.Last != 3 || len(good.Jobs) != 3 || good.Jobs[2] != 7 {
+	if good.Last != 3 || len(good.Jobs) != 3 || good.Jobs[2] != 7 || good.First[machine.EventSubmitted] != 1 {
 		t.Fatalf("%+v", good)
 	}
 	missing := chain(5, machine.Event{})

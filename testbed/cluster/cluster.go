@@ -19,9 +19,9 @@ const (
 	stopIn  = 30 * time.Second
 )
 
-// Build builds coinop into a file.
-func Build(ctx context.Context, root, binary string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
+// Build builds coinop into a file, with more flags of go build.
+func Build(ctx context.Context, root, binary string, more ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", binary}, more...), ".")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build coinop: %w\n%s", err, out)

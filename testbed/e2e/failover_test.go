@@ -129,8 +129,8 @@ func TestTheLeaderOfThreeIsKilledUnderLoad(t *testing.T) {
 		}
 	}
 	for _, k := range counters {
-		pid, longest := k.undisturbed(t, ctx)
-		t.Logf("job %d: process %d has counted all the time; its longest rest was %s", k.job, pid, longest)
+		longest := k.undisturbed(t, ctx)
+		t.Logf("job %d: process %d has counted all the time; its longest rest was %s", k.job, k.pid, longest)
 	}
 	f.settled(t, ctx, ran, held)
 	for _, k := range counters {
