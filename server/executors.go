@@ -226,6 +226,7 @@ func (x *executors) update(ctx context.Context, node scheduler.NodeID, f *wire.N
 	if _, err := x.propose(ctx, machine.NodeUpdate{Node: node, Facts: facts}); err != nil {
 		return fmt.Errorf("update node %s: %w", record.Name, err)
 	}
+	x.news.everything() // what a machine has is no event, and work may wait for just that
 	return nil
 }
 

@@ -39,6 +39,7 @@ func (c *Cluster) AddPuppet() *Puppet {
 	p.id, err = identity.Join(c.T.Context(), identity.JoinConfig{
 		Dir: filepath.Join(c.dir, p.Name), Servers: []string{c.Leader().Config.Cluster}, Token: c.joinToken("executor"),
 		Name: p.Name, Pool: "default", Dial: c.Mesh.Host(p.Name).Dial,
+		Facts: identity.Facts{CPUMilli: 4000, Memory: 64 << 30},
 	})
 	if err != nil {
 		c.T.Fatal(err)

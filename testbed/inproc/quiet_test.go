@@ -8,6 +8,20 @@ import (
 	"github.com/coinop/coinop/scheduler"
 )
 
+// Work that was there before the machine said what drivers it has is placed when it says so.
+func TestWorkThatWaitsForAMachinesFactsIsPlaced(t *testing.T) {
+	funded(t, 1, 0, func(c *Cluster, pot client.Secret) {
+		p := c.AddPuppet()
+		j := c.User.Submit(pot, Spec("block"))
+		c.Wait(5 * time.Second)
+		if len(c.runs(j)) != 0 {
+			t.Fatal("it was placed on a machine that has told of no driver")
+		}
+		p.Connect(c.Leader())
+		p.Ordered(j)
+	})
+}
+
 // A running task writes no entries, so the log of a busy cluster can rest for hours. Whoever leads then begins its time at
 // the last entry, long ago, and moves on to the wall clock: that no machine was heard for so long is not the machines' doing.
 func TestTasksOfAQuietClusterLiveThroughAChangeOfLeader(t *testing.T) {
