@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/coinop/coinop/consensus/call"
 	"github.com/coinop/coinop/consensus/pki"
 	"github.com/coinop/coinop/consensus/port"
@@ -55,10 +57,14 @@ func (n *Node) remember() {
 
 const vouchMax = 2 * time.Second
 
-// vouched says whether a server that the state lacks is an acquaintance, or is a member in the eyes
-// of one.
+// vouched says whether a server that the state lacks is one of the log's members, an acquaintance, or a member in the eyes
+// of one. The log tells of members before their entries are applied, and a server that was killed soon after others had
+// joined has nothing else; it knows them by id alone, which follows from their keys.
 func (n *Node) vouched(name string, pin pki.Pin) error {
 	refused := fmt.Errorf("server %q is not a member", name)
+	if n.inLog(name) {
+		return nil
+	}
 	list := n.acquaintances()
 	for _, a := range list {
 		if a.ID == name {
@@ -79,6 +85,16 @@ func (n *Node) vouched(name string, pin pki.Pin) error {
 		}
 	}
 	return refused
+}
+
+// inLog says whether raft has a server among its members.
+func (n *Node) inLog(id string) bool {
+	r := n.raft.Load()
+	if r == nil {
+		return false
+	}
+	f := r.GetConfiguration()
+	return f.Error() == nil && slices.ContainsFunc(f.Configuration().Servers, func(s raft.Server) bool { return string(s.ID) == id })
 }
 
 // askMember asks one acquaintance, on a connection of its own: nobody else is believed at its address, or two servers

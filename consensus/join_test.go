@@ -118,6 +118,28 @@ func TestAServerThatDiesBetweenItsPapersJoinsWithTheSameToken(t *testing.T) {
 	}
 }
 
+// A founder that is killed as soon as the others have joined has them in its log alone, where nothing is applied before a
+// leader has said how far it is committed.
+func TestAFounderThatHasWrittenDownNobodyKnowsTheMembersOfItsLog(t *testing.T) {
+	c := newCluster(t, true, nil)
+	founder := c.found()
+	c.join()
+	c.join()
+	c.stop(founder)
+	if err := os.Remove(founder.file(fileServers)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	mustPropose(t, c.leader().Node, 1)
+	c.start(founder)
+	until(t, "the founder is there again", func() error {
+		if !has(founder.View(), 1) {
+			return errNotYet
+		}
+		return nil
+	})
+	c.same()
+}
+
 func TestTheSameJoinTwiceIsOneMember(t *testing.T) {
 	c := newCluster(t, false, nil)
 	lead := c.found()
