@@ -25,7 +25,7 @@ func (a *app) serverVerb() *cobra.Command {
 		Use:   "server",
 		Short: "be one of the cluster's servers",
 		Long: "Be one of the cluster's servers: one, three or five keep one truth. The first makes the cluster with\n" +
-			"--bootstrap and prints the mint's recovery words once; the others join with a token.\n" +
+			"--bootstrap and prints the mint's recovery words once, if on a terminal; the others join with a token.\n" +
 			"On loopback it speaks HTTP, elsewhere HTTPS: with the certificate that it was given, or with one of the\n" +
 			"cluster's own authority, which clients know by its fingerprint. Its standard output's first line when ready\n" +
 			"names the address for clients: ready https://HOST:PORT#sha256=...",
@@ -81,7 +81,8 @@ func (a *app) runServer(cmd *cobra.Command, f serverFlags) error {
 	}
 	c := a.serverConfig(f)
 	if f.bootstrap {
-		c.Bootstrap = &server.Founding{Unit: f.unit, InputFeePPK: 100, MintURL: f.mintURL, Words: a.printWords}
+		c.Bootstrap = &server.Founding{Unit: f.unit, InputFeePPK: 100, MintURL: f.mintURL,
+			Words: func(words string) { a.printWords(f.dir, words) }}
 	}
 	if f.join != "" {
 		c.Join = strings.Split(f.join, ",")
@@ -119,8 +120,13 @@ func (a *app) serve(ctx context.Context, c server.Config) error {
 	return s.Run(ctx)
 }
 
-// printWords shows the mint's recovery words, this once.
-func (a *app) printWords(words string) {
-	fmt.Fprintf(a.err, "The mint's recovery words. With a snapshot they bring the cluster back; without them nothing does.\n"+
-		"They are shown this once (`coinop operator secret export` reads them from this server's folder):\n\n    %s\n\n", words)
+// printWords shows the mint's recovery words, this once, to a person: what is no terminal is a log, where others read them.
+func (a *app) printWords(dir, words string) {
+	const why = "With a snapshot they bring the cluster back; without them nothing does."
+	if !a.isTerminal(a.err) {
+		fmt.Fprintf(a.err, "Write down the mint's recovery words: coinop operator secret export --dir %s\n%s\n", dir, why)
+		return
+	}
+	fmt.Fprintf(a.err, "The mint's recovery words. %s\n"+
+		"They are shown this once (`coinop operator secret export` reads them from this server's folder):\n\n    %s\n\n", why, words)
 }

@@ -47,7 +47,7 @@ func (o *outputs) note(format string, args ...any) {
 		return
 	}
 	text := strings.Map(printable, strings.ToValidUTF8(fmt.Sprintf(format, args...), "?")) // errors repeat names as they are
-	if len(text) > noteBytesMax { // names are the task's
+	if len(text) > noteBytesMax {                                                          // names are the task's
 		text = strings.ToValidUTF8(text[:noteBytesMax], "") + "…"
 	}
 	o.notes = append(o.notes, text)
