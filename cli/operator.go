@@ -271,5 +271,10 @@ func (a *app) printServers(l client.ServerList) {
 		rows = append(rows, []string{s.ID, role, s.HTTP, s.Cluster})
 	}
 	a.grid([]string{"SERVER", "ROLE", "HTTP", "CLUSTER"}, rows)
+	for _, s := range l.Servers {
+		if s.Alarm != "" {
+			a.note("ALARM of server %s: %s", s.ID, s.Alarm)
+		}
+	}
 	a.note("cluster %s, term %s, index %s", l.ClusterID, strconv.FormatUint(l.Term, 10), strconv.FormatUint(l.Index, 10))
 }

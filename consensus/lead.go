@@ -40,6 +40,7 @@ func (n *Node) leadLoop(ctx context.Context, notify <-chan bool) error {
 
 func (n *Node) retire() {
 	n.clock.lose()
+	n.alarm.Store("") // it was about this server's time in office
 	if n.leads.Swap(false) {
 		n.tell(false)
 	}

@@ -16,7 +16,7 @@ import (
 // members answers operators' questions about the servers.
 type members struct{ s *Server }
 
-func (m members) Members(context.Context) (client.ServerList, error) {
+func (m members) Members(ctx context.Context) (client.ServerList, error) {
 	n := m.s.node
 	view := n.View()
 	cluster := view.Cluster()
@@ -24,13 +24,14 @@ func (m members) Members(context.Context) (client.ServerList, error) {
 		ClusterID: fmt.Sprintf("%x", cluster[:]), Unit: view.Unit(), Term: n.Term(), Index: view.Index(), Version: m.s.config.Version,
 	}
 	leader, _ := n.Leader()
-	voters := n.Voters()
+	voters, alarms := n.Voters(), n.Alarms(ctx)
 	for _, s := range n.Servers() {
 		if s.Removed {
 			continue
 		}
 		list.Servers = append(list.Servers, client.Server{
 			ID: s.ID, HTTP: s.HTTP, Cluster: s.Cluster, Leader: s.ID == leader.ID, Voter: voters[s.ID], Self: s.ID == n.ID(),
+			Alarm: alarms[s.ID],
 		})
 	}
 	return list, nil

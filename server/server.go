@@ -154,7 +154,17 @@ func (s *Server) compose() error {
 
 func (s *Server) composeAPI() error {
 	registry := prometheus.NewRegistry()
-	var err error
+	err := registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "coinop_alarm", Help: "1 while this server has something that an operator should look at: `coinop operator servers` says what.",
+	}, func() float64 {
+		if s.node.Alarm() == "" {
+			return 0
+		}
+		return 1
+	}))
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
 	s.api, err = api.New(api.Config{
 		Node: s.node, Keyring: s.keys.ring, Cluster: members{s}, Blobs: s.blobs,
 		Logs: logs{s}, Events: events{s}, Book: history{s}, Now: s.now,

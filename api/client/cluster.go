@@ -148,6 +148,7 @@ type Server struct {
 	Leader  bool   `json:"leader"`
 	Voter   bool   `json:"voter"`
 	Self    bool   `json:"self,omitempty" doc:"this answer's server"`
+	Alarm   string `json:"alarm,omitempty" doc:"what an operator should look at"`
 }
 
 // ServerList is GET /v1/servers.
