@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -47,14 +46,10 @@ func (a *API) putBlob(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if c := callerOf(r.Context()); !a.addresses.allow(c.addr, now()) {
-		return fail(codeTooMany, "too many requests from %s", c.addr)
-	}
+	callerOf(r.Context()).owes(a.limits.AddressWork)
 	if r.ContentLength > a.limits.BlobBytes {
 		return fail(codeTooLarge, "%d bytes, the limit is %d", r.ContentLength, a.limits.BlobBytes)
 	}
-	// A large file may take long, but not without end.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	size, err := a.config.Blobs.Put(r.Context(), digest, http.MaxBytesReader(w, r.Body, a.limits.BlobBytes))
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type caller struct {
 	hasToken bool
 	request  [16]byte // the idempotency key; zero: none
 	index    uint64   // the highest that the client has seen
+	owed     *int     // points that the request has cost; its own goroutine's
 }
 
 type callerKey struct{}
@@ -36,12 +37,24 @@ func callerOf(ctx context.Context) caller {
 	return c
 }
 
+// owes adds to what a request costs its address when it ends, beside the one point that every request costs.
+func (c caller) owes(points int) {
+	if c.owed != nil {
+		*c.owed += points
+	}
+}
+
+// paid says that a request has paid for the work that it made.
+func (c caller) paid() {
+	if c.owed != nil {
+		*c.owed = 0
+	}
+}
+
 // newCaller reads the headers that say who calls.
 func (a *API) newCaller(r *http.Request) (caller, error) {
 	var c caller
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		c.addr = ap.Addr().Unmap()
-	}
+	c.addr = addrOf(r)
 	// A page of another site that the user's browser shows comes from this machine too.
 	c.local = c.addr.IsLoopback() && !fromPage(r)
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
@@ -58,6 +71,14 @@ func (a *API) newCaller(r *http.Request) (caller, error) {
 		c.request = id
 	}
 	return c, nil
+}
+
+func addrOf(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
 }
 
 // fromPage reports whether a browser sent this for a web page: they all say so.

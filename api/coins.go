@@ -63,9 +63,8 @@ func (a *API) ring() (*mint.Keyring, error) {
 // admit checks coins and outputs, the curve last.
 func (a *API) admit(ctx context.Context, v *machine.View, r mint.Request) (mint.Admitted, error) {
 	var admitted mint.Admitted
-	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
-		return admitted, fail(codeTooMany, "too many requests from %s", c.addr)
-	}
+	c := callerOf(ctx)
+	c.owes(a.limits.AddressWork + len(r.Inputs)) // a hash to the curve each, whatever comes of it
 	ring, err := a.ring()
 	if err != nil {
 		return admitted, err
@@ -75,6 +74,9 @@ func (a *API) admit(ctx context.Context, v *machine.View, r mint.Request) (mint.
 		admitted, err = mint.Admit(v, ring, a.limits.Coins, int64(v.At()), r)
 		return err
 	})
+	if err == nil && r.Pay > 0 {
+		c.paid()
+	}
 	return admitted, err
 }
 

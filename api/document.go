@@ -45,8 +45,8 @@ func (a *API) ownProblem(ctx huma.Context, status string, v any) (any, error) {
 	}
 	code := codeBug
 	switch {
-	case n == http.StatusRequestEntityTooLarge:
-		code = codeTooLarge
+	case n == http.StatusRequestEntityTooLarge, n == http.StatusInternalServerError && model.Detail == "cannot read request body":
+		n, code = http.StatusRequestEntityTooLarge, codeTooLarge // see answerWriter
 	case n < 500:
 		code = codeBody
 	}

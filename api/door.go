@@ -27,19 +27,49 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.metrics.observe(r.Method, r.Pattern, out.status, time.Since(began))
 	}()
 	defer a.recover(out, r)
-	if err := a.enter(out, &r); err != nil {
+	leave, err := a.addresses.enter(addrOf(r), began)
+	if err != nil {
+		a.turnAway(out, r, leave, err)
+		return
+	}
+	owed := 0
+	defer func() {
+		// Who is refused has made the server work all the same, who is told a price as well. Reads are refused cheaply.
+		if r.Method != http.MethodGet && r.Method != http.MethodHead && out.status >= 400 && out.status < 500 {
+			owed = max(owed, a.limits.AddressWork)
+		}
+		leave(owed, time.Now())
+	}()
+	if err := a.enter(out, &r, &owed); err != nil {
 		a.refuse(out, r, err)
 		return
 	}
 	a.mux.ServeHTTP(out, r)
 }
 
+// turnAway refuses an address that has had its share. One that owes is told after a while, so that asking again and again
+// costs it more than us; one that asks on all its connections at once loses this one.
+func (a *API) turnAway(w http.ResponseWriter, r *http.Request, leave func(int, time.Time), err error) {
+	if leave == nil {
+		w.Header().Set("Connection", "close")
+		a.refuse(w, r, err)
+		return
+	}
+	defer func() { leave(0, time.Now()) }()
+	select {
+	case <-time.After(a.limits.RefusalTime):
+	case <-r.Context().Done():
+	}
+	a.refuse(w, r, err)
+}
+
 // enter reads who calls, refuses pages where no page has business, and waits for what the client has seen.
-func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
+func (a *API) enter(w *answerWriter, r **http.Request, owed *int) error {
 	c, err := a.newCaller(*r)
 	if err != nil {
 		return err
 	}
+	c.owed = owed
 	if !a.hostKnown((*r).Host) {
 		return fail(codeHost, "Host %.60q is not a name of this server", (*r).Host)
 	}
@@ -52,9 +82,7 @@ func (a *API) enter(w http.ResponseWriter, r **http.Request) error {
 	if c.hasToken && fromPage(*r) {
 		return fail(codeOrigin, "a token came from a web page")
 	}
-	if (*r).Method != http.MethodPut {
-		(*r).Body = http.MaxBytesReader(w, (*r).Body, a.limits.BodyBytes)
-	}
+	a.body(w, *r)
 	if text := (*r).Header.Get(client.HeaderIndex); text != "" && a.ours((*r).Header.Get(client.HeaderCluster)) {
 		if c.index, err = a.waitFor((*r).Context(), text); err != nil {
 			return err
@@ -101,9 +129,13 @@ type answerWriter struct {
 	http.ResponseWriter
 	api    *API
 	status int
+	large  bool // the body was more than may be
 }
 
 func (w *answerWriter) WriteHeader(status int) {
+	if w.large && status == http.StatusInternalServerError {
+		status = http.StatusRequestEntityTooLarge // huma knows one reason only for a body that cannot be read
+	}
 	if w.status == 0 {
 		w.status = status
 		h := w.Header()
@@ -122,13 +154,21 @@ func (w *answerWriter) WriteHeader(status int) {
 			h.Set("Cache-Control", "no-store")
 		}
 	}
+	w.inTime()
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// inTime bounds how long the client may take for what is written next; the connection's last answer has left a time of
+// its own.
+func (w *answerWriter) inTime() {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.api.limits.WriteTime))
 }
 
 func (w *answerWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.inTime()
 	return w.ResponseWriter.Write(b)
 }
 

@@ -8,8 +8,18 @@ import (
 // RowOf lets a test look into the table of codes.
 func RowOf(code string) (status int, do string) { return table[code].status, table[code].do }
 
-// Meter lets a test ask for addresses at times of its own.
-func Meter(l Limits) func(netip.Addr, time.Time) bool { return newAddresses(l).allow }
+// Meter lets a test send requests of an address, which owe something, at times of its own.
+func Meter(l Limits) func(addr netip.Addr, owed int, at time.Time) bool {
+	a := newAddresses(l)
+	return func(addr netip.Addr, owed int, at time.Time) bool {
+		leave, err := a.enter(addr, at)
+		if err != nil {
+			owed = 0
+		}
+		leave(owed, at)
+		return err == nil
+	}
+}
 
 // MeltQuoteID lets a test write a quote's id.
 func MeltQuoteID(text string, expiry, bid, time, pay uint64) string {

@@ -211,21 +211,24 @@ func TestAnAddressIsMetered(t *testing.T) {
 	allow := api.Meter(l)
 	at := time.Unix(1000, 0)
 	one, same, other := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("192.0.2.1")
-	if !allow(one, at) || !allow(same, at) || allow(one, at) {
+	if !allow(one, 0, at) || !allow(same, 0, at) || allow(one, 0, at) {
 		t.Error("a /64 was not metered as one address with a burst of two")
 	}
-	if !allow(other, at) {
+	if !allow(other, 0, at) {
 		t.Error("another address pays for the first one")
 	}
-	if !allow(one, at.Add(time.Second)) {
+	if !allow(one, 0, at.Add(time.Second)) {
 		t.Error("a second gave nothing back")
 	}
+	if debtor := netip.MustParseAddr("127.0.0.2"); !allow(debtor, 2, at) || allow(debtor, 0, at.Add(time.Second)) || !allow(debtor, 0, at.Add(2*time.Second)) {
+		t.Error("what was owed was not waited for")
+	}
 	for i := range 100 { // strangers come and go; only three are remembered
-		allow(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), at.Add(time.Duration(i)*time.Millisecond))
+		allow(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 0, at.Add(time.Duration(i)*time.Millisecond))
 	}
 	for range 10 {
-		if !allow(netip.MustParseAddr("127.0.0.1"), at) {
-			t.Error("loopback was metered")
+		if !allow(netip.MustParseAddr("127.0.0.1"), 5, at) || !allow(netip.MustParseAddr("::1"), 5, at) {
+			t.Error("this machine's own was metered")
 		}
 	}
 }

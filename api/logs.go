@@ -65,7 +65,7 @@ func (a *API) getLog(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	leave, err := a.enterStream()
+	leave, err := a.enterStream(r.Context())
 	if err != nil {
 		return err
 	}

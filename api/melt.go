@@ -47,9 +47,7 @@ func (a *API) mintMeltQuote(r *http.Request) (any, error) {
 	if err := checkMeltMethod(r); err != nil {
 		return nil, err
 	}
-	if c := callerOf(r.Context()); !a.addresses.allow(c.addr, now()) {
-		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
-	}
+	callerOf(r.Context()).owes(a.limits.AddressWork)
 	var in cashu.MeltQuoteRequest
 	if err := readMint(r, &in); err != nil {
 		return nil, err

@@ -253,6 +253,8 @@ func (a *API) mintMint(r *http.Request) (any, error) {
 }
 
 func (a *API) signatures(ctx context.Context, outputs []cashu.BlindedMessage) (any, error) {
+	// Nothing is paid for signatures: swaps and mints cost a fee at most, and asked for again they cost nothing.
+	callerOf(ctx).owes(a.limits.AddressWork + len(outputs))
 	signatures, err := a.sign(ctx, outputs)
 	if err != nil {
 		return nil, err
@@ -326,10 +328,7 @@ func (a *API) mintRestore(r *http.Request) (any, error) {
 	if len(in.Outputs) > a.limits.OutputsMax {
 		return nil, cashu.Refuse(cashu.CodeOutputsMax, "%d outputs in one request, the limit is %d", len(in.Outputs), a.limits.OutputsMax)
 	}
-	c := callerOf(r.Context())
-	if !a.addresses.allow(c.addr, now()) {
-		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
-	}
+	callerOf(r.Context()).owes(a.limits.AddressWork)
 	v, err := a.linear(r.Context())
 	if err != nil {
 		return nil, err

@@ -329,9 +329,7 @@ func allowed(v *machine.View, l mint.Limits, outputs []cashu.BlindedMessage) ([]
 type totalsOutput struct{ Body client.Totals }
 
 func (a *API) getTotals(ctx context.Context, _ *struct{}) (*totalsOutput, error) {
-	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
-		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
-	}
+	callerOf(ctx).owes(a.limits.AddressWork)
 	v := a.recentView(ctx)
 	return &totalsOutput{totalsOf(v)}, nil
 }

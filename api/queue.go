@@ -27,9 +27,7 @@ type listInput struct {
 type listOutput struct{ Body client.JobList }
 
 func (a *API) listJobs(ctx context.Context, in *listInput) (*listOutput, error) {
-	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
-		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
-	}
+	callerOf(ctx).owes(a.limits.AddressWork)
 	v := a.recentView(ctx)
 	if in.Only != "" {
 		return a.listOnly(v, in.Only)

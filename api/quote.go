@@ -14,9 +14,7 @@ type quoteInput struct{ Body client.QuoteRequest }
 type quoteOutput struct{ Body client.Quote }
 
 func (a *API) postQuote(ctx context.Context, in *quoteInput) (*quoteOutput, error) {
-	if c := callerOf(ctx); !a.addresses.allow(c.addr, now()) {
-		return nil, fail(codeTooMany, "too many requests from %s", c.addr)
-	}
+	callerOf(ctx).owes(a.limits.AddressWork)
 	q, err := a.quote(ctx, a.recentView(ctx), in.Body)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -43,12 +44,18 @@ func (a *API) streamRoutes() {
 }
 
 // enterStream takes one of the places for streams; the function gives it back.
-func (a *API) enterStream() (func(), error) {
+func (a *API) enterStream(ctx context.Context) (func(), error) {
+	addr := callerOf(ctx).addr
+	end := a.addresses.count(addr, now(), func(m *meter) *int { return &m.streams }, a.limits.AddressStreams)
+	if end == nil {
+		return nil, fail(codeTooMany, "%d logs and events are being followed from %s, which is as many as one address may", a.limits.AddressStreams, addr)
+	}
 	select {
 	case a.streams <- struct{}{}:
 		a.metrics.streams.Inc()
-		return func() { <-a.streams; a.metrics.streams.Dec() }, nil
+		return func() { <-a.streams; a.metrics.streams.Dec(); end() }, nil
 	default:
+		end()
 		return nil, fail(codeBusy, "%d logs and events are being followed, which is as many as this server takes", cap(a.streams))
 	}
 }
@@ -158,7 +165,7 @@ func (a *API) getEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	leave, err := a.enterStream()
+	leave, err := a.enterStream(r.Context())
 	if err != nil {
 		return err
 	}
@@ -178,6 +185,9 @@ func (a *API) getEvents(w http.ResponseWriter, r *http.Request) error {
 			if err := out.line(eventView(v, &events[i], want.all)); err != nil {
 				return nil // nobody listens
 			}
+		}
+		if err := a.addresses.pace(ctx, callerOf(ctx).addr, 1+len(events)/a.limits.AddressWork); err != nil {
+			return nil // the client has gone
 		}
 		if seq = max(seq, last); len(events) == a.limits.JobsPage {
 			continue

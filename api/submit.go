@@ -54,6 +54,7 @@ func (a *API) submitJob(ctx context.Context, in client.SubmitRequest) (client.Su
 	}
 	command, v, err := decided(ctx, a, v, func(v *machine.View) (*machine.Submit, error) { return a.readSubmit(ctx, v, in) })
 	if replay := (*replayed)(nil); errors.As(err, &replay) {
+		callerOf(ctx).owes(a.limits.AddressWork + len(in.Outputs)) // signed again, and paid once
 		return a.submitted(ctx, in, replay.answer, replay.index)
 	}
 	if err != nil {

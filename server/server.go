@@ -234,7 +234,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-s.restored:
 		case <-ctx.Done():
 		}
-		if err := web.Serve(s.public.secure(ln)); !errors.Is(err, http.ErrServerClosed) {
+		if err := web.Serve(s.public.secure(s.api.Guard(ln))); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 		return nil

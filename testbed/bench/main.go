@@ -69,6 +69,7 @@ func measures() []measure {
 		{"group", "the same with three servers, sent to the leader", bar{8000, true}, readGroup},
 		{"p50", "a submission's latency at half of the load that one server takes, median", bar{2, false}, readLatency(50)},
 		{"p99", "the same, of the slowest hundredth the fastest", bar{10, false}, readLatency(99)},
+		{"flood", "a paying client's median latency beside floods from other addresses, against alone", bar{2, false}, readFlood},
 		{"noop", "no-op tasks from submission to settled receipt, on a node that claims 256 CPUs, limits on", bar{600, true}, readNoOp},
 		{"submit", "one `coinop submit` as a process, paid with coins", bar{15, false}, readSubmit},
 		{"failover", "from kill -9 of the leader of three under load to the next accepted submission", bar{2, false}, readFailover},

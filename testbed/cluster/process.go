@@ -157,3 +157,20 @@ func (p *Process) CPU() (time.Duration, error) {
 	}
 	return time.Duration(ticks) * time.Second / clockTicks, nil
 }
+
+// Memory is what it holds in memory now, in bytes.
+func (p *Process) Memory() (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.Pid()))
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of %s: %w", p.Name, err)
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("read the memory of %s: %q", p.Name, text)
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of %s: %w", p.Name, err)
+	}
+	return pages * int64(os.Getpagesize()), nil
+}
