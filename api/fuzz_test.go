@@ -1,0 +1,39 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/coinop/coinop/api/client"
+)
+
+// FuzzBodies: a body is read, or refused with a problem that says what to do; what is read can be written and read again.
+func FuzzBodies(f *testing.F) {
+	f.Add([]byte(`{"spec":{"argv":["true"],"pool":"default"},"pay":10,"inputs":[],"blanks":[]}`))
+	f.Add([]byte(`{"spec":{"argv":["true"]},"spec":{}}`))
+	f.Add([]byte(`{"units":5,"pubkey":"02"}`))
+	f.Add([]byte(`{"Units":5}`))
+	f.Add([]byte(`[`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, fresh := range []func() any{
+			func() any { return new(client.SubmitRequest) }, func() any { return new(client.IssueRequest) },
+		} {
+			into := fresh()
+			if err := decode(body, into); err != nil {
+				var problem *client.Problem
+				if !errors.As(err, &problem) || problem.Status < 400 || problem.Status > 499 || problem.Code == "" || problem.Do == "" {
+					t.Fatalf("%T is refused with %#v", into, err)
+				}
+				continue
+			}
+			text, err := json.Marshal(into)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := decode(text, fresh()); err != nil {
+				t.Fatalf("%T was read and written as %s: %v", into, text, err)
+			}
+		}
+	})
+}

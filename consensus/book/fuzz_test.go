@@ -1,0 +1,65 @@
+package book
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/coinop/coinop/consensus/machine"
+)
+
+type answering []byte
+
+func (a answering) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(a))}, nil
+}
+
+// FuzzPull: a peer may answer anything. What is read of it is stable, and a book takes it only if it continues its own chain.
+func FuzzPull(f *testing.F) {
+	good, err := cbor.Marshal([]machine.Event{{Seq: 1}, {Seq: 2}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte{0x80})
+	f.Add([]byte{0x9f, 0xff})
+	f.Add([]byte{0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		peer := HTTPPeer{ID: "s2", Base: "http://peer", Client: &http.Client{Transport: answering(body)}}
+		events, err := peer.Events(t.Context(), 0, 100)
+		if err != nil {
+			if events != nil {
+				t.Fatalf("both %d events and %v", len(events), err)
+			}
+			return
+		}
+		text, err := cbor.Marshal(events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back []machine.Event
+		if err := cbor.Unmarshal(text, &back); err != nil || len(back) != len(events) {
+			t.Fatalf("%d events come back as %d: %v", len(events), len(back), err)
+		}
+		var hash [32]byte
+		last := uint64(0)
+		for i, e := range events { // as append checks them
+			want, err := machine.ChainHash(hash, e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Seq != last+1 || e.Hash != want {
+				return
+			}
+			other := e
+			other.Amount++
+			if changed, err := machine.ChainHash(hash, other); err != nil || changed == want {
+				t.Fatalf("event %d with another amount has the same hash: %v", i, err)
+			}
+			last, hash = e.Seq, e.Hash
+		}
+	})
+}
