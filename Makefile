@@ -66,6 +66,10 @@ FUZZTIME ?= 1h
 fuzz: need ## fuzz every decoder for FUZZTIME in all
 	scripts/fuzz $(FUZZTIME)
 
+.PHONY: vuln
+vuln: need ## govulncheck, pinned in tools/vuln/go.mod; says so where its database is out of reach
+	scripts/vuln
+
 .PHONY: lint
 lint: need ## golangci-lint, pinned in tools/go.mod
 	cd tools && $(GO) build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
