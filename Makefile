@@ -37,10 +37,12 @@ test: need ## vet and run all tests, the core with the race detector
 
 FAILOVERS ?= 20
 FULL_LOAD ?= 10m
+HISTORIES ?= 40
 .PHONY: e2e
 e2e: export COINOP_E2E_FAILOVERS := $(FAILOVERS)
 e2e: export COINOP_E2E_FULL_LOAD := $(FULL_LOAD)
-e2e: need ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long
+e2e: export COINOP_LINEAR_SEEDS := $(HISTORIES)
+e2e: need ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long, HISTORIES put in order
 	$(GO) test -tags e2e -count=1 -timeout 60m ./testbed/...
 
 SEEDS   ?= 200
