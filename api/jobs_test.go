@@ -9,6 +9,7 @@ import (
 
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus"
+	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding/cashu"
 )
 
@@ -249,5 +250,20 @@ func wantProblem(t *testing.T, err error, status int, code string) {
 	}
 	if p.Status != status || p.Code != code || p.Detail == "" || p.Do == "" {
 		t.Fatalf("%d %s: %v; want %d %s", p.Status, p.Code, p, status, code)
+	}
+}
+
+func TestAMachineThatHasNotToldWhatItHasMayFit(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.purse()
+	r := paid(p, p.issue(300), order(client.NewSecret()))
+	r.Job.CPUMilli, r.Job.BidMicro, r.Job.TimeMs, r.Job.MemoryBytes = 64_000, 0, 1000, 1<<20
+	_, err := w.c.Submit(t.Context(), newKey(), "", r)
+	wantProblem(t, err, 422, "too_big")
+	join := machine.TokenHash{20}
+	w.does(&machine.Token{Hash: join, Role: machine.RoleJoinExecutor, Until: w.at + 1000})
+	w.does(&machine.NodeJoin{Token: join, Name: "n2", Pool: "default", Cert: [32]byte{30}})
+	if _, err := w.c.Submit(t.Context(), newKey(), "", r); err != nil {
+		t.Error(err)
 	}
 }

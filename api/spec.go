@@ -102,7 +102,8 @@ func (s *spec) readTasks(array *client.Array) error {
 	return scheduler.ValidateTasks(s.tasks, s.atOnce, s.pool.ArrayMax)
 }
 
-// fits refuses what no machine of the pool could ever run. A pool whose machines have yet to come takes everything.
+// fits refuses what no machine of the pool could ever run. A pool whose machines have yet to come takes everything, and
+// so does one with a machine that has yet to tell what it has: it does so a moment after it has joined.
 func fits(v *machine.View, s spec) error {
 	shape := &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1}
 	if scheduler.Fits(v.Scheduler(), shape) {
@@ -114,8 +115,8 @@ func fits(v *machine.View, s spec) error {
 		if n.Pool != s.pool.ID || n.State == scheduler.NodeRemoved {
 			continue
 		}
-		if holds(n.Has, s.need) {
-			return nil // drained or lost today
+		if n.Has.Memory == 0 || holds(n.Has, s.need) {
+			return nil // in the second case it is drained or lost today
 		}
 		some = true
 		most.CPUMilli, most.Memory = max(most.CPUMilli, n.Has.CPUMilli), max(most.Memory, n.Has.Memory)
