@@ -74,23 +74,30 @@ func (k *keeper) wallet(ctx context.Context, home cluster.Home) {
 		"a job's or pot's":       `SELECT secret FROM secrets`,
 		"a token to be received": `SELECT token FROM tokens`,
 	} {
-		rows, err := db.QueryContext(ctx, query)
-		must(k.t, err)
-		for rows.Next() {
-			var value any
-			must(k.t, rows.Scan(&value))
-			switch v := value.(type) {
-			case string:
-				k.text(name, v)
-			case []byte:
-				must(k.t, k.keys.Add(name, v))
-				if len(v) == len(client.Secret{}) && name != "a coin's blinding" {
-					k.bearer(client.Secret(v))
-				}
+		k.column(ctx, db, name, query)
+	}
+}
+
+// column learns what a query of one column gives.
+func (k *keeper) column(ctx context.Context, db *sql.DB, name, query string) {
+	k.t.Helper()
+	rows, err := db.QueryContext(ctx, query)
+	must(k.t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var value any
+		must(k.t, rows.Scan(&value))
+		switch v := value.(type) {
+		case string:
+			k.text(name, v)
+		case []byte:
+			must(k.t, k.keys.Add(name, v))
+			if len(v) == len(client.Secret{}) && name != "a coin's blinding" {
+				k.bearer(client.Secret(v))
 			}
 		}
-		must(k.t, errors.Join(rows.Err(), rows.Close()))
 	}
+	must(k.t, rows.Err())
 }
 
 // bearer adds the keys that travel; the fund id is public.
