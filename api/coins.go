@@ -57,7 +57,7 @@ func (a *API) ring() (*mint.Keyring, error) {
 			return ring, nil
 		}
 	}
-	return nil, fail(codeNotHere, "this server does not have the mint's keys")
+	return nil, fail(codeNoKeys, "this server does not have the mint's keys, or not yet")
 }
 
 // admit checks coins and outputs, the curve last.

@@ -103,7 +103,7 @@ func inputsOf(v *machine.View, token cashu.Token) ([]cashu.Proof, error) {
 func (a *API) checkChallenge(v *machine.View, c challenge, body []byte) error {
 	key, ok := a.payKey()
 	if !ok {
-		return fail(codeNotHere, "this server does not have the mint's keys")
+		return fail(codeNoKeys, "this server does not have the mint's keys, or not yet")
 	}
 	if !hmac.Equal([]byte(c.bind(key)), []byte(c.ID)) || c.Realm != payRealm || c.Method != payMethod || c.Intent != payIntent {
 		return fail(codePaymentInvalid, "the credential answers no challenge of this cluster, or one that was altered")

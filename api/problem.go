@@ -29,6 +29,7 @@ const (
 	codeBlobUnknown   = "blob_unknown"
 	codeBlobDigest    = "blob_digest"
 	codeNotHere       = "not_here"
+	codeNoKeys        = "no_keys"
 	codeRetention     = "retention_over"
 	codeAmount        = "amount"
 	codeCoinsForged   = "coins_forged"

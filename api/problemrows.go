@@ -126,6 +126,7 @@ func ownRows() map[string]row {
 		codeBusy:                  {http.StatusServiceUnavailable, "repeat the request in a second"},
 		codeTooMany:               {http.StatusTooManyRequests, "slow down; many jobs are best paid from one pot"},
 		codeNotHere:               {http.StatusNotImplemented, "ask another server"},
+		codeNoKeys:                {http.StatusServiceUnavailable, "repeat the same request in a second, or ask another server"},
 		codeBug:                   {http.StatusInternalServerError, "repeat the request; if it stays, report it with the server's log"},
 	}
 }

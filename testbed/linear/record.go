@@ -50,8 +50,6 @@ func (r *record) do(who int, in Input, ask func() (Output, error)) (Output, erro
 		return out, err
 	case errors.As(err, &unknown):
 		out, back = Output{Unknown: true}, never
-	case errors.As(err, &problem) && problem.Code == "not_here": // this server cannot tell; an earlier one may have taken it
-		out, back = Output{Unknown: true}, never
 	case errors.As(err, &problem):
 		out = Output{Refused: problem.Code}
 	case err != nil:
