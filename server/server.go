@@ -328,15 +328,25 @@ func (s *Server) govern(ctx context.Context) {
 	}
 }
 
+// restorePause lies between tries to take up a saved state.
+const restorePause = 2 * time.Second
+
 // lead decides and answers executors for one term.
 func (s *Server) lead(ctx context.Context) {
-	if s.restoreFrom != "" {
-		if err := s.restore(ctx); err != nil {
-			s.config.Log.Error("the saved state was not taken up; begin again with an empty folder", "err", err)
-			return
+	for s.restoreFrom != "" {
+		err := s.restore(ctx)
+		if err == nil {
+			s.restoreFrom = ""
+			close(s.restored)
+			break
 		}
-		s.restoreFrom = ""
-		close(s.restored)
+		// Raft may be in the midst of writing down its members; a file that is damaged stays so.
+		s.config.Log.Error("the saved state was not taken up, and is tried again; if this stays, begin with an empty folder", "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(restorePause):
+		}
 	}
 	s.config.Log.Info("leads", "term", s.node.Term())
 	s.executors.takeOffice(s.node.Term())
