@@ -49,6 +49,8 @@ type Node struct {
 
 	mu       sync.Mutex
 	handlers map[string]Handler // of protocols that others asked for
+
+	adopting chan struct{} // of one: who makes a restored state this server's holds it
 }
 
 // New checks the configuration.
@@ -59,7 +61,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, clock: newClock(), mux: http.NewServeMux(),
-		ready: make(chan struct{}), fatal: make(chan error, 1),
+		ready: make(chan struct{}), adopting: make(chan struct{}, 1), fatal: make(chan error, 1),
 		turned: newSignal(), leadCh: make(chan bool, 1), handlers: map[string]Handler{},
 	}
 	n.fsm = newFSM(cfg, n.stopRunning)

@@ -141,8 +141,15 @@ func (n *Node) checkSnapshot(from io.Reader) (file *os.File, size int64, index u
 	return f, size, m.View().Index(), nil
 }
 
-// adopt makes this server the only one of a restored state.
+// adopt makes this server the only one of a restored state. Whoever restores it and who looks after the members may both
+// ask for that: the second finds nothing left to remove.
 func (n *Node) adopt(ctx context.Context) error {
+	select {
+	case n.adopting <- struct{}{}:
+		defer func() { <-n.adopting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var commands []machine.Command
 	for _, s := range n.Servers() {
 		if s.ID != n.ID() {

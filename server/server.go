@@ -328,25 +328,15 @@ func (s *Server) govern(ctx context.Context) {
 	}
 }
 
-// restorePause lies between tries to take up a saved state.
-const restorePause = 2 * time.Second
-
 // lead decides and answers executors for one term.
 func (s *Server) lead(ctx context.Context) {
-	for s.restoreFrom != "" {
-		err := s.restore(ctx)
-		if err == nil {
-			s.restoreFrom = ""
-			close(s.restored)
-			break
-		}
-		// Raft may be in the midst of writing down its members; a file that is damaged stays so.
-		s.config.Log.Error("the saved state was not taken up, and is tried again; if this stays, begin with an empty folder", "err", err)
-		select {
-		case <-ctx.Done():
+	if s.restoreFrom != "" {
+		if err := s.restore(ctx); err != nil {
+			s.config.Log.Error("the saved state was not taken up; begin again with an empty folder", "err", err)
 			return
-		case <-time.After(restorePause):
 		}
+		s.restoreFrom = ""
+		close(s.restored)
 	}
 	s.config.Log.Info("leads", "term", s.node.Term())
 	s.executors.takeOffice(s.node.Term())
