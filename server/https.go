@@ -49,13 +49,7 @@ func newPublic(c Config, authority func(context.Context) (*pki.Authority, error)
 
 // secured reports whether the interface speaks HTTPS. Money and keys travel over it, so only this machine is spoken to
 // in plain by itself.
-func (p *public) secured() bool { return p.files != nil || !p.plain && !onLoopback(p.listen) }
-
-func onLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	ip, bad := netip.ParseAddr(host)
-	return err == nil && (host == "localhost" || bad == nil && ip.IsLoopback())
-}
+func (p *public) secured() bool { return p.files != nil || !p.plain && !client.OnLoopback(p.listen) }
 
 // secure makes a listener speak HTTPS. It offers no HTTP/2: one request at a time is what a connection may ask.
 func (p *public) secure(ln net.Listener) net.Listener {

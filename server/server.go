@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/coinop/coinop/api"
+	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus"
 	"github.com/coinop/coinop/consensus/blobs"
 	"github.com/coinop/coinop/consensus/book"
@@ -219,7 +220,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("listen on %s: %w", s.config.HTTP, err)
 	}
 	s.http = ln
-	if !s.public.secured() && !onLoopback(s.config.HTTP) {
+	if !s.public.secured() && !client.OnLoopback(s.config.HTTP) {
 		s.config.Log.Warn("plain HTTP off loopback: whoever is on the way can read keys and take coins", "address", s.config.HTTP)
 	}
 	web := s.api.HTTPServer()

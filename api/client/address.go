@@ -47,7 +47,7 @@ func ParseAddress(text string) (Address, error) {
 	s := strings.TrimSpace(text)
 	if !strings.Contains(s, "://") {
 		scheme := "https://"
-		if host, _, _ := strings.Cut(s, "#"); isLoopback(host) {
+		if host, _, _ := strings.Cut(s, "#"); OnLoopback(host) {
 			scheme = "http://"
 		}
 		s = scheme + s
@@ -82,8 +82,8 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// isLoopback reports whether HOST, HOST:PORT or one with a path stays on this machine.
-func isLoopback(address string) bool {
+// OnLoopback reports whether HOST, HOST:PORT or one with a path stays on this machine.
+func OnLoopback(address string) bool {
 	address, _, _ = strings.Cut(address, "/")
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
