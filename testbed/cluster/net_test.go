@@ -52,7 +52,9 @@ func talk(t *testing.T, n *Net, from, to string) (there, back bool) {
 	return <-heard, back
 }
 
-func TestEachWayBetweenHostsIsLostByItself(t *testing.T) {
+// newNet is a net that must leave nothing behind.
+func newNet(t *testing.T) *Net {
+	t.Helper()
 	if err := CanNet(); err != nil {
 		t.Skip(err)
 	}
@@ -60,7 +62,7 @@ func TestEachWayBetweenHostsIsLostByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
@@ -71,7 +73,12 @@ func TestEachWayBetweenHostsIsLostByItself(t *testing.T) {
 				}
 			}
 		}
-	}()
+	})
+	return n
+}
+
+func TestEachWayBetweenHostsIsLostByItself(t *testing.T) {
+	n := newNet(t)
 	if err := errors.Join(n.Add("a"), n.Add("b"), n.Add("c")); err != nil {
 		t.Fatal(err)
 	}
@@ -101,18 +108,7 @@ func TestEachWayBetweenHostsIsLostByItself(t *testing.T) {
 }
 
 func TestAForwardedAddressIsThatOfItsHost(t *testing.T) {
-	if err := CanNet(); err != nil {
-		t.Skip(err)
-	}
-	n, err := NewNet(fmt.Sprintf("coinop-%d", os.Getpid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	n := newNet(t)
 	addr, err := FreeAddr()
 	if err != nil {
 		t.Fatal(err)
