@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/coinop/coinop/consensus/pki"
@@ -31,6 +32,7 @@ const (
 	fileServers      = "servers.json"
 	fileFounder      = "founder"
 	fileStopped      = "stopped" // why this server must not start again
+	fileReached      = "reached" // how far the log went
 )
 
 func (n *Node) file(name string) string { return filepath.Join(n.cfg.Dir, "cluster", name) }
@@ -79,7 +81,7 @@ func (n *Node) load() (*papers, error) {
 	for i, name := range []string{fileAuthority, fileAuthorityKey, fileCert, fileKey} {
 		b, err := os.ReadFile(n.file(name))
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, errNoPapers
+			return nil, n.noPapers(name)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read who this server is: %w", err)
@@ -87,27 +89,65 @@ func (n *Node) load() (*papers, error) {
 		text[i] = b
 	}
 	p := &papers{}
-	var err error
-	if p.authority, err = pki.ParseAuthority(text[0], text[1]); err != nil {
+	if err := n.readPapers(p, text); err != nil {
 		return nil, err
 	}
-	if p.identity, err = pki.NewIdentity(text[0], text[2], text[3]); err != nil {
-		return nil, err
-	}
-	leaf, err := x509.ParseCertificate(p.identity.Cert.Certificate[0])
-	if err != nil {
-		return nil, fmt.Errorf("read this server's certificate: %w", err)
-	}
-	p.id = pki.NameOf(leaf)
 	if _, err := os.Stat(n.file(fileFounder)); err == nil {
 		p.founder = true
 	}
 	if b, err := os.ReadFile(n.file(fileServers)); err == nil {
 		if err := json.Unmarshal(b, &p.known); err != nil {
-			return nil, fmt.Errorf("read the servers known at joining: %w", err)
+			return nil, fmt.Errorf("read %s: %w; remove it: the log tells who the servers are", n.file(fileServers), err)
 		}
 	}
 	return p, nil
+}
+
+// noPapers tells a folder that holds no server yet from one that has lost a file.
+func (n *Node) noPapers(lacks string) error {
+	_, err := os.Stat(n.file(fileReached))
+	if errors.Is(err, os.ErrNotExist) {
+		return errNoPapers
+	}
+	return fmt.Errorf("start a server in %s: it has a log and lacks %s; %s", n.cfg.Dir, n.file(lacks), mend)
+}
+
+// readPapers checks each file, so that a damaged one is named, and that they belong together.
+func (n *Node) readPapers(p *papers, text [4][]byte) error {
+	damaged := func(err error, names ...string) error {
+		for i := range names {
+			names[i] = n.file(names[i])
+		}
+		return fmt.Errorf("read who this server is: %s: %w; %s", strings.Join(names, " and "), err, mend)
+	}
+	authority, err := pki.ParseCert(text[0])
+	if err == nil {
+		err = authority.CheckSignatureFrom(authority)
+	}
+	if err != nil {
+		return damaged(err, fileAuthority)
+	}
+	if _, err := pki.ParseKey(text[1]); err != nil {
+		return damaged(err, fileAuthorityKey)
+	}
+	if p.authority, err = pki.ParseAuthority(text[0], text[1]); err != nil {
+		return damaged(err, fileAuthority, fileAuthorityKey)
+	}
+	leaf, err := pki.ParseCert(text[2])
+	if err == nil {
+		err = leaf.CheckSignatureFrom(authority)
+	}
+	if err != nil {
+		return damaged(err, fileCert)
+	}
+	if _, err := pki.ParseKey(text[3]); err != nil {
+		return damaged(err, fileKey)
+	}
+	if p.identity, err = pki.NewIdentity(text[0], text[2], text[3]); err != nil {
+		return damaged(err, fileCert, fileKey)
+	}
+	p.id = pki.NameOf(leaf)
+	return nil
 }
 
 // found makes the papers of the first server of a new cluster.

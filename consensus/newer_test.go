@@ -2,6 +2,8 @@ package consensus
 
 import (
 	"errors"
+	"io"
+	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -11,13 +13,17 @@ import (
 
 // A newer build's snapshot ends the start, before raft looks for an older one whose log is gone.
 func TestASnapshotOfANewerBuildEndsTheStart(t *testing.T) {
-	s := Stores{Snapshots: raft.NewInmemSnapshotStore()}
-	if err := s.readable(); err != nil {
+	n := &Node{cfg: Config{Dir: t.TempDir()}}
+	s, err := raft.NewFileSnapshotStore(filepath.Join(n.cfg.Dir, "raft"), 2, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := n.newestWhole(s); err != nil {
 		t.Errorf("without a snapshot: %v", err)
 	}
-	keep := func(content string) {
+	keep := func(index uint64, content string) {
 		t.Helper()
-		sink, err := s.Snapshots.Create(raft.SnapshotVersionMax, 7, 1, raft.Configuration{}, 1, nil)
+		sink, err := s.Create(raft.SnapshotVersionMax, index, 1, raft.Configuration{}, 1, nil)
 		if err == nil {
 			_, err = sink.Write([]byte(content))
 		}
@@ -29,13 +35,13 @@ func TestASnapshotOfANewerBuildEndsTheStart(t *testing.T) {
 		}
 	}
 	// The offset, the first line, then the single values: here the format alone, as CBOR {3: 99}.
-	keep("\x00\x00\x00\x00\x00\x00\x00\x00coinop snapshot 1\n\xff\x04\xa1\x03\x18\x63")
-	if err := s.readable(); !errors.Is(err, machine.ErrNewer) {
+	keep(7, "\x00\x00\x00\x00\x00\x00\x00\x00coinop snapshot 1\n\xff\x04\xa1\x03\x18\x63")
+	if _, _, err := n.newestWhole(s); !errors.Is(err, machine.ErrNewer) {
 		t.Errorf("a snapshot of format 99: %v", err)
 	}
-	keep("what else is wrong, raft says")
-	if err := s.readable(); err != nil {
-		t.Errorf("a damaged snapshot: %v", err)
+	keep(8, "what is no snapshot hides none")
+	if _, _, err := n.newestWhole(s); !errors.Is(err, machine.ErrNewer) {
+		t.Errorf("a damaged snapshot, and one of format 99 before it: %v", err)
 	}
 }
 
