@@ -4,76 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/coinop/coinop/consensus/machine"
 )
-
-// Stores is where raft keeps things.
-type Stores struct {
-	Log       Log
-	Snapshots raft.SnapshotStore
-}
-
-// Log is raft's log, and the term and the vote that it must remember beside it.
-type Log interface {
-	raft.LogStore
-	raft.StableStore
-	raft.MonotonicLogStore
-	io.Closer
-}
-
-func (n *Node) openStores() (*Stores, error) {
-	dir := filepath.Join(n.cfg.Dir, "raft", "log")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of the log: %w", err)
-	}
-	log, err := wal.Open(dir, wal.WithLogger(newRaftLog(n.cfg.Log)), wal.WithSegmentSize(n.cfg.Tuning.SegmentBytes))
-	if err != nil {
-		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
-	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(filepath.Join(n.cfg.Dir, "raft"), 2, newRaftLog(n.cfg.Log))
-	if err != nil {
-		log.Close()
-		return nil, fmt.Errorf("open the snapshots: %w", err)
-	}
-	s := Stores{Log: log, Snapshots: snapshots}
-	if n.cfg.Stores != nil {
-		s = n.cfg.Stores(s)
-	}
-	return &s, nil
-}
-
-// readable says whether a newer build has left its snapshot here. Raft would try the one before it, whose log is gone.
-func (s *Stores) readable() error {
-	list, err := s.Snapshots.List()
-	if err != nil {
-		return fmt.Errorf("list the snapshots: %w", err)
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	_, r, err := s.Snapshots.Open(list[0].ID)
-	if err != nil {
-		return fmt.Errorf("open a snapshot: %w", err)
-	}
-	defer r.Close()
-	if _, err = io.CopyN(io.Discard, r, snapshotHead); err == nil {
-		err = machine.Readable(r)
-	}
-	if errors.Is(err, machine.ErrNewer) {
-		return err
-	}
-	return nil // what else is wrong with it raft will say
-}
 
 const (
 	transportTimeout = 10 * time.Second
@@ -103,16 +39,13 @@ func (n *Node) raftConfig(id string, notify chan<- bool) *raft.Config {
 }
 
 // runRaft takes part in the log until ctx ends.
-func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) error {
-	s, err := n.openStores()
+func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) (err error) {
+	s, log, err := n.openStores()
 	if err != nil {
 		return err
 	}
 	defer s.Log.Close()
 	defer stream.Close()
-	if err := s.readable(); err != nil {
-		return err
-	}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream, MaxPool: 4, Timeout: transportTimeout, Logger: newRaftLog(n.cfg.Log),
 		// No pipelines: raft waits for ever in one whose reader has left it because a follower refused (hashicorp/raft
@@ -125,9 +58,11 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) erro
 	if err := n.bootstrap(config, p, s, transport); err != nil {
 		return err
 	}
-	r, err := raft.NewRaft(config, n.fsm, s.Log, s.Log, s.Snapshots, transport)
+	r, err := log.start(func() (*raft.Raft, error) {
+		return raft.NewRaft(config, n.fsm, log, log, s.Snapshots, transport)
+	})
 	if err != nil {
-		return fmt.Errorf("start raft: %w", err)
+		return err
 	}
 	observations := make(chan raft.Observation, 16)
 	observer := raft.NewObserver(observations, false, func(o *raft.Observation) bool {
@@ -139,12 +74,16 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) erro
 	n.stores.Store(s)
 	n.raft.Store(r)
 	close(n.ready)
-	defer n.leave(r)
+	defer func() {
+		n.leave(r)
+		err = errors.Join(err, log.note())
+	}()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.leadLoop(ctx, notify) })
 	group.Go(func() error { return n.observeLoop(ctx, observations) })
 	group.Go(func() error { return n.snapshotLoop(ctx, r) })
 	group.Go(func() error { return n.diskLoop(ctx, r) })
+	group.Go(func() error { return log.noteLoop(ctx) })
 	group.Go(func() error { return n.announceLoop(ctx) })
 	return group.Wait()
 }
