@@ -32,6 +32,9 @@ type Config struct {
 	// before, since events can be made again from them alone. Nil: there is no book.
 	Booked func(ctx context.Context, seq uint64) error
 
+	// Alarm is what else of this server an operator should look at; empty: nothing. Nil: there is nothing else.
+	Alarm func() string
+
 	Log     *slog.Logger
 	Wall    func() time.Time // the wall clock
 	Reserve uint64           // bytes of free disk below which this server steps back; zero: 256 MiB

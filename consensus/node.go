@@ -300,6 +300,9 @@ func (n *Node) Alarm() string {
 			}
 		}
 	}
+	if n.cfg.Alarm != nil {
+		return n.cfg.Alarm()
+	}
 	return ""
 }
 

@@ -58,7 +58,10 @@ type elsewhere struct {
 // is here is all there is.
 func (e *elsewhere) answer(ctx context.Context, q asked) (told, error) {
 	if !e.behind() {
-		return e.here(ctx, q)
+		t, err := e.here(ctx, q)
+		if err == nil || !e.behind() {
+			return t, err
+		} // else this very question has found the book damaged
 	}
 	for _, peer := range e.peers() {
 		if t, err := e.ask(ctx, peer, q); err == nil || ctx.Err() != nil {

@@ -60,6 +60,19 @@ func TestABookThatCatchesUpAsksOneThatIsWhole(t *testing.T) {
 	}
 }
 
+func TestAQuestionThatFindsTheBookDamagedIsAskedElsewhere(t *testing.T) {
+	e, damaged := bookOf(1, false), false
+	e.behind = func() bool { return damaged }
+	e.here = func(context.Context, asked) (told, error) {
+		damaged = true
+		return told{}, errors.New("the file is damaged")
+	}
+	e.peers = func() []string { return []string{serving(t, bookOf(2, false))} }
+	if got, err := e.answer(t.Context(), asked{Jobs: &api.HistoryQuery{Limit: 5}}); err != nil || got.Jobs[0].Job != 2 {
+		t.Fatal(got, err)
+	}
+}
+
 func TestWhereNobodyIsWholeWhatIsHereIsTold(t *testing.T) {
 	e := bookOf(1, true)
 	e.peers = func() []string { return []string{serving(t, bookOf(7, true))} }

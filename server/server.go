@@ -130,6 +130,7 @@ func (s *Server) compose() error {
 		config.Bootstrap = init
 	}
 	config.Booked = func(ctx context.Context, seq uint64) error { return s.book.WaitFor(ctx, seq) }
+	config.Alarm = func() string { return s.book.Alarm() }
 	if s.node, err = consensus.New(config); err != nil {
 		return err
 	}

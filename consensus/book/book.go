@@ -44,6 +44,7 @@ type Config struct {
 	Peers  func() []Peer
 	Gather time.Duration // how long events gather before they are written, 10 ms; each batch is one flush of the disk
 	Retry  time.Duration // how long until a missing range is asked for again, 1 s
+	Check  time.Duration // how long after the whole file was checked it is checked again, a day
 	Log    *slog.Logger
 }
 
@@ -52,8 +53,10 @@ const batchMax = 4096
 
 // Book is one server's history. Run writes; everything else may be called by any goroutine.
 type Book struct {
-	cfg   Config
-	write *sql.DB // one connection, Run's
+	cfg Config
+
+	files sync.RWMutex // held by who reads; Run alone exchanges the two below, and only with the lock
+	write *sql.DB      // one connection, Run's; nil while there is no file
 	read  *sql.DB
 
 	mu      sync.Mutex
@@ -61,6 +64,9 @@ type Book struct {
 	hash    [32]byte      // its hash
 	hole    bool          // the first event that is here is not the first that was
 	missing bool          // events are known to be missing now
+	damage  error         // how the file was found damaged; nil: it was not
+	trouble string        // why the file cannot be written or made anew just now
+	rouse   func()        // ends what Run waits for
 	grown   chan struct{} // closed when last grows
 }
 
@@ -78,26 +84,19 @@ func Open(cfg Config) (*Book, error) {
 	if cfg.Retry == 0 {
 		cfg.Retry = time.Second
 	}
+	if cfg.Check == 0 {
+		cfg.Check = 24 * time.Hour
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o700); err != nil {
 		return nil, fmt.Errorf("open the book: %w", err)
 	}
-	b := &Book{cfg: cfg, grown: make(chan struct{})}
-	// FULL: the log forgets what the book says it holds, so that must be on the disk.
-	dsn := "file:" + cfg.Path + "?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_txlock=immediate"
-	var err error
-	if b.write, err = sql.Open("sqlite3", dsn); err == nil {
-		b.write.SetMaxOpenConns(1)
-		_, err = b.write.Exec(schema)
-	}
-	if err == nil {
-		b.read, err = sql.Open("sqlite3", dsn+"&_query_only=true")
-	}
-	if err == nil {
-		b.read.SetMaxOpenConns(4)
-		err = b.load()
+	b := &Book{cfg: cfg, grown: make(chan struct{}), rouse: func() {}}
+	err := b.openFiles()
+	if damaged(err) {
+		err = b.renew(err)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the book %s: %w", cfg.Path, err), b.Close())
@@ -105,15 +104,44 @@ func Open(cfg Config) (*Book, error) {
 	return b, nil
 }
 
-// Close closes the file.
-func (b *Book) Close() error {
+// openFiles opens the file, or makes it, and finds where the book ends.
+func (b *Book) openFiles() error {
+	// FULL: the log forgets what the book says it holds, so that must be on the disk.
+	dsn := "file:" + b.cfg.Path + "?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000"
+	var err error
+	if b.write, err = sql.Open("sqlite3", dsn+"&_txlock=immediate"); err != nil {
+		return err
+	}
+	b.write.SetMaxOpenConns(1)
+	if _, err := b.write.Exec(schema); err != nil {
+		return tables(err)
+	}
+	if err := checkTables(context.Background(), b.write); err != nil {
+		return err
+	}
+	if b.read, err = sql.Open("sqlite3", dsn+"&_query_only=true"); err != nil {
+		return err
+	}
+	b.read.SetMaxOpenConns(4)
+	return b.load()
+}
+
+func (b *Book) closeFiles() error {
 	var errs []error
 	for _, db := range []*sql.DB{b.write, b.read} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	b.write, b.read = nil, nil
+	return errors.Join(errs...)
+}
+
+// Close closes the file.
+func (b *Book) Close() error {
+	b.files.Lock()
+	defer b.files.Unlock()
+	if err := b.closeFiles(); err != nil {
 		return fmt.Errorf("close the book: %w", err)
 	}
 	return nil
@@ -125,14 +153,16 @@ func (b *Book) load() error {
 	if err != nil {
 		return err
 	}
-	if ok {
-		b.last, b.hash = e.Seq, e.Hash
+	if !ok {
+		e = machine.Event{}
 	}
 	var holes int
 	if err := b.read.QueryRow("SELECT count(*) FROM holes").Scan(&holes); err != nil {
 		return err
 	}
-	b.hole = holes > 0
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last, b.hash, b.hole = e.Seq, e.Hash, holes > 0
 	return nil
 }
 
@@ -155,7 +185,7 @@ func (b *Book) Complete() bool {
 func (b *Book) CatchingUp() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.missing
+	return b.missing || b.damage != nil || b.trouble != ""
 }
 
 // WaitFor returns when the event of this number is on the disk.

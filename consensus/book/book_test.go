@@ -117,6 +117,9 @@ func start(t testing.TB, path string, s *source, peers ...Peer) *reader {
 	go func() { done <- b.Run(ctx) }()
 	r := &reader{Book: b}
 	r.stop = sync.OnceFunc(func() {
+		if err := b.check(ctx); err != nil {
+			t.Errorf("a sound book: %v", err)
+		}
 		cancel()
 		if err := errors.Join(<-done, b.Close()); err != nil {
 			t.Error(err)

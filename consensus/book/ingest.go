@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -16,16 +17,38 @@ import (
 // errChain means that an event does not follow the one before it.
 var errChain = errors.New("the chain of events is broken")
 
-// Run writes events down until ctx ends. It falls behind without harm: what has left the node's
-// memory is made good from another book, or from the log.
+// Run writes events down until ctx ends, and makes the book anew where it is found damaged. It falls behind without
+// harm: what has left the node's memory is made good from another book, or from the log.
 func (b *Book) Run(ctx context.Context) error {
+	var checking sync.WaitGroup
+	defer checking.Wait()
+	checking.Go(func() { b.keepChecking(ctx) })
 	for ctx.Err() == nil {
-		if err := b.step(ctx); err != nil && ctx.Err() == nil {
-			b.cfg.Log.Warn("write the book", "error", err)
+		err := b.turn(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		b.setTrouble(err)
+		if err != nil {
+			b.cfg.Log.Warn("write the book", "file", b.cfg.Path, "error", err)
 			b.pause(ctx, b.cfg.Retry)
 		}
 	}
 	return nil
+}
+
+// turn is one step; a book that was found damaged, by whomever, is made anew instead.
+func (b *Book) turn(ctx context.Context) error {
+	stepping, end := context.WithCancel(ctx)
+	defer end()
+	if b.found(end) == nil {
+		err := b.step(stepping)
+		b.suspect(err)
+		if b.found(func() {}) == nil {
+			return err
+		}
+	}
+	return b.renew(b.found(func() {}))
 }
 
 func (b *Book) pause(ctx context.Context, d time.Duration) {
@@ -59,7 +82,13 @@ func (b *Book) step(ctx context.Context) error {
 		b.pause(ctx, b.cfg.Gather)
 		return nil
 	}
-	return b.append(events)
+	if err := b.append(events); err != nil {
+		return err
+	}
+	if len(events) < batchMax {
+		b.setMissing(false)
+	}
+	return nil
 }
 
 // append checks the chain and writes events that follow what is there.

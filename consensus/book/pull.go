@@ -8,13 +8,15 @@ import (
 	"github.com/coinop/coinop/consensus/machine"
 )
 
-// catchUp fills the range that has left the node's memory, up to an event: from another book, or
-// from the log. Only if nobody has it, neither now nor ever, is it left open.
+// catchUp fills the range that has left the node's memory, up to an event: from what is left of a damaged book, from
+// another server's, or from the log. Only if nobody has it, neither now nor ever, is it left open.
 func (b *Book) catchUp(ctx context.Context, upTo uint64) error {
 	b.setMissing(true)
 	sure := true // that nobody has it
 	var failed []error
-	for _, p := range b.cfg.Peers() {
+	rest := b.openRemains()
+	defer rest.close()
+	for _, p := range append([]Peer{rest}, b.cfg.Peers()...) {
 		err := b.pull(ctx, p, upTo)
 		if last, _ := b.end(); last >= upTo {
 			b.setMissing(false)
@@ -36,7 +38,7 @@ func (b *Book) catchUp(ctx context.Context, upTo uint64) error {
 	if !sure || ctx.Err() != nil {
 		return fmt.Errorf("fill the book from event %d to %d: %w", last+1, upTo, errors.Join(failed...))
 	}
-	return b.leaveHole(ctx, last+1)
+	return b.leaveHole(ctx, last+1, rest)
 }
 
 // pull takes what a peer has; no error and no progress means that it does not have it.
@@ -56,21 +58,29 @@ func (b *Book) pull(ctx context.Context, p Peer, upTo uint64) error {
 	}
 }
 
-// leaveHole goes on from the oldest event at hand, and writes down what is missing.
-func (b *Book) leaveHole(ctx context.Context, first uint64) error {
+// leaveHole goes on behind what nobody has, and writes down what is missing: it ends where the newest unbroken piece of a
+// damaged book begins, or what is at hand.
+func (b *Book) leaveHole(ctx context.Context, first uint64, rest *remains) error {
 	begin := b.cfg.Source.EventsBegin()
 	events, err := b.cfg.Source.Events(ctx, begin-1, 1)
 	if err != nil {
 		return fmt.Errorf("go on behind a hole: %w", err)
 	}
-	b.cfg.Log.Error("no server has these events any more; the book goes on without them", "first", first, "last", begin-1)
-	if _, err := b.write.Exec("INSERT OR REPLACE INTO holes (first, last) VALUES (?, ?)", int64(first), int64(begin-1)); err != nil {
+	if e := rest.unbroken(ctx, events[0], first); e.Seq < begin {
+		events = []machine.Event{e}
+	}
+	last := events[0].Seq - 1
+	b.cfg.Log.Error("no server has these events any more; the book goes on without them", "file", b.cfg.Path, "first", first, "last", last)
+	if _, err := b.write.Exec("INSERT OR REPLACE INTO holes (first, last) VALUES (?, ?)", int64(first), int64(last)); err != nil {
 		return fmt.Errorf("write down a hole: %w", err)
 	}
 	b.mu.Lock()
 	b.hole, b.missing = true, false
 	b.mu.Unlock()
-	return b.store(events)
+	if err := b.store(events); err != nil {
+		return err
+	}
+	return b.pull(ctx, rest, begin-1)
 }
 
 // wentBack looks whether the state was replaced by an older one, whose events from begin on are
@@ -101,6 +111,8 @@ func (b *Book) cutFrom(e machine.Event) error {
 	defer tx.Rollback() //nolint:errcheck // it does nothing after Commit
 	seq := int64(e.Seq)
 	for _, statement := range []string{
+		`UPDATE jobs SET started = 0 WHERE job IN (SELECT job FROM events WHERE kind = 'started' AND seq >= ?1)
+			AND NOT EXISTS (SELECT 1 FROM events e WHERE e.job = jobs.job AND e.job <> 0 AND e.kind = 'started' AND e.seq < ?1)`,
 		"DELETE FROM events WHERE seq >= ?",
 		"DELETE FROM jobs WHERE first >= ?",
 		"UPDATE jobs SET ended = 0, reason = 0, exit = 0, charged = 0, receipt = NULL, final = 0 WHERE final >= ?",

@@ -41,7 +41,13 @@ type Query struct {
 const limitMax = 10_000
 
 // Jobs lists finished jobs by number, the highest first.
-func (b *Book) Jobs(ctx context.Context, q Query) ([]Job, error) {
+func (b *Book) Jobs(ctx context.Context, q Query) (_ []Job, err error) {
+	b.files.RLock()
+	defer b.files.RUnlock()
+	defer func() { b.suspect(err) }()
+	if b.read == nil {
+		return nil, errNoFile
+	}
 	text := "SELECT job, pool, pot, bid, weight, submitted, started, ended, reason, exit, charged, receipt FROM jobs WHERE ended <> 0 AND ended >= ?"
 	args := []any{int64(q.Since)}
 	if q.Pool != 0 {
@@ -66,7 +72,7 @@ func (b *Book) Jobs(ctx context.Context, q Query) ([]Job, error) {
 	for rows.Next() {
 		var j Job
 		if err := rows.Scan(&j.ID, &j.Pool, &j.Pot, &j.Bid, &j.Weight, &j.Submitted, &j.Started, &j.Ended, &j.Reason, &j.Exit, &j.Charged, &j.Receipt); err != nil {
-			return nil, fmt.Errorf("read the history: %w", err)
+			return nil, fmt.Errorf("read the history: %w", spoilt(ctx, err))
 		}
 		list = append(list, j)
 	}
@@ -124,7 +130,13 @@ func limit(n int) int {
 	return n
 }
 
-func (b *Book) events(ctx context.Context, text string, args ...any) ([]machine.Event, error) {
+func (b *Book) events(ctx context.Context, text string, args ...any) (_ []machine.Event, err error) {
+	b.files.RLock()
+	defer b.files.RUnlock()
+	defer func() { b.suspect(err) }()
+	if b.read == nil {
+		return nil, errNoFile
+	}
 	rows, err := b.read.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
@@ -138,7 +150,7 @@ func (b *Book) events(ctx context.Context, text string, args ...any) ([]machine.
 		}
 		var e machine.Event
 		if err := cbor.Unmarshal(body, &e); err != nil {
-			return nil, fmt.Errorf("read events: %w", err)
+			return nil, fmt.Errorf("read events: %w", spoilt(ctx, err))
 		}
 		list = append(list, e)
 	}
@@ -156,11 +168,11 @@ func (b *Book) eventBefore(seq uint64) (machine.Event, bool, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return e, false, nil
 	}
-	if err == nil {
-		err = cbor.Unmarshal(body, &e)
-	}
 	if err != nil {
 		return e, false, fmt.Errorf("read the event before %d: %w", seq, err)
+	}
+	if err := cbor.Unmarshal(body, &e); err != nil {
+		return e, false, fmt.Errorf("read the event before %d: %w", seq, spoilt(context.Background(), err))
 	}
 	return e, true, nil
 }
