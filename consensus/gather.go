@@ -11,10 +11,16 @@ import (
 // asked for every second entry, and each write wakes the book and all who watch.
 const gatherFor = time.Millisecond
 
-// gatherer hands entries to raft: at once after a rest, otherwise all that came within a millisecond together.
+// gatherFrom is how many entries within gatherFor are load. Fewer are written one by one: beside somebody's thousand a
+// second, nobody should wait for company.
+const gatherFrom = 4
+
+// gatherer hands entries to raft: one by one while few come, otherwise all that came within a millisecond together.
 type gatherer struct {
 	mu     sync.Mutex // held while raft is given entries: after close it is given none
-	last   time.Time  // when entries were handed over
+	since  time.Time  // when the millisecond began that is counted
+	came   int        // entries handed over in it
+	loaded bool       // many were handed over at its beginning: this one has as many
 	burst  *burst     // what gathers; nil: nothing does
 	closed bool
 }
@@ -32,18 +38,18 @@ func (g *gatherer) apply(r *raft.Raft, entry []byte) (raft.ApplyFuture, error) {
 		g.mu.Unlock()
 		return nil, errRetry
 	}
-	b := g.burst
-	if b == nil {
-		rested := time.Since(g.last)
-		if rested >= gatherFor {
+	if g.burst == nil {
+		now := time.Now()
+		wait := g.waits(now)
+		if wait == 0 {
 			defer g.mu.Unlock()
-			g.last = time.Now()
 			return r.Apply(entry, enqueueMax), nil
 		}
-		b = &burst{handed: make(chan struct{})}
+		b := &burst{handed: make(chan struct{})}
 		g.burst = b
-		time.AfterFunc(gatherFor-rested, func() { g.hand(r, b) })
+		time.AfterFunc(wait, func() { g.hand(r, b) })
 	}
+	b := g.burst
 	mine := len(b.entries)
 	b.entries = append(b.entries, entry)
 	g.mu.Unlock()
@@ -54,11 +60,28 @@ func (g *gatherer) apply(r *raft.Raft, entry []byte) (raft.ApplyFuture, error) {
 	return b.futures[mine], nil
 }
 
+// waits counts one more entry, and says how long the next ones gather with it; zero: it is handed over alone.
+func (g *gatherer) waits(now time.Time) time.Duration {
+	if now.Sub(g.since) >= gatherFor {
+		g.since, g.came, g.loaded = now, 0, false
+	}
+	if g.came++; g.loaded || g.came > gatherFrom {
+		return gatherFor - now.Sub(g.since)
+	}
+	return 0
+}
+
+// began begins the next millisecond after so many entries together.
+func (g *gatherer) began(now time.Time, entries int) {
+	g.since, g.came, g.loaded = now, 0, entries >= gatherFrom
+}
+
 func (g *gatherer) hand(r *raft.Raft, b *burst) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer close(b.handed)
-	g.burst, g.last = nil, time.Now()
+	g.burst = nil
+	g.began(time.Now(), len(b.entries))
 	if g.closed {
 		return
 	}
