@@ -47,9 +47,11 @@ e2e: need ## the slow end-to-end suite, with real processes; FAILOVERS leaders k
 
 SEEDS   ?= 200
 ENTRIES ?= 5000
+FOR     ?=
+FIRST   ?=
 .PHONY: sim
-sim: need ## simulate: SEEDS seeds of ENTRIES entries, every invariant after every entry
-	$(GO) run ./testbed/sim/cmd -seeds $(SEEDS) -entries $(ENTRIES)
+sim: need ## simulate: SEEDS seeds of ENTRIES entries, from FIRST on, every invariant after every entry; FOR=8h: seeds until then
+	$(GO) run ./testbed/sim/cmd $(if $(FOR),-for $(FOR),-seeds $(SEEDS)) -entries $(ENTRIES) $(if $(FIRST),-first $(FIRST))
 
 BENCH  ?=
 ROUNDS ?= 5

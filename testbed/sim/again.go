@@ -99,5 +99,5 @@ func (w *world) refused(c machine.Command, codes ...machine.Code) {
 			return
 		}
 	}
-	w.fail("answer", "%s should have been refused as %v: %s %s", inWords(w.log[len(w.log)-1]), codes, r.Code, r.Detail)
+	w.fail("answer", "%s should have been refused as %v: %s %s", inWords(w.last[len(w.last)-1]), codes, r.Code, r.Detail)
 }

@@ -46,6 +46,9 @@ func (w *world) planEnd(r *run) {
 
 // endOf is when a run truly ends, and how: by itself, by its limit, or because it was told to.
 func (w *world) endOf(r *run, start funding.Millis) machine.End {
+	if r.over != nil {
+		return *r.over
+	}
 	end := r.how
 	end.At = start + r.plan
 	if record, ok := w.view.Run(r.id); ok && record.State == scheduler.RunStopping {
@@ -98,10 +101,14 @@ func (b *reports) add(r *run) {
 	report := machine.RunReport{Run: r.id}
 	start, old := r.start, r.start
 	if start == 0 {
-		start = min(b.now, r.placed+between(b.world, 0, 3*second))
+		first := r.began == 0
+		if first {
+			r.began = min(b.now, r.placed+between(b.world, 0, 3*second))
+		}
+		start = r.began
 		switch end := b.endOf(r, start); {
-		case end.Reason == scheduler.ReasonStartFailed && b.chance(50) && end.At <= b.now:
-			start = 0 // it never had a process
+		case r.barren || first && end.Reason == scheduler.ReasonStartFailed && b.chance(50) && end.At <= b.now:
+			start, r.barren = 0, true
 		case b.chance(70) || end.At > b.now:
 			report.Started, r.start = &start, start
 			if b.chance(70) {
@@ -117,6 +124,9 @@ func (b *reports) add(r *run) {
 	if r.start != 0 && (!over || b.chance(25)) {
 		report.Alive = b.heard(r, min(end.At, b.now))
 		over = over && b.chance(30) // or its files are still being brought to the servers
+	}
+	if end.At <= b.now {
+		r.over = &end
 	}
 	if over {
 		report.Ended, r.ended = &end, &end
@@ -154,6 +164,9 @@ func (b *reports) put(r *run, report machine.RunReport, old funding.Millis) {
 // send proposes the batch: what executors truly saw is always taken.
 func (b *reports) send() {
 	if len(b.entry.Runs) == 0 || b.failure != nil {
+		return
+	}
+	if !b.arrives() {
 		return
 	}
 	b.alone = len(b.entry.Runs) == 1 && b.entry.Runs[0].Alive == nil

@@ -39,6 +39,8 @@ func (w *world) hear(before *machine.View, r machine.Result) {
 			w.hearRefund(e)
 		case machine.EventPotClosed:
 			w.hearPotClosed(e)
+		case machine.EventForgotten:
+			w.hearForgotten(before, e)
 		}
 	}
 }
@@ -108,6 +110,9 @@ func (w *world) hearPrice(before *machine.View, e machine.Event) {
 	}
 	rises := e.Rate > p.now()
 	p.set(e.At, e.Rate)
+	if len(p.from)%1000 == 0 {
+		w.trimPrices()
+	}
 	if !rises {
 		return
 	}
@@ -219,6 +224,26 @@ func (w *world) hearPotClosed(e machine.Event) {
 			}
 			delete(w.promised, key)
 		}
+	}
+}
+
+// hearForgotten lets everybody forget what the cluster forgets.
+func (w *world) hearForgotten(before *machine.View, e machine.Event) {
+	pot := e.Pot
+	if job, ok := before.Job(e.Job); ok && job.OwnPot {
+		pot = job.Pot
+	}
+	if pot == 0 {
+		return
+	}
+	account := funding.Account{Kind: funding.LiabilityPot, ID: uint64(pot)}
+	if left := w.balance[account]; left != 0 {
+		w.fail("conservation", "pot %d is forgotten with %d in it", pot, left)
+	}
+	delete(w.balance, account)
+	for id := funding.DepositID(1); w.paidIn[depositKey{pot, id}] != 0; id++ {
+		delete(w.paidIn, depositKey{pot, id})
+		delete(w.backTo, depositKey{pot, id})
 	}
 }
 

@@ -6,12 +6,16 @@ import (
 	"github.com/coinop/coinop/scheduler"
 )
 
-// place decides as a leader does: mostly on the newest view, sometimes on one that is too old.
-func (w *world) place() {
-	view := w.view
+// someView is what a leader decides by: mostly the newest view, sometimes one that is too old.
+func (w *world) someView() *machine.View {
 	if old, ok := one(w, w.stale); ok && w.chance(20) {
-		view = old
+		return old
 	}
+	return w.view
+}
+
+// place decides as a leader does.
+func (w *world) place(view *machine.View) {
 	limit := 0
 	if w.chance(30) {
 		limit = between(w, 1, 5)
@@ -50,11 +54,7 @@ func (w *world) place() {
 }
 
 // reprice gives pools the price that the rules want.
-func (w *world) reprice() {
-	view := w.view
-	if old, ok := one(w, w.stale); ok && w.chance(20) {
-		view = old
-	}
+func (w *world) reprice(view *machine.View) {
 	for _, pool := range view.Pools() {
 		next, moves := scheduler.NextPrice(pool, scheduler.Price(view.Scheduler(), pool.ID), w.now)
 		if !moves {
@@ -97,7 +97,7 @@ func (w *world) pulse() {
 			w.fail("leader", "due at %d and yet nothing to do: %+v", w.now, entry)
 			return
 		}
-		if w.failure != nil || len(w.log) >= w.Entries {
+		if w.failure != nil || w.entries >= w.Entries {
 			return
 		}
 	}

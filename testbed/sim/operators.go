@@ -9,29 +9,38 @@ import (
 	"github.com/coinop/coinop/scheduler"
 )
 
-// keysetsMade is how many keysets a life may use.
+// keysetsMade is how many keysets all lives share: making one takes as long as many entries.
 const keysetsMade = 6
 
-// Keysets makes the keysets of all lives: the second and later ones charge a fee, some expire.
+// Keysets makes the keysets that all lives begin with: the second and later ones charge a fee, some expire.
 func Keysets() ([]machine.KeysetSpec, error) {
 	var specs []machine.KeysetSpec
-	epoch := mint.Epoch{Number: 1, Secret: mint.Secret(keyOf("secret", "epoch"))}
 	for number := mint.KeysetNumber(1); number <= keysetsMade; number++ {
-		fee, expiry := uint32(number-1)%3*100, int64(0)
+		expiry := int64(0)
 		if number%3 == 2 {
 			expiry = int64(dayOne+funding.Millis(number)*20*day) / 1000
 		}
-		keyset, err := mint.Define(epoch, number, "credit", fee, expiry)
+		spec, err := define(number, expiry)
 		if err != nil {
-			return nil, fmt.Errorf("make keyset %d: %w", number, err)
-		}
-		spec := machine.KeysetSpec{ID: keyset.ID, Epoch: 1, InputFeePPK: fee, FinalExpiry: expiry, Number: number}
-		for _, key := range keyset.Keys {
-			spec.Keys = append(spec.Keys, key.Point)
+			return nil, err
 		}
 		specs = append(specs, spec)
 	}
 	return specs, nil
+}
+
+func define(number mint.KeysetNumber, expiry int64) (machine.KeysetSpec, error) {
+	epoch := mint.Epoch{Number: 1, Secret: mint.Secret(keyOf("secret", "epoch"))}
+	fee := uint32(number-1) % 3 * 100
+	keyset, err := mint.Define(epoch, number, "credit", fee, expiry)
+	if err != nil {
+		return machine.KeysetSpec{}, fmt.Errorf("make keyset %d: %w", number, err)
+	}
+	spec := machine.KeysetSpec{ID: keyset.ID, Epoch: 1, InputFeePPK: fee, FinalExpiry: expiry, Number: number}
+	for _, key := range keyset.Keys {
+		spec.Keys = append(spec.Keys, key.Point)
+	}
+	return spec, nil
 }
 
 // found makes the cluster: pools, people, machines.
@@ -115,35 +124,60 @@ func (w *world) poolSet() {
 	w.mayRefuse(w.propose(entry))
 }
 
-// rotate makes a keyset, or moves an old one on. The newest stays active.
+// rotate makes a keyset, or moves an old one on. The newest stays active. A cluster has 256 keysets in all, so after the
+// first ones they come seldom.
 func (w *world) rotate() {
 	all := w.view.Keysets()
 	newest := all[len(all)-1]
-	if expires := newest.FinalExpiry * 1000; w.keysets < len(w.Keysets) && (w.chance(30) || expires != 0 && int64(w.now+15*day) > expires) {
-		spec := w.Keysets[w.keysets]
-		if spec.FinalExpiry == 0 || spec.FinalExpiry*1000 > int64(w.now+20*day) {
-			w.keysets++
-			w.mayRefuse(w.propose(machine.Keyset{New: &spec, Token: operator()}))
+	if newest.Stopped {
+		return
+	}
+	due := w.keysets < len(w.Keysets) || w.now > newest.Made+40*day
+	if expires := newest.FinalExpiry * 1000; due && w.chance(30) || expires != 0 && int64(w.now+15*day) > expires {
+		w.nextKeyset()
+		return
+	}
+	var olds []mint.KeysetNumber
+	for _, k := range all[:len(all)-1] {
+		if k.StateAt(int64(w.now)) != mint.KeysetClosed {
+			olds = append(olds, k.Number)
 		}
+	}
+	if old, ok := one(w, olds); ok {
+		to := mint.KeysetRetiring
+		if w.chance(50) {
+			to = mint.KeysetClosed
+		}
+		w.mayRefuse(w.propose(machine.Keyset{Number: old, State: to}), machine.CodeInvalid)
+	}
+}
+
+// nextKeyset makes a keyset: one of those that all lives share, or one of this life's own.
+func (w *world) nextKeyset() {
+	w.keysets++
+	if w.keysets <= len(w.Keysets) {
+		spec := w.Keysets[w.keysets-1]
+		if spec.FinalExpiry == 0 || spec.FinalExpiry*1000 > int64(w.now+20*day) {
+			w.mayRefuse(w.propose(machine.Keyset{New: &spec, Token: operator()}))
+			return
+		}
+	}
+	expiry := int64(w.now+between(w, 60*day, 100*day)) / 1000
+	if w.keysets%4 == 0 {
+		expiry = 0
+	}
+	spec, err := define(mint.KeysetNumber(w.keysets), expiry)
+	if err != nil {
+		w.fail("world", "%v", err)
 		return
 	}
-	if len(all) < 2 {
-		return
-	}
-	old := all[w.dice.IntN(len(all)-1)]
-	to := mint.KeysetRetiring
-	if w.chance(50) {
-		to = mint.KeysetClosed
-	}
-	w.mayRefuse(w.propose(machine.Keyset{Number: old.Number, State: to}), machine.CodeInvalid)
+	w.mayRefuse(w.propose(machine.Keyset{New: &spec, Token: operator()}))
 }
 
 // replaceExpired makes a keyset where the last one has come to its end: without one nobody could be paid.
 func (w *world) replaceExpired() {
-	if w.active() == 0 && w.keysets < len(w.Keysets) {
-		spec := w.Keysets[w.keysets]
-		w.keysets++
-		w.mayRefuse(w.propose(machine.Keyset{New: &spec, Token: operator()}))
+	if w.active() == 0 {
+		w.nextKeyset()
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/big"
+	"slices"
 	"sort"
 
 	"github.com/coinop/coinop/funding"
@@ -36,6 +37,12 @@ func (p *prices) at(t funding.Millis) funding.Rate {
 	return 0
 }
 
+// upTo are the prices as they were announced up to a time.
+func (p *prices) upTo(at funding.Millis) *prices {
+	n := p.after(at)
+	return &prices{from: p.from[:n], price: p.price[:n]}
+}
+
 // sum adds up price × milliseconds over a stretch of time, piece by piece.
 func (p *prices) sum(from, to funding.Millis) *big.Int {
 	total := new(big.Int)
@@ -58,4 +65,18 @@ func cost(w funding.Weight, sum *big.Int) funding.Amount {
 	total := new(big.Int).Mul(sum, big.NewInt(int64(w)))
 	total.Add(total, big.NewInt(999_999))
 	return funding.Amount(total.Div(total, big.NewInt(1_000_000)).Int64())
+}
+
+// trimPrices forgets what no open run can be metered by any more.
+func (w *world) trimPrices() {
+	oldest := w.now
+	for _, r := range w.runs {
+		oldest = min(oldest, r.placed)
+	}
+	for _, pool := range w.view.Pools() {
+		if p := w.prices[pool.ID]; p != nil {
+			keep := max(0, p.after(oldest)-1)
+			p.from, p.price = slices.Clone(p.from[keep:]), slices.Clone(p.price[keep:])
+		}
+	}
 }

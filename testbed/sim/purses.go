@@ -94,7 +94,10 @@ func (w *world) pick(p *purse, pay cashu.Units) (mint.Admitted, bool) {
 	var kept []mint.Input
 	for _, coin := range p.coins {
 		value, fee := w.worth(coin)
-		if value == 0 || sum >= pay+taken.Fee && len(taken.Inputs) > 0 || len(taken.Inputs) == 200 {
+		if value == 0 {
+			continue // its keyset is closed: it is worth nothing for ever
+		}
+		if sum >= pay+taken.Fee && len(taken.Inputs) > 0 || len(taken.Inputs) == 200 {
 			kept = append(kept, coin)
 			continue
 		}

@@ -17,11 +17,14 @@ type run struct {
 	pool   scheduler.PoolID
 	placed funding.Millis
 
-	start  funding.Millis // of the first process, once it was told; zero before
+	began  funding.Millis // when the first process started, as its executor knows
+	barren bool           // it never had a process
+	start  funding.Millis // the same once it was told; zero before
 	plan   funding.Millis // how long it takes if nobody stops it
 	linger int            // how much of the time between signal and kill it takes to stop, per cent
 	how    machine.End    // how it ends by itself
 	frozen []machine.Span // when its lease had lapsed
+	over   *machine.End   // its end, as its executor has seen it
 	ended  *machine.End   // what was told of its end
 
 	posted  funding.Amount // charged for it so far
@@ -217,24 +220,42 @@ func (w *world) checkOverrun(before *machine.View, r *run, owed funding.Amount) 
 // stream truly owe is held for them, or they are being killed.
 func (w *world) checkMoney() {
 	owed := map[machine.StreamID]funding.Amount{} // looked up, never iterated
-	stream := func(r *run) machine.StreamID { return machine.StreamID{Pot: r.job.pot, Pool: r.pool} }
 	for _, r := range w.runs {
-		if r.job.mode == funding.Stream && r.start != 0 {
-			sum, _ := r.usage(w.prices[r.pool], min(w.now-second, w.trueEnd(r).At), r.frozen)
-			owed[stream(r)] += max(0, sum-r.paid-r.borne)
+		if id := r.stream(); r.job.mode == funding.Stream && r.start != 0 && owed[id] == 0 {
+			owed[id] = w.owes(id, w.now)
 		}
 	}
 	for _, r := range w.runs {
 		if r.job.mode != funding.Stream || r.start == 0 || w.trueEnd(r).At < w.now-second {
 			continue
 		}
-		hold, ok := w.view.Stream(stream(r))
+		hold, ok := w.view.Stream(r.stream())
 		if !ok {
 			w.fail("I9", "run %d is of a stream that does not exist", r.id)
-		} else if record, _ := w.view.Run(r.id); owed[stream(r)] > hold.Held && (record.State != scheduler.RunStopping || record.KillAt > w.now) {
-			w.fail("I9", "run %d runs on; its stream owes %d and has %d", r.id, owed[stream(r)], hold.Held)
+			return
+		}
+		record, _ := w.view.Run(r.id)
+		if owed[r.stream()] <= hold.Held || record.State == scheduler.RunStopping && record.KillAt <= w.now {
+			continue
+		}
+		// A price that rises after the notice takes the rest sooner than it said. That is the operator's, and booked.
+		if record.State != scheduler.RunStopping || w.owes(r.stream(), record.StopAt) > hold.Held {
+			w.fail("I9", "run %d runs on; its stream owes %d and has %d", r.id, owed[r.stream()], hold.Held)
 		}
 	}
+}
+
+func (r *run) stream() machine.StreamID { return machine.StreamID{Pot: r.job.pot, Pool: r.pool} }
+
+// owes is what the runs of a stream truly owe, at prices that were announced up to a time.
+func (w *world) owes(id machine.StreamID, announced funding.Millis) (sum funding.Amount) {
+	for _, r := range w.runs {
+		if r.job.mode == funding.Stream && r.start != 0 && r.stream() == id {
+			part, _ := r.usage(w.prices[r.pool].upTo(announced), min(w.now-second, w.trueEnd(r).At), r.frozen)
+			sum += max(0, part-r.paid-r.borne)
+		}
+	}
+	return sum
 }
 
 func (w *world) dropRun(r *run) {

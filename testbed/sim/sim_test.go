@@ -167,17 +167,22 @@ func TestOraclesBite(t *testing.T) {
 	for name, plant := range faults {
 		t.Run(name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 20; seed++ {
-				_, err := Run(t.Context(), Config{Seed: seed, Entries: 800, Keysets: specs, Alone: true, Replica: func() Replica {
+				life := Config{Seed: seed, Entries: 800, Keysets: specs, Alone: true, Replica: func() Replica {
 					f := &faulty{Machine: machine.New()}
 					plant(f)
 					return f
-				}})
+				}}
+				_, err := Run(t.Context(), life)
 				var failure *Failure
 				if errors.As(err, &failure) {
 					if want := named[name]; want != nil && !slices.Contains(want, failure.Invariant) {
 						continue
 					}
 					t.Logf("seed %d, entry %d: %s: %s", seed, failure.Entry, failure.Invariant, failure.Found)
+					life.Entries = failure.Entry + 1
+					if _, again := Run(t.Context(), life); again == nil || again.Error() != err.Error() {
+						t.Errorf("once more: %v", again)
+					}
 					return
 				}
 				if err != nil {
@@ -195,7 +200,7 @@ func TestTheEndOfMoneyBites(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
 		w := newWorld(Config{Seed: seed, Entries: 2000, FullEach: 250, Keysets: specs, Alone: true, Replica: func() Replica { return machine.New() }})
 		w.found()
-		for len(w.log) < 400 && w.failure == nil {
+		for w.entries < 400 && w.failure == nil {
 			w.step()
 		}
 		for _, r := range w.runs {

@@ -30,11 +30,11 @@ type depositKey struct {
 
 // applied is an entry as it went into the log.
 type applied struct {
-	index uint64
-	bytes []byte
-	sum   [32]byte
-	code  machine.Code
-	why   string
+	number int
+	index  uint64
+	bytes  []byte
+	code   machine.Code
+	why    string
 }
 
 // world is a cluster and everybody around it, as they know themselves: nothing in it but view and
@@ -44,10 +44,13 @@ type world struct {
 	dice    *rand.Rand
 	m       Replica
 	view    *machine.View
+	second  *machine.Machine // applies all entries from the first one on
 	twin    *machine.Machine // lives on from a snapshot, where there is one
 	checked *machine.View    // when all was looked at last
 	stale   []*machine.View
-	log     []applied
+	entries int       // so far
+	last    []applied // of them
+	look    int       // at which entry all is looked at again
 	now     funding.Millis
 	failure *Failure
 	report  Report
@@ -74,6 +77,11 @@ type world struct {
 	keysets  int  // made so far
 	calm     bool // what was due was done by the last entry
 	alone    bool // the last entry ended one run at most, and did nothing else to its stream
+
+	troubles [troubleKinds]bool
+	echoes   []machine.Report // on their way: late, or for the second time
+	behind   funding.Millis   // the clock of the leader that speaks
+	old      *machine.View    // what a leader that is no more decided by
 }
 
 func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }
@@ -107,15 +115,17 @@ func (w *world) fail(invariant, format string, args ...any) {
 	if w.failure != nil {
 		return
 	}
-	w.failure = &Failure{Seed: w.Seed, Entry: len(w.log), Invariant: invariant, Found: fmt.Sprintf(format, args...), Last: w.tail(12)}
+	w.failure = &Failure{Seed: w.Seed, Entry: w.entries, Invariant: invariant, Found: fmt.Sprintf(format, args...), Last: w.tail()}
 }
 
+// lastKept is how many entries a failure tells.
+const lastKept = 12
+
 // tail tells the last entries.
-func (w *world) tail(n int) []string {
+func (w *world) tail() []string {
 	var lines []string
-	for i := max(0, len(w.log)-n); i < len(w.log); i++ {
-		e := w.log[i]
-		lines = append(lines, fmt.Sprintf("%d: %s", i+1, inWords(e)))
+	for _, e := range w.last {
+		lines = append(lines, fmt.Sprintf("%d: %s", e.number, inWords(e)))
 	}
 	return lines
 }
@@ -129,22 +139,27 @@ func (w *world) propose(c machine.Command, then ...func(machine.Result)) machine
 	at := w.now
 	if _, report := c.(machine.Report); !report && w.chance(3) {
 		at -= between(w, 0, minute) // a new leader's clock is behind; cluster time is not
+	} else if !report {
+		at -= w.behind
 	}
 	bytes, err := machine.Encode(at, c)
 	if err != nil {
 		w.fail("format", "%v", err)
 		return machine.Result{Code: machine.CodeFormat}
 	}
-	index := uint64(1)
-	if n := len(w.log); n > 0 {
-		index = w.log[n-1].index + 1
-	}
+	before := w.view
+	index := before.Index() + 1
 	if w.chance(5) {
 		index += between[uint64](w, 1, 3) // entries of Raft's own
 	}
-	before := w.view
 	r := w.m.Apply(index, bytes)
-	w.log = append(w.log, applied{index: index, bytes: bytes, sum: r.Sum, code: r.Code, why: r.Detail})
+	w.entries++
+	if w.last = append(w.last, applied{number: w.entries, index: index, bytes: bytes, code: r.Code, why: r.Detail}); len(w.last) > lastKept {
+		w.last = w.last[1:]
+	}
+	if w.Progress != nil {
+		w.Progress.Add(1)
+	}
 	w.view, w.calm = w.m.View(), false
 	w.keepStale(before)
 	w.report.Codes[r.Code]++
@@ -158,7 +173,7 @@ func (w *world) propose(c machine.Command, then ...func(machine.Result)) machine
 	w.hear(before, r)
 	w.checkEach()
 	w.goAlong(r)
-	if len(w.log)%w.FullEach == 0 {
+	if w.entries >= w.look {
 		w.lookAtAll()
 	}
 	return r
@@ -166,7 +181,7 @@ func (w *world) propose(c machine.Command, then ...func(machine.Result)) machine
 
 // keepStale keeps views for leaders that decide late.
 func (w *world) keepStale(v *machine.View) {
-	if len(w.log)%4 != 0 {
+	if w.entries%4 != 0 {
 		return
 	}
 	if w.stale = append(w.stale, v); len(w.stale) > 4 {
@@ -202,13 +217,16 @@ func (w *world) checkRefusal(before *machine.View, r machine.Result) {
 func (w *world) step() {
 	w.pass()
 	w.replaceExpired()
+	if w.beset() {
+		return
+	}
 	switch n := w.dice.IntN(100); {
 	case n < 20:
 		w.clients()
 	case n < 38:
-		w.place()
+		w.place(w.someView())
 	case n < 45:
-		w.reprice()
+		w.reprice(w.someView())
 	case n < 57:
 		w.pulse()
 	case n < 85:
@@ -234,7 +252,11 @@ func (w *world) pass() {
 		w.jump(between(w, minute, hour))
 	case n < 998:
 		w.jump(between(w, hour, 12*hour))
-	default:
+	case w.now < dayOne+youth || w.chance(10):
 		w.jump(between(w, day, 9*day))
 	}
 }
+
+// youth is when a life takes a slower pace: a million entries at the first one's would be eighty years, and a cluster has 256
+// keysets in all.
+const youth = 1000 * day
