@@ -137,14 +137,6 @@ func TestAServerThatLacksBytesFetchesThem(t *testing.T) {
 	if got, err := read(t, c.stores[2], d); err != nil || got != "input" {
 		t.Fatalf("it was not kept: %q, %v", got, err)
 	}
-	r, err := c.stores[2].Range(t.Context(), d, 2, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	if b, _ := io.ReadAll(r); string(b) != "pu" {
-		t.Fatalf("range: %q", b)
-	}
 	if _, err := read(t, c.stores[0], Digest{1}); !errors.Is(err, ErrMissing) {
 		t.Fatalf("bytes that nobody has: %v", err)
 	}
@@ -163,22 +155,93 @@ func TestWrongBytesAreRefusedAndLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestRottenBytesAreNoticedAndFetchedAgain(t *testing.T) {
-	c := newCluster(t, 3, nil)
-	d := Digest(sha256.Sum256([]byte("sound")))
-	for _, s := range c.stores[:2] {
-		if _, err := s.PutLocal(t.Context(), d, strings.NewReader("sound")); err != nil {
-			t.Fatal(err)
-		}
+// What lies on a disk under a name and is not the named bytes is never handed out: neither to a client nor to a server.
+func TestDamagedBytesAreNeverHandedOut(t *testing.T) {
+	whole := strings.Repeat("sound ", 1000)
+	d := Digest(sha256.Sum256([]byte(whole)))
+	for name, bad := range map[string]string{"a bit turned": strings.Replace(whole, "s", "r", 1), "cut short": whole[:5000], "empty": "", "longer": whole + "x"} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 3, nil)
+			for _, s := range c.stores[:2] {
+				if _, err := s.PutLocal(t.Context(), d, strings.NewReader(whole)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			spoil := func(i int) {
+				t.Helper()
+				if err := os.WriteFile(c.stores[i].path(d), []byte(bad), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			spoil(0)
+			if got, err := read(t, c.stores[0], d); err != nil || got != whole {
+				t.Fatalf("a peer has them whole: %d bytes, %v", len(got), err)
+			}
+			spoil(0)
+			if got, err := read(t, c.stores[2], d); err != nil || got != whole {
+				t.Fatalf("the first peer's are damaged: %d bytes, %v", len(got), err)
+			}
+			for i := range c.stores {
+				spoil(i)
+			}
+			if got, err := read(t, c.stores[0], d); !errors.Is(err, ErrMissing) || got != "" {
+				t.Fatalf("nobody has them whole: %d bytes, %v", len(got), err)
+			}
+			spoil(0)
+			if _, err := c.stores[0].Put(t.Context(), d, strings.NewReader(whole)); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := read(t, c.stores[0], d); err != nil || got != whole {
+				t.Fatalf("taken again: %d bytes, %v", len(got), err)
+			}
+		})
 	}
-	if err := os.WriteFile(c.stores[0].path(d), []byte("s0und"), 0o600); err != nil {
+}
+
+// A file that decays without being written is found once its last look is old.
+func TestDecayIsFound(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	d, _, err := c.stores[0].Add(t.Context(), strings.NewReader("sound"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := read(t, c.stores[0], d); !errors.Is(err, ErrMismatch) {
-		t.Fatalf("decay went unnoticed: %v", err)
+	path := c.stores[0].path(d)
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if got, err := read(t, c.stores[0], d); err != nil || got != "sound" {
-		t.Fatalf("again: %q, %v", got, err)
+		t.Fatal(got, err)
+	}
+	if err := errors.Join(os.WriteFile(path, []byte("s0und"), 0o600), os.Chtimes(path, before.ModTime(), before.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	c.set(func() { c.now = c.now.Add(soundFor) })
+	if got, err := read(t, c.stores[0], d); !errors.Is(err, ErrMissing) || got != "" {
+		t.Fatalf("decay went unnoticed: %q, %v", got, err)
+	}
+}
+
+// A server whose disk takes nothing hands through what its peers have.
+func TestAFullServerHandsThrough(t *testing.T) {
+	c := newCluster(t, 2, func(i int, cfg *Config) {
+		if i == 0 {
+			cfg.Free = func(string) (uint64, error) { return 0, nil }
+			cfg.Reserve = 1
+		}
+	})
+	d := Digest(sha256.Sum256([]byte("sound")))
+	if _, err := c.stores[1].PutLocal(t.Context(), d, strings.NewReader("sound")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(t, c.stores[0], d); err != nil || got != "sound" || has(t, c.stores[0], d) {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if err := os.WriteFile(c.stores[1].path(d), []byte("s0und"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := read(t, c.stores[0], d); !errors.Is(err, ErrMissing) || got != "" {
+		t.Fatalf("damaged at the peer: %q, %v", got, err)
 	}
 }
 

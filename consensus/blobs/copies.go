@@ -101,42 +101,75 @@ func (s *Store) copyTo(ctx context.Context, p Peer, d Digest, size int64) error 
 	return nil
 }
 
-// Get reads a whole blob, from this server or, if it lacks it, from a peer; then it is kept here
-// too. Reading ends with ErrMismatch if the bytes are not the named ones.
+// Get reads a whole blob, from this server or, if it lacks it, from a peer; then it is kept here too, if that is possible.
 func (s *Store) Get(ctx context.Context, d Digest) (io.ReadCloser, int64, error) {
-	if err := s.fetchIfMissing(ctx, d); err != nil {
+	_, ok, err := s.sound(ctx, d)
+	if err != nil {
 		return nil, 0, err
 	}
-	return s.GetLocal(ctx, d)
-}
-
-func (s *Store) fetchIfMissing(ctx context.Context, d Digest) error {
-	_, ok, err := s.Has(ctx, d)
-	if ok || err != nil {
-		return err
+	if ok {
+		return s.GetLocal(ctx, d)
 	}
 	var failed []error
 	for _, p := range s.cfg.Peers() {
-		if err = s.fetch(ctx, p, d); err == nil {
-			return nil
-		}
-		if !errors.Is(err, ErrMissing) {
+		err := s.fetch(ctx, p, d)
+		var ours *unkept
+		switch {
+		case err == nil:
+			return s.GetLocal(ctx, d)
+		case errors.As(err, &ours):
+			s.cfg.Log.Warn("a blob cannot be kept on this server; it is handed through", "digest", d.String(), "error", err)
+			return pass(ctx, p, d)
+		case !errors.Is(err, ErrMissing):
 			failed = append(failed, err)
 		}
 	}
-	return fmt.Errorf("fetch blob %s: %w", d, errors.Join(append([]error{ErrMissing}, failed...)...))
+	return nil, 0, fmt.Errorf("fetch blob %s: %w", d, errors.Join(append([]error{ErrMissing}, failed...)...))
 }
 
+// unkept says that the bytes came, and this server's own disk did not take them.
+type unkept struct{ error }
+
+func (u *unkept) Unwrap() error { return u.error }
+
 func (s *Store) fetch(ctx context.Context, p Peer, d Digest) error {
-	r, err := p.Get(ctx, d)
+	r, _, err := p.Get(ctx, d)
 	if err != nil {
 		return fmt.Errorf("from server %s: %w", p.Name(), err)
 	}
 	defer r.Close()
-	if _, err := s.PutLocal(ctx, d, r); err != nil {
+	from := &source{r: r}
+	_, err = s.PutLocal(ctx, d, from)
+	if err != nil && from.err == nil && ctx.Err() == nil && !errors.Is(err, ErrMismatch) && !errors.Is(err, ErrTooBig) {
+		err = &unkept{err}
+	}
+	if err != nil {
 		return fmt.Errorf("from server %s: %w", p.Name(), err)
 	}
 	return nil
+}
+
+// source remembers why it could not be read.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// pass hands through what a peer has, which has checked it.
+func pass(ctx context.Context, p Peer, d Digest) (io.ReadCloser, int64, error) {
+	r, size, err := p.Get(ctx, d)
+	if err != nil {
+		return nil, 0, fmt.Errorf("from server %s: %w", p.Name(), err)
+	}
+	return &checked{r: r, rotten: func(error) {}, digest: d, hash: sha256.New()}, size, nil
 }
 
 // room says whether so many bytes leave the reserve untouched.
@@ -170,10 +203,10 @@ func diskFree(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), nil
 }
 
-// checked compares the digest when the bytes end, and throws a rotten copy away.
+// checked compares the digest when the bytes end.
 type checked struct {
 	r      io.ReadCloser
-	store  *Store
+	rotten func(error) // is told that they are others
 	digest Digest
 	hash   hash.Hash
 }
@@ -182,21 +215,13 @@ func (c *checked) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.hash.Write(b[:n])
 	if errors.Is(err, io.EOF) && Digest(c.hash.Sum(nil)) != c.digest {
-		c.store.rotten(c.digest)
+		c.rotten(ErrMismatch)
 		return n, fmt.Errorf("read blob %s: %w", c.digest, ErrMismatch)
 	}
 	return n, err
 }
 
 func (c *checked) Close() error { return c.r.Close() }
-
-// rotten deletes a copy that decayed, so that the next reader fetches a good one.
-func (s *Store) rotten(d Digest) {
-	s.cfg.Log.Error("a blob has decayed on this server's disk; it will be fetched from a peer", "digest", d.String())
-	if err := s.bucket.Delete(s.life, key(d)); err != nil {
-		s.cfg.Log.Error("delete the decayed blob", "digest", d.String(), "error", err)
-	}
-}
 
 // Run sweeps until ctx ends.
 func (s *Store) Run(ctx context.Context) error {

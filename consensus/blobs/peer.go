@@ -99,20 +99,20 @@ func (p HTTPPeer) Put(ctx context.Context, d Digest, size int64, r io.Reader) er
 }
 
 // Get asks for bytes.
-func (p HTTPPeer) Get(ctx context.Context, d Digest) (io.ReadCloser, error) {
+func (p HTTPPeer) Get(ctx context.Context, d Digest) (io.ReadCloser, int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.Base+"/blobs/"+d.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("get blob %s: %w", d, err)
+		return nil, 0, fmt.Errorf("get blob %s: %w", d, err)
 	}
 	resp, err := p.Client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("get blob %s: %w", d, err)
+		return nil, 0, fmt.Errorf("get blob %s: %w", d, err)
 	}
 	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
+		return resp.Body, resp.ContentLength, nil
 	}
 	defer resp.Body.Close()
-	return nil, fmt.Errorf("get blob %s: %w", d, refusal(resp))
+	return nil, 0, fmt.Errorf("get blob %s: %w", d, refusal(resp))
 }
 
 func refusal(resp *http.Response) error {

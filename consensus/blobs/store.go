@@ -2,6 +2,7 @@
 package blobs
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -48,7 +49,7 @@ var (
 type Peer interface {
 	Name() string
 	Put(ctx context.Context, d Digest, size int64, r io.Reader) error
-	Get(ctx context.Context, d Digest) (io.ReadCloser, error) // ErrMissing
+	Get(ctx context.Context, d Digest) (r io.ReadCloser, size int64, err error) // ErrMissing
 }
 
 // Config is what a store needs.
@@ -77,6 +78,7 @@ type Store struct {
 	// sweeping keeps the sweep from deleting what is being put again. New files need no lock:
 	// they are younger than the grace.
 	sweeping sync.RWMutex
+	looked   looks
 	copies   sync.WaitGroup // to the servers that a Put did not wait for
 	life     context.Context
 	end      context.CancelFunc
@@ -189,21 +191,25 @@ func (s *Store) PutLocal(ctx context.Context, d Digest, r io.Reader) (int64, err
 		return 0, fmt.Errorf("write blob %s: %w", d, full(err))
 	}
 	if err := s.flush(d); err != nil {
-		return 0, fmt.Errorf("write blob %s to the disk: %w", d, full(err))
+		// What could not be flushed may read well until the memory it lies in is needed for something else.
+		return 0, errors.Join(fmt.Errorf("write blob %s to the disk: %w", d, full(err)), os.Remove(s.path(d)))
 	}
 	return size, nil
 }
 
-// renew starts the grace of a blob that is there already.
+// renew starts the grace of a blob that is there already, and whole.
 func (s *Store) renew(ctx context.Context, d Digest) (int64, bool, error) {
+	if s.cfg.Bucket != nil {
+		return 0, false, nil // written again: a bucket has no other way
+	}
+	if _, ok, err := s.sound(ctx, d); err != nil || !ok {
+		return 0, false, err
+	}
 	s.sweeping.RLock()
 	defer s.sweeping.RUnlock()
 	size, ok, err := s.Has(ctx, d)
 	if err != nil || !ok {
 		return 0, false, err
-	}
-	if s.cfg.Bucket != nil {
-		return 0, false, nil // written again: a bucket has no other way
 	}
 	now := s.cfg.Now()
 	if err := os.Chtimes(s.path(d), now, now); err != nil {
@@ -231,33 +237,12 @@ func (s *Store) flush(d Digest) error {
 	return nil
 }
 
-// Range reads a part of a blob, unchecked, from this server or a peer; length -1: to the end.
-func (s *Store) Range(ctx context.Context, d Digest, offset, length int64) (io.ReadCloser, error) {
-	if err := s.fetchIfMissing(ctx, d); err != nil {
-		return nil, err
-	}
-	r, err := s.bucket.NewRangeReader(ctx, key(d), offset, length, nil)
-	if err != nil {
-		return nil, fmt.Errorf("read blob %s from %d: %w", d, offset, err)
-	}
-	return r, nil
-}
-
-// Open reads a blob, unchecked, from any place of it; it is fetched from a peer first if this server
-// lacks it.
-func (s *Store) Open(ctx context.Context, d Digest) (io.ReadSeekCloser, int64, error) {
-	if err := s.fetchIfMissing(ctx, d); err != nil {
-		return nil, 0, err
-	}
-	r, err := s.bucket.NewReader(ctx, key(d), nil)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read blob %s: %w", d, err)
-	}
-	return r, r.Size(), nil
-}
-
-// GetLocal reads a whole blob that this server has; the digest is checked at the end of the bytes.
+// GetLocal reads a whole blob that this server has. Its file was checked before the first byte is handed out; the digest is
+// checked again at the end of the bytes.
 func (s *Store) GetLocal(ctx context.Context, d Digest) (io.ReadCloser, int64, error) {
+	if _, ok, err := s.sound(ctx, d); err != nil || !ok {
+		return nil, 0, fmt.Errorf("read blob %s: %w", d, cmp.Or(err, ErrMissing))
+	}
 	r, err := s.bucket.NewReader(ctx, key(d), nil)
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return nil, 0, fmt.Errorf("read blob %s: %w", d, ErrMissing)
@@ -265,5 +250,5 @@ func (s *Store) GetLocal(ctx context.Context, d Digest) (io.ReadCloser, int64, e
 	if err != nil {
 		return nil, 0, fmt.Errorf("read blob %s: %w", d, err)
 	}
-	return &checked{r: r, store: s, digest: d, hash: sha256.New()}, r.Size(), nil
+	return &checked{r: r, rotten: func(err error) { s.rotten(d, nil, err) }, digest: d, hash: sha256.New()}, r.Size(), nil
 }
