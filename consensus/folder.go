@@ -103,10 +103,11 @@ func (n *Node) load() (*papers, error) {
 	return p, nil
 }
 
-// noPapers tells a folder that holds no server yet from one that has lost a file.
+// noPapers tells a folder that holds no server yet, or one that is given its papers again as long as it has its key, from
+// one that would be made anew over an old log.
 func (n *Node) noPapers(lacks string) error {
 	_, err := os.Stat(n.file(fileReached))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || len(n.cfg.Join) > 0 && lacks != fileKey {
 		return errNoPapers
 	}
 	return fmt.Errorf("start a server in %s: it has a log and lacks %s; %s", n.cfg.Dir, n.file(lacks), mend)
