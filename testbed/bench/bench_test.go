@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/funding/cashu"
 )
 
 func TestMediansAndVerdicts(t *testing.T) {
@@ -73,5 +74,32 @@ func TestOnlyAcceptedSubmissionsCount(t *testing.T) {
 	}
 	if err := answer("HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nhalf"); err == nil {
 		t.Error("half an answer counted")
+	}
+}
+
+func TestASwapIsSentAgainUntilItIsAnswered(t *testing.T) {
+	key, err := cashu.Scalar{31: 7}.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &minted{addr: "h:1", keys: cashu.KeysetKeys{
+		KeysetInfo: cashu.KeysetInfo{ID: "0000000000000000", InputFeePPK: 100}, Keys: cashu.Keys{{Amount: 1, Point: key}, {Amount: 2, Point: key}, {Amount: 4, Point: key}},
+	}}
+	c := &chain{minted: m, coins: []cashu.Proof{{Amount: 4, ID: "0000000000000000", Secret: "x", C: key}}}
+	first := c.next(nil)
+	for _, refusal := range []string{"", "too many", `{"code":11001}`, `{"signatures":[]}`} {
+		if again := c.next([]byte(refusal)); !bytes.Equal(again, first) {
+			t.Errorf("after %q another request was sent", refusal)
+		}
+	}
+	var answer cashu.SignaturesResponse
+	for _, o := range c.outputs {
+		answer.Signatures = append(answer.Signatures, cashu.BlindSignature{Amount: o.Amount, ID: "0000000000000000", C_: o.B_})
+	}
+	if next := c.next(mustJSON(answer)); bytes.Equal(next, first) {
+		t.Error("the coins of an answer were not used")
+	}
+	if sum, err := cashu.SumProofs(c.coins); err != nil || sum != 3 {
+		t.Errorf("%d are left of 4 and a fee of 1: %v", sum, err)
 	}
 }

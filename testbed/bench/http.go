@@ -101,16 +101,26 @@ func httpRound(ctx context.Context, ours *submission, server *cluster.Server, ra
 
 // bareHTTP sends the same requests to a server that reads them and answers, and does nothing else.
 func bareHTTP(ctx context.Context, s *submission) (perSecond float64, err error) {
-	addr, err := cluster.FreeAddr()
+	addr, stop, err := startBare(ctx)
 	if err != nil {
 		return 0, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	sent, err := s.send(ctx, addr, full)
+	return sent.rate(), err
+}
+
+// startBare starts that server as another process.
+func startBare(ctx context.Context) (addr string, stop func() error, err error) {
+	if addr, err = cluster.FreeAddr(); err != nil {
+		return "", nil, err
 	}
 	cmd := exec.Command(os.Args[0], "-bare", addr)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("start the bare HTTP server: %w", err)
+		return "", nil, fmt.Errorf("start the bare HTTP server: %w", err)
 	}
-	defer func() { err = errors.Join(err, cmd.Process.Signal(os.Interrupt), cmd.Wait()) }()
+	stop = func() error { return errors.Join(cmd.Process.Signal(os.Interrupt), cmd.Wait()) }
 	err = cluster.Until(ctx, 10*time.Second, "the bare HTTP server listens", func() (bool, error) {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
@@ -119,10 +129,9 @@ func bareHTTP(ctx context.Context, s *submission) (perSecond float64, err error)
 		return true, conn.Close()
 	})
 	if err != nil {
-		return 0, err
+		return "", nil, errors.Join(err, stop())
 	}
-	sent, err := s.send(ctx, addr, full)
-	return sent.rate(), err
+	return addr, stop, nil
 }
 
 // serveBare answers every request as a submission is answered.

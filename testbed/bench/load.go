@@ -26,9 +26,11 @@ const connections = 64
 // submission makes requests that submit one small job each. What is the same in all of them is encoded once: the
 // sender shares the machine with the server and should take little of it.
 type submission struct {
-	head string
-	body []byte
-	at   [5]int // where the keys stand in the body
+	head  string
+	body  []byte
+	at    [5]int // where the keys stand in the body
+	token string
+	pot   client.Secret
 }
 
 func newSubmission(host, token string, pot client.Secret, job client.JobSpec) (*submission, error) {
@@ -38,7 +40,7 @@ func newSubmission(host, token string, pot client.Secret, job client.JobSpec) (*
 	if err != nil {
 		return nil, fmt.Errorf("encode a submission: %w", err)
 	}
-	s := &submission{body: body}
+	s := &submission{body: body, token: token, pot: pot}
 	for i, key := range []string{keys.Control, keys.View, keys.Spend, keys.Claim, keys.Fund} {
 		s.at[i] = bytes.Index(body, []byte(key))
 	}
@@ -118,8 +120,11 @@ func (s *submission) send(ctx context.Context, addr string, f flow) (flown, erro
 				}
 				if f.perSecond > 0 {
 					due = began.Add(time.Duration(float64(i) / f.perSecond * float64(time.Second)))
-					if rest(ctx, time.Until(due)) != nil {
-						return nil
+					if wait := time.Until(due); wait > 0 {
+						if rest(ctx, wait) != nil {
+							return nil
+						}
+						due = time.Now() // timers are up to a millisecond late, which is not the server's
 					}
 				}
 				if _, err := conn.Write(requests[i]); err != nil {
