@@ -68,6 +68,7 @@ func (r *run) show(status drivers.Status) error {
 	if status.StartedBoot != 0 && !r.journal.started {
 		if err := r.layout.write(r.journal, line{Started: true}); err != nil {
 			r.log.Warn("it could not be kept that a task started", "run", r.id, "error", err)
+			r.diskFailed(err)
 		}
 		r.journal.started = true
 		if err := r.config.step(r.id, "running"); err != nil {

@@ -38,12 +38,21 @@ func (r *run) begin(ctx context.Context) (*ended, error) {
 		return nil, err
 	case wanted.Err() != nil && !r.wasStarted():
 		return r.neverStarted()
+	case r.journal.starting == "" && diskTrouble(err) && r.noRoom(): // its driver was not asked, and another machine can do better
+		r.diskFailed(err)
+		return endWithout(r.boot, wire.Cause_CAUSE_LEAVING, err.Error()), nil
 	case errors.As(err, &refused), errors.Is(err, drivers.ErrInvalid):
 		end := endWithout(r.boot, wire.Cause_CAUSE_START_FAILED, err.Error())
 		end.status.End.Code = codeNotExecutable
 		return end, nil
 	}
 	return nil, err
+}
+
+// noRoom says whether the disk takes nothing even without what was put there for this run.
+func (r *run) noRoom() bool {
+	_ = removeAll(filepath.Join(r.layout.run(r.id), workDir)) // what stays is removed with the run
+	return r.probe() != nil
 }
 
 // codeNotExecutable is what a shell says of a command that cannot be run.
@@ -152,12 +161,15 @@ func (r *run) awaitGo(ctx context.Context) error {
 	for {
 		now := r.config.Boot()
 		r.mu.Lock()
-		run := r.order.GetWant() == wire.Want_WANT_RUN && !r.refused
+		run, started := r.order.GetWant() == wire.Want_WANT_RUN && !r.refused, r.order.GetStarted()
 		if r.order.GetWant() == wire.Want_WANT_PAUSE {
 			r.version = r.order.GetVersion() // not starting is all that this asks
 		}
 		r.mu.Unlock()
 		lease, byMoney := r.leaseAt(now)
+		if run && started {
+			return errors.New("the servers know that it had started, and nothing of it is here any more")
+		}
 		if run && lease-now >= leaseLeastNs {
 			r.mu.Lock()
 			r.began, r.written, r.active = now, lease, true
@@ -209,11 +221,8 @@ func (r *run) task(user user) drivers.Task {
 	}
 }
 
-// find asks the driver for a run of an earlier executor.
+// find asks the driver for a run of an earlier executor, whatever the journal says: it may have lost its last line.
 func (r *run) find(ctx context.Context) (bool, error) {
-	if r.journal.starting == "" {
-		return false, nil
-	}
 	status, err := r.ask(ctx)
 	if errors.Is(err, drivers.ErrNoTask) {
 		return false, nil

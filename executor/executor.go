@@ -102,6 +102,7 @@ type Executor struct {
 	linked  chan struct{}   // closed when link changes
 	facts   *wire.NodeFacts
 	leaving bool
+	ill     string // why nothing can be written to the disk; empty: it can
 	clock   clock
 }
 
@@ -216,6 +217,7 @@ func (e *Executor) Run(ctx context.Context) error {
 		e.wg.Go(func() { e.watch(live, name, driver) })
 	}
 	e.wg.Go(func() { e.keepLeases(live) })
+	e.wg.Go(func() { e.keepDisk(live) })
 	e.wg.Go(func() { e.connect(live) })
 	<-ctx.Done()
 	if e.config.StopTasks {
@@ -233,6 +235,12 @@ func (e *Executor) adoptAll(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, j := range found {
+		if j.damage != nil {
+			e.log.Error("a run's journal is damaged; what can still be read of it counts", "run", j.id, "error", j.damage)
+		}
+		if j.task == "" {
+			j.task = taskName(e.seen.Cluster, j.id)
+		}
 		r := newRun(e, j.id)
 		r.journal, r.adopted = j, true
 		r.end = j.end // reported again until the servers have taken note

@@ -67,6 +67,9 @@ func (e *Executor) describe(ctx context.Context) {
 		}
 	}
 	e.mu.Lock()
+	if e.ill != "" {
+		facts = nothing(facts, e.ill)
+	}
 	if proto.Equal(facts, e.facts) {
 		e.mu.Unlock()
 		return
@@ -89,9 +92,9 @@ func sortedNames(m map[string]drivers.Driver) []string {
 func (e *Executor) diskBytes() int64 {
 	const gib = 1 << 30
 	e.mu.Lock()
-	known := e.facts
+	known, ill := e.facts, e.ill
 	e.mu.Unlock()
-	if known != nil {
+	if ill == "" && known.GetDiskBytes() != 0 {
 		return known.GetDiskBytes()
 	}
 	var s unix.Statfs_t

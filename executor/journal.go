@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 
@@ -22,7 +23,9 @@ type journal struct {
 	starting string // boot in which the driver was asked to start it; empty: it never was
 	started  bool
 	end      *ended // nil: it goes on
-	size     int64  // of the whole lines in its file, behind which the next one is written
+	size     int64  // up to the end of the last whole line in its file, behind which the next one is written
+	torn     bool   // something lies behind that
+	damage   error  // a line that had been written whole is none any more
 }
 
 // line is one line of a journal's file: whose it is, and one of its fields, or all that the first line says.
@@ -48,30 +51,62 @@ type endRecord struct {
 	Status      json.RawMessage `json:"status"` // without started_age_ms, which grows
 }
 
-// read returns what the whole lines say: one that was cut short by a kill or a loss of power was never written, and nothing
-// behind it either. Nor was another run's, which is what a disk that lost power may show. Without a first line there is no journal.
+// read returns what the whole lines say. What lies behind the last of them was cut short by a kill or a loss of power, and is
+// as if never written; so is another run's line, which is what a disk that lost power may show. A bad line before the last
+// good one, or instead of the first, was whole once: that is damage, and named. Each line says on its own what it says, so
+// the others count; only without the spec nothing can be done with the run but to end it.
 func (l layout) read(id uint64) (*journal, error) {
 	b, err := os.ReadFile(l.journal(id))
-	if err != nil {
-		return nil, err
-	}
 	j := &journal{id: id}
-	for {
-		text, _, whole := bytes.Cut(b[j.size:], []byte{'\n'})
-		var next line
-		if !whole || json.Unmarshal(text, &next) != nil || next.Run != id {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case err != nil:
+		j.damage = err
+		return j, nil
+	}
+	var bad error
+	for at := int64(0); ; {
+		text, _, whole := bytes.Cut(b[at:], []byte{'\n'})
+		if !whole {
 			break
 		}
-		if err := j.take(&next); err != nil {
-			return nil, fmt.Errorf("read %s: %w", l.journal(id), err)
+		begin := at
+		at += int64(len(text)) + 1
+		next, err := parseLine(text)
+		if err == nil && next.Run == id {
+			if err = j.take(next); err == nil {
+				j.size, j.damage = at, errors.Join(j.damage, bad)
+				bad = nil
+			}
 		}
-		j.size += int64(len(text)) + 1
+		if err != nil && bad == nil {
+			bad = fmt.Errorf("%s, byte %d: %w", l.journal(id), begin, err)
+		}
 	}
-	if j.spec == nil {
-		return nil, fmt.Errorf("read %s: no spec in it: %w", l.journal(id), fs.ErrNotExist)
+	j.torn = j.size < int64(len(b))
+	if j.spec == nil && j.end == nil {
+		if j.damage = errors.Join(j.damage, bad); j.damage == nil {
+			return nil, fmt.Errorf("read %s: no spec in it: %w", l.journal(id), fs.ErrNotExist)
+		}
 	}
 	return j, nil
 }
+
+const sumDigits = 8 // before each line, and a blank
+
+func parseLine(text []byte) (*line, error) {
+	if len(text) <= sumDigits || text[sumDigits] != ' ' || string(text[:sumDigits]) != sumOf(text[sumDigits+1:]) {
+		return nil, errors.New("the line's sum is wrong")
+	}
+	var next line
+	if err := json.Unmarshal(text[sumDigits+1:], &next); err != nil {
+		return nil, err
+	}
+	return &next, nil
+}
+
+func sumOf(b []byte) string { return fmt.Sprintf("%0*x", sumDigits, crc32.ChecksumIEEE(b)) }
 
 func (j *journal) take(next *line) error {
 	if next.Spec != nil {
@@ -115,23 +150,30 @@ func (l layout) writeEnd(j *journal, e *ended) error {
 	return l.write(j, line{End: &endRecord{Boot: e.boot, StartedBoot: e.startedBoot, Status: status}})
 }
 
-// write puts a line behind those that are there, over what is left of one that could not be written to its end.
+// write puts a line behind those that are there, in place of what is left of one that could not be written to its end.
 func (l layout) write(j *journal, next line) error {
 	next.Run = j.id
 	b, err := json.Marshal(next)
 	if err != nil {
 		return fmt.Errorf("encode a line of %s: %w", l.journal(j.id), err)
 	}
-	b = append(b, '\n')
+	b = fmt.Appendf(nil, "%s %s\n", sumOf(b), b)
 	f, err := os.OpenFile(l.journal(j.id), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(b, j.size)
+	if j.torn {
+		err = f.Truncate(j.size)
+	}
+	if err == nil {
+		j.torn = true // until it is whole
+		_, err = f.WriteAt(b, j.size)
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	j.size += int64(len(b))
+	j.torn = false
 	return nil
 }
 

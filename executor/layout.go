@@ -14,10 +14,11 @@ import (
 // The executor's folder:
 //
 //	lock            held while an executor works here
+//	probe           there while it is tried whether the disk can be written
 //	seen            the newest set of orders that was obeyed
 //	store/          inputs by digest
 //	runs/<id>/      one run's
-//	  journal       one line of JSON for each step: what to run, that the driver may have been asked to start it (and in
+//	  journal       one line of JSON, behind its sum, for each step: what to run, that the driver may have been asked to start it (and in
 //	                which boot), that its first process was there, how it ended (its logs and outputs are with the servers)
 //	  notice        the newest notice, for the task to read
 //	  driver/       the driver's, there once it keeps something

@@ -90,6 +90,8 @@ func (e *Executor) accept(ctx context.Context, order *wire.Order) *run {
 		r.end = faultEnd(e.boot, "the servers did not say what to run")
 	case e.leaving:
 		r.end = endWithout(e.boot, wire.Cause_CAUSE_LEAVING, "the executor is stopping")
+	case e.ill != "":
+		r.end = endWithout(e.boot, wire.Cause_CAUSE_LEAVING, e.ill)
 	}
 	e.runs[r.id] = r
 	e.wg.Go(func() { r.live(ctx) })
@@ -204,6 +206,9 @@ func (r *run) toEnd(ctx context.Context) error {
 // perform runs it. No end and errUnwanted: the servers dropped it.
 func (r *run) perform(ctx context.Context) (*ended, error) {
 	there := false
+	if r.journal.spec == nil {
+		return nil, fmt.Errorf("its journal is damaged: %w", r.journal.damage)
+	}
 	if r.adopted {
 		var err error
 		if there, err = r.find(ctx); err != nil {
@@ -247,15 +252,20 @@ func (r *run) giveUp(ctx context.Context, why error) (*ended, error) {
 
 const removeRetry = 5 * time.Second
 
-// removeTask makes the driver forget the task, if the driver may know it.
+// removeTask makes the driver forget the task, if the driver may know it. Where the journal does not say which one it was,
+// all are told.
 func (r *run) removeTask(ctx context.Context) error {
-	driver := r.config.Drivers[r.spec().GetDriver()]
-	if driver == nil || !r.adopted && !r.wasStarted() {
+	if !r.adopted && !r.wasStarted() {
 		return nil
 	}
-	err := again(ctx, func() error { return driver.Remove(ctx, r.journal.task) })
-	if err != nil {
-		return fmt.Errorf("remove task: %w", err)
+	for _, name := range sortedNames(r.config.Drivers) {
+		if r.spec() != nil && name != r.spec().GetDriver() {
+			continue
+		}
+		err := again(ctx, func() error { return r.config.Drivers[name].Remove(ctx, r.journal.task) })
+		if err != nil {
+			return fmt.Errorf("remove task: %w", err)
+		}
 	}
 	return nil
 }
@@ -276,6 +286,7 @@ func (r *run) conclude(end *ended) error {
 	if err != nil {
 		// The end is told all the same. An executor that restarts before the servers took note works it out again.
 		r.log.Warn("the end of a run could not be kept", "run", r.id, "error", err)
+		r.diskFailed(err)
 	}
 	if err := r.config.step(r.id, "end written"); err != nil {
 		return err

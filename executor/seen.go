@@ -85,6 +85,11 @@ func (e *Executor) advanceSeen(d *wire.Desired) error {
 	if err == nil && (next.Term != e.seen.Term || next.Cluster != e.seen.Cluster) {
 		err = e.seenIn.Sync()
 	}
+	if diskTrouble(err) && next.Term == e.seen.Term && next.Cluster == e.seen.Cluster {
+		// The tasks that run here need their leases; against an older set of the same term, memory is enough.
+		e.offerNothing(err)
+		err = nil
+	}
 	if err != nil {
 		return fmt.Errorf("keep term %d, index %d as seen: %w", next.Term, next.Applied, err)
 	}
