@@ -24,6 +24,7 @@ func (a *API) jobRoutes() {
 
 	register(a, operation("quote", http.MethodPost, "/v1/quotes", "jobs", "What a job would cost; creates nothing"), a.postQuote)
 	register(a, operation("jobs", http.MethodGet, "/v1/jobs", "jobs", "The queue, in the order in which jobs start"), a.listJobs)
+	a.ownRoute()
 	register(a, operation("job", http.MethodGet, "/v1/jobs/{job}", "jobs", "One job; what is private with its view key"), a.getJob)
 	register(a, operation("cancel", http.MethodDelete, "/v1/jobs/{job}", "jobs", "End a job"), a.cancelJob)
 	register(a, operation("hold", http.MethodPost, "/v1/jobs/{job}/hold", "jobs", "Keep a queued job from starting"), a.holdJob)
@@ -106,7 +107,7 @@ func (a *API) showJob(ctx context.Context, v *machine.View, j *scheduler.Job) (*
 	c := callerOf(ctx)
 	switch {
 	case a.maySee(c, v, j.View, j.Control):
-		private, err := a.privateJob(v, j)
+		private, err := a.privateJob(v, j, true)
 		if err != nil {
 			return nil, err
 		}

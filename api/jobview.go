@@ -72,8 +72,9 @@ func nodeNames(v *machine.View, ids []scheduler.NodeID) string {
 	return strings.Join(names, ",")
 }
 
-// privateJob is what the owner sees beside it.
-func (a *API) privateJob(v *machine.View, j *scheduler.Job) (*client.JobPrivate, error) {
+// privateJob is what the owner sees beside it: whole, or as a line of a list, without runs and the pot's deposits, of which
+// there may be many.
+func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client.JobPrivate, error) {
 	out := &client.JobPrivate{
 		MaxTotalMicro: int64(j.MaxTotal), HeldMicro: int64(j.Hold), SpentMicro: int64(j.Charged), BilledMs: int64(j.Billed),
 	}
@@ -104,17 +105,23 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job) (*client.JobPrivate,
 		if r.Start > 0 {
 			out.BilledMs += int64(max(0, at-r.Start))
 		}
-		out.Runs = append(out.Runs, line)
+		if whole {
+			out.Runs = append(out.Runs, line)
+		}
 		return true
 	})
-	v.FilesOf(j.ID, func(f *machine.RunFiles) bool {
-		out.Runs = append(out.Runs, endedLine(v, f))
-		return true
-	})
-	slices.SortFunc(out.Runs, func(x, y client.Run) int { return cmp.Compare(y.Run, x.Run) })
-	out.Runs = out.Runs[:min(len(out.Runs), a.limits.RunsShown)]
+	if whole {
+		v.FilesOf(j.ID, func(f *machine.RunFiles) bool {
+			out.Runs = append(out.Runs, endedLine(v, f))
+			return true
+		})
+		slices.SortFunc(out.Runs, func(x, y client.Run) int { return cmp.Compare(y.Run, x.Run) })
+		out.Runs = out.Runs[:min(len(out.Runs), a.limits.RunsShown)]
+	}
 	if pot, ok := v.Pot(j.Pot); ok {
-		out.Pot = potView(pot)
+		if out.Pot = potSums(pot); whole {
+			out.Pot = potView(pot)
+		}
 		out.FundedUntil = clockOf(fundedUntil(v, j, pot, at))
 		if hold, ok := v.Stream(machine.StreamID{Pot: j.Pot, Pool: j.Pool}); ok && j.Mode == funding.Stream && j.OwnPot {
 			out.HeldMicro = int64(hold.Held)
@@ -188,6 +195,19 @@ func fundedUntil(v *machine.View, j *scheduler.Job, pot *funding.Pot, at funding
 
 // potView shows a pot with its deposits.
 func potView(p *funding.Pot) client.Pot {
+	out := potSums(p)
+	for i := range p.Deposits {
+		d := &p.Deposits[i]
+		out.Deposits = append(out.Deposits, client.Deposit{
+			Deposit: int64(d.ID), At: clock(d.At), Own: d.Owner, Back: wayBack(d.Way), DepositedMicro: int64(d.Amount),
+			ChargedMicro: int64(d.Charged), RefundedMicro: int64(d.Refunded),
+		})
+	}
+	return out
+}
+
+// potSums shows a pot's money as a whole.
+func potSums(p *funding.Pot) client.Pot {
 	deposited, charged, refunded := p.Totals()
 	out := client.Pot{
 		FundID: hexOf(p.Keys.Fund[:]), State: potState(p.State), DepositedMicro: int64(deposited), FreeMicro: int64(p.Free()),
@@ -196,13 +216,6 @@ func potView(p *funding.Pot) client.Pot {
 	if p.Cap != nil {
 		limit := int64(*p.Cap)
 		out.CapOthersMicro = &limit
-	}
-	for i := range p.Deposits {
-		d := &p.Deposits[i]
-		out.Deposits = append(out.Deposits, client.Deposit{
-			Deposit: int64(d.ID), At: clock(d.At), Own: d.Owner, Back: wayBack(d.Way), DepositedMicro: int64(d.Amount),
-			ChargedMicro: int64(d.Charged), RefundedMicro: int64(d.Refunded),
-		})
 	}
 	return out
 }

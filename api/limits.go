@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/funding/mint"
 )
 
@@ -75,7 +76,7 @@ func DefaultLimits() Limits {
 		AddressConns:   512,
 		AddressesMax:   10_000,
 
-		JobsPage:   1000,
+		JobsPage:   client.JobsMax,
 		ChecksMax:  1000,
 		OutputsMax: 1000,
 		RunsShown:  100,

@@ -19,6 +19,7 @@ type listInput struct {
 	Pool  string `query:"pool"`
 	State string `query:"state" enum:"queued,running,paused,done"`
 	All   bool   `query:"all" doc:"finished jobs too, until they are forgotten"`
+	Fund  string `query:"fund" doc:"only the jobs of the pot with this fund id, which are found without looking at others"`
 	Only  string `query:"only" doc:"just these jobs, by number, with commas between them"`
 	After string `query:"after" doc:"next of the answer before"`
 	Limit int    `query:"limit" minimum:"0" doc:"at most 1000"`
@@ -101,17 +102,30 @@ type jobFilter struct {
 	pool  scheduler.PoolID
 	state string
 	all   bool
+	pot   *funding.Pot // nil: of all
 	after *place
 }
 
 func newJobFilter(v *machine.View, in *listInput) (jobFilter, error) {
 	f := jobFilter{state: in.State, all: in.All || in.State == "done"}
+	switch in.State {
+	case "", "queued", "running", "paused", "done":
+	default:
+		return f, fail(string(machine.CodeInvalid), "state: %.20q is not queued, running, paused or done", in.State)
+	}
 	if in.Pool != "" {
 		p, ok := v.PoolByName(in.Pool)
 		if !ok {
 			return f, fail(string(machine.CodePoolUnknown), "there is no pool %.64q; there are: %s", in.Pool, poolNames(v))
 		}
 		f.pool = p.ID
+	}
+	if in.Fund != "" {
+		pot, err := findPot(v, in.Fund)
+		if err != nil {
+			return f, err
+		}
+		f.pot = pot
 	}
 	if in.After != "" {
 		f.after = new(place)
@@ -130,10 +144,24 @@ func (f jobFilter) takes(j *scheduler.Job) bool {
 	return f.after == nil || placeOf(j).compare(*f.after) > 0
 }
 
-// page finds the first jobs of the list. It walks all of them and keeps no more than a page, the last of it on top.
+// walk visits the jobs among which the list is.
+func (f jobFilter) walk(v *machine.View, visit func(*scheduler.Job) bool) {
+	switch {
+	case f.pot == nil:
+		v.Jobs(0, visit)
+	case f.pot.Own != 0:
+		if j, ok := v.Job(scheduler.JobID(f.pot.Own)); ok {
+			visit(j)
+		}
+	default:
+		v.JobsOfPot(f.pot.ID, visit)
+	}
+}
+
+// page finds the first jobs of the list. It walks them and keeps no more than a page, the last of it on top.
 func (f jobFilter) page(v *machine.View, limit int) []*scheduler.Job {
 	var best lastFirst
-	v.Jobs(0, func(j *scheduler.Job) bool {
+	f.walk(v, func(j *scheduler.Job) bool {
 		switch {
 		case !f.takes(j):
 		case len(best) < limit:

@@ -22,7 +22,7 @@ import (
 
 // world is a cluster of one server without a log: a real machine, real keys, real HTTP.
 type world struct {
-	t    *testing.T
+	t    testing.TB
 	m    *machine.Machine
 	ring *mint.Keyring
 	keys mint.Keyset
@@ -40,7 +40,7 @@ type world struct {
 
 const operatorToken = "coinop-operator-test"
 
-func newWorld(t *testing.T, change func(*api.Config)) *world {
+func newWorld(t testing.TB, change func(*api.Config)) *world {
 	t.Helper()
 	w := &world{t: t, m: machine.New(), applied: make(chan struct{}), at: funding.Millis(time.Now().UnixMilli())}
 	epoch := mint.Epoch{Number: 1, Secret: mint.Secret{1}}

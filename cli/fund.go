@@ -186,7 +186,7 @@ func (a *app) potShowVerb() *cobra.Command {
 				return err
 			}
 			fund, view := args[0], ""
-			if len(fund) != 64 {
+			if !isFund(fund) {
 				secret, err := a.potSecret(args[0])
 				if err != nil {
 					return err
@@ -207,6 +207,18 @@ func (a *app) potShowVerb() *cobra.Command {
 			return a.show(pot, func() { a.printPot(pot) })
 		},
 	}
+}
+
+// isFund reports whether an argument is a fund id itself, and not a file with a pot's secret.
+func isFund(text string) bool { return len(text) == 64 }
+
+// fundOf is the fund id of a pot, named by itself or by the pot's secret.
+func (a *app) fundOf(text string) (string, error) {
+	if isFund(text) {
+		return text, nil
+	}
+	secret, err := a.potSecret(text)
+	return secret.Key("fund"), err
 }
 
 // publicPot is what shows without the pot's secret.

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,11 +14,12 @@ import (
 )
 
 // queuePage is how many jobs are asked for at once.
-const queuePage = 1000
+const queuePage = client.JobsMax
 
 type queueFlags struct {
 	mine, all, watch bool
-	pool, state      string
+	pool, state, pot string
+	labels           []string
 }
 
 func (a *app) queueVerb() *cobra.Command {
@@ -24,11 +28,14 @@ func (a *app) queueVerb() *cobra.Command {
 		Use:     "queue",
 		Aliases: []string{"squeue"},
 		Short:   "list jobs in the order in which they would start",
-		Example: "  coinop queue --mine\n  coinop queue --pool default --state queued --watch",
+		Example: "  coinop queue --mine --label team=film\n  coinop queue --pot @team.pot\n  coinop queue --pool default --state queued --watch",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("state", f.state, "queued", "running", "paused", "done"); err != nil {
 				return err
+			}
+			if len(f.labels) > 0 && !f.mine {
+				return usageError{errors.New("--label needs --mine: labels show with a job's key only")}
 			}
 			if f.watch {
 				return a.watchQueue(cmd.Context(), f)
@@ -44,6 +51,8 @@ func (a *app) queueVerb() *cobra.Command {
 	cmd.Flags().BoolVar(&f.all, "all", false, "finished jobs too, until they are forgotten")
 	cmd.Flags().StringVar(&f.pool, "pool", "", "only this pool's")
 	cmd.Flags().StringVar(&f.state, "state", "", "only in this state: queued, running, paused, done")
+	cmd.Flags().StringArrayVar(&f.labels, "label", nil, "with --mine: only jobs with this label, `NAME=VALUE`; may be given again")
+	cmd.Flags().StringVar(&f.pot, "pot", "", "only jobs that this pot pays for")
 	cmd.Flags().BoolVar(&f.watch, "watch", false, "show it again every second until Ctrl-C")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
 		[]string{"queued", "running", "paused", "done"}, cobra.ShellCompDirectiveNoFileComp))
@@ -52,14 +61,19 @@ func (a *app) queueVerb() *cobra.Command {
 }
 
 func (a *app) queue(ctx context.Context, f queueFlags) (client.JobList, error) {
+	list := client.JobList{Jobs: []client.Job{}}
 	c, err := a.connect()
 	if err != nil {
-		return client.JobList{}, err
+		return list, err
 	}
-	list := client.JobList{Jobs: []client.Job{}}
 	filter := client.JobFilter{Pool: f.pool, State: f.state, All: f.all || f.state == "done", Limit: queuePage}
+	if f.pot != "" {
+		if filter.Fund, err = a.fundOf(f.pot); err != nil {
+			return list, err
+		}
+	}
 	if f.mine {
-		return a.myJobs(ctx, c, f)
+		return a.myJobs(ctx, c, filter, f.labels)
 	}
 	for {
 		page, err := c.Jobs(ctx, filter)
@@ -74,26 +88,35 @@ func (a *app) queue(ctx context.Context, f queueFlags) (client.JobList, error) {
 	}
 }
 
-// myJobs asks for each job of the wallet by its key, so that what is private of it shows.
-func (a *app) myJobs(ctx context.Context, c *client.Client, f queueFlags) (client.JobList, error) {
+// myJobs asks for the jobs of the wallet by their keys, so that what is private of them shows, the newest first.
+func (a *app) myJobs(ctx context.Context, c *client.Client, f client.JobFilter, labels []string) (client.JobList, error) {
 	list := client.JobList{Jobs: []client.Job{}}
+	ask := client.OwnRequest{Pool: f.Pool, State: f.State, All: f.All, Labels: map[string]string{}}
+	for _, label := range labels {
+		name, value, ok := strings.Cut(label, "=")
+		if !ok || name == "" {
+			return list, usageError{fmt.Errorf("--label %s: write NAME=VALUE", label)}
+		}
+		ask.Labels[name] = value
+	}
 	mine, err := a.jobKeys(ctx)
 	if err != nil {
 		return list, err
 	}
-	for _, k := range mine {
-		job, err := c.Job(ctx, k.job, k.view)
-		if isNotFound(err) {
-			continue // forgotten by the servers, or of another cluster
+	for some := range slices.Chunk(mine, queuePage) {
+		ask.Jobs = make([]client.JobKey, len(some))
+		for i, k := range some {
+			ask.Jobs[i] = client.JobKey{Job: k.job, Key: k.view}
 		}
+		page, err := c.OwnJobs(ctx, ask)
 		if err != nil {
 			return list, err
 		}
-		done := job.State == "done"
-		if (done && !f.all && f.state != "done") || (f.pool != "" && job.Pool != f.pool) || (f.state != "" && job.State != f.state) {
-			continue
+		for i := range page.Jobs {
+			if f.Fund == "" || page.Jobs[i].FundID == f.Fund {
+				list.Jobs = append(list.Jobs, page.Jobs[i])
+			}
 		}
-		list.Jobs = append(list.Jobs, job)
 	}
 	return list, nil
 }

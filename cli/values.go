@@ -38,7 +38,7 @@ func valueNames() map[string]string {
 		"server": "LIST", "token": "@FILE", "words": "@FILE", "config": "FILE", "out": "FILE", "dir": "DIR",
 		"http": address, "cluster": address, "advertise": address, "join": address + ",...", "hosts": "NAME,...", "mint-url": "URL",
 		"https-cert": "FILE", "https-key": "FILE",
-		"name": "NAME", "pool": "NAME", "user": "NAME", "unit": "NAME", "role": "ROLE", "state": "STATE", "signal": "NAME|N",
+		"name": "NAME", "pool": "NAME", "user": "NAME", "unit": "NAME", "role": "ROLE", "state": "STATE", "pot": "@FILE|FUNDID", "signal": "NAME|N",
 		"note": "TEXT", "memo": "TEXT", "reason": "TEXT", "log": "LEVEL", "admission": "open|trusted",
 		"ttl": span, "since": span, "deadline": span, "time-default": span, "time-max": span, "kill-delay": span, "pause-grace": span,
 		"floor": "N", "default-bid": "N", "submit-fee": "N", "cpus": "N", "executors": "N", "limit": "N", "tail": "N", "task": "N",

@@ -31,6 +31,7 @@ type JobFilter struct {
 	Pool  string
 	State string
 	All   bool     // finished ones too, until they are forgotten
+	Fund  string   // only those that the pot with this fund id pays for
 	Only  []uint64 // just these, in this order; those that are forgotten are left out
 	After string
 	Limit int
@@ -41,6 +42,7 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) (JobList, error) {
 	q := url.Values{}
 	set(q, "pool", f.Pool)
 	set(q, "state", f.State)
+	set(q, "fund", f.Fund)
 	set(q, "after", f.After)
 	if len(f.Only) > 0 {
 		numbers := make([]string, len(f.Only))
@@ -56,6 +58,14 @@ func (c *Client) Jobs(ctx context.Context, f JobFilter) (JobList, error) {
 		q.Set("limit", strconv.Itoa(f.Limit))
 	}
 	return call[JobList](ctx, c, http.MethodGet, "/v1/jobs"+query(q), "", "", nil)
+}
+
+// JobsMax is how many jobs a server names in one answer, and how many [Client.OwnJobs] may ask for.
+const JobsMax = 1000
+
+// OwnJobs shows jobs with what is private of them, in the order in which they were named.
+func (c *Client) OwnJobs(ctx context.Context, r OwnRequest) (JobList, error) {
+	return call[JobList](ctx, c, http.MethodPost, "/v1/jobs/own", "", "", r)
 }
 
 // Job shows a job; what is private with its view or control key only.

@@ -174,6 +174,22 @@ type JobList struct {
 	Next string `json:"next,omitempty" doc:"pass as after to get more"`
 }
 
+// OwnRequest is the body of POST /v1/jobs/own: jobs by their numbers, each with its view or control key. The others
+// narrow it; what is left out does not.
+type OwnRequest struct {
+	Jobs   []JobKey          `json:"jobs" doc:"at most 1000; those of which there is none, or whose key is another, are left out"`
+	Pool   string            `json:"pool,omitempty"`
+	State  string            `json:"state,omitempty" enum:"queued,running,paused,done"`
+	All    bool              `json:"all,omitempty" doc:"finished jobs too, until they are forgotten"`
+	Labels map[string]string `json:"labels,omitempty" doc:"only those that bear all of these"`
+}
+
+// JobKey is a job and the key that shows it.
+type JobKey struct {
+	Job uint64 `json:"job"`
+	Key string `json:"key"`
+}
+
 // CapRequest is the body of PUT /v1/jobs/{job}/cap; what is left out stays as it was.
 type CapRequest struct {
 	CapOthersMicro *int64 `json:"cap_others_micro,omitempty" doc:"the most that others may add"`
