@@ -169,6 +169,9 @@ func (x *Index) ShapeAdded(s *Shape) {
 	x.refit(s.ID)
 }
 
+// ShapeGone forgets a shape that no job names any more.
+func (x *Index) ShapeGone(id ShapeID) { x.shapes.Delete(numbered[ShapeID, shapeInfo]{id: id}) }
+
 // PoolChanged takes a pool's new record; either may be nil.
 func (x *Index) PoolChanged(old, new *Pool) {
 	var weights Weights

@@ -179,7 +179,7 @@ func (l *leader) pulse(ctx context.Context) (bool, error) {
 func (l *leader) forget(ctx context.Context, now funding.Millis) (bool, error) {
 	due, any := l.truth.View().ForgetDue(now, forgetMax)
 	if !any {
-		return false, nil
+		return false, l.sweep(ctx, now)
 	}
 	result, err := l.truth.Propose(ctx, due)
 	if err != nil {
@@ -190,6 +190,23 @@ func (l *leader) forget(ctx context.Context, now funding.Millis) (bool, error) {
 		return false, fmt.Errorf("forget %d jobs and %d pots: %w", len(due.Jobs), len(due.Pots), err)
 	}
 	return len(answer.Refused)+len(answer.Pots) < len(due.Jobs)+len(due.Pots), nil
+}
+
+// sweep drops some of what closed keysets have left: their coins are worth nothing any more. There may be millions, which
+// nobody waits for, so there is one such entry at each look.
+func (l *leader) sweep(ctx context.Context, now funding.Millis) error {
+	due, any := l.truth.View().SweepDue(now)
+	if !any {
+		return nil
+	}
+	result, err := l.truth.Propose(ctx, due)
+	if err == nil {
+		err = result.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("sweep what closed keysets have left: %w", err)
+	}
+	return nil
 }
 
 // spare takes out of a pulse what ends streams for want of money, and says whether anything is left.

@@ -78,6 +78,7 @@ func (s *state) derive() {
 	s.poolNames = newIndex[string, scheduler.PoolID](byNumber)
 	s.nodeNames = newIndex[string, scheduler.NodeID](byNumber)
 	s.shapeForms = newIndex[shapeForm, scheduler.ShapeID](compareForms)
+	s.shapeJobs = newIndex[scheduler.ShapeID, int64](byNumber)
 	s.jobRuns = newIndex[jobRun, none](compareJobRuns)
 	s.jobFiles = newIndex[jobRun, none](compareJobRuns)
 	s.potJobs = newIndex[potJob, none](func(a, b potJob) int {
@@ -111,6 +112,7 @@ func (s *state) deriveMoney() {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.pot, b.pot))
 	})
 	s.keysetIDs = newIndex[cashu.KeysetID, mint.KeysetNumber](byNumber)
+	s.keysetRows = newIndex[mint.KeysetNumber, int64](byNumber)
 	s.asked = newIndex[fingerprint, requestKey](func(a, b fingerprint) int { return bytes.Compare(a[:], b[:]) })
 	s.externals = newIndex[external, QuoteID](func(a, b external) int {
 		return cmp.Or(cmp.Compare(a.rail, b.rail), cmp.Compare(a.ext, b.ext))
@@ -129,7 +131,12 @@ func (s *state) hookWork() {
 		rename(s.poolNames, old != nil, new != nil, func() string { return old.Name }, func() (string, scheduler.PoolID) { return new.Name, new.ID })
 		s.scheduler.PoolChanged(old, new)
 	}
-	s.shapes.hook = func(_ scheduler.ShapeID, _, new *scheduler.Shape) {
+	s.shapes.hook = func(_ scheduler.ShapeID, old, new *scheduler.Shape) {
+		if new == nil {
+			s.shapeForms.del(formOf(old))
+			s.scheduler.ShapeGone(old.ID)
+			return
+		}
 		s.shapeForms.set(formOf(new), new.ID)
 		s.scheduler.ShapeAdded(new)
 	}
@@ -144,6 +151,12 @@ func (s *state) hookWork() {
 			s.potJobs.set(potJob{new.Pot, id}, none{})
 		case new == nil && !old.OwnPot:
 			s.potJobs.del(potJob{old.Pot, id})
+		}
+		if old == nil {
+			count(s.shapeJobs, new.Shape, 1)
+		}
+		if new == nil {
+			count(s.shapeJobs, old.Shape, -1)
 		}
 		s.jobChanged(old, new)
 		s.scheduler.JobChanged(old, new)
@@ -208,6 +221,16 @@ func (s *state) hookStream(id StreamID, old, new *funding.StreamHold) {
 	}
 	if is, ok := line(new); ok {
 		s.streamLines.set(is, none{})
+	}
+}
+
+// count adds to a number that an index keeps; what is none is not kept.
+func count[K any](numbers *index[K, int64], key K, more int64) {
+	n, _ := numbers.get(key)
+	if n += more; n == 0 {
+		numbers.del(key)
+	} else {
+		numbers.set(key, n)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/funding/mint"
 )
 
@@ -46,10 +47,26 @@ func (s *state) hookMoney() {
 			return
 		}
 		if old != "" {
-			s.asked.del(withCoins(old).Fingerprint)
+			before := withCoins(old)
+			s.asked.del(before.Fingerprint)
+			s.countRows(before.Keyset, -1)
 		}
 		if new != "" {
-			s.asked.set(withCoins(new).Fingerprint, key)
+			after := withCoins(new)
+			s.asked.set(after.Fingerprint, key)
+			s.countRows(after.Keyset, 1)
+		}
+	}
+	s.spent.hook = func(_ cashu.SpentKey, old, new mint.KeysetNumber) {
+		s.countRows(old, -1)
+		s.countRows(new, 1)
+	}
+	s.outputs.hook = func(_ cashu.Point, old, new mint.Output) {
+		if old.Status == mint.OutputSigned {
+			s.countRows(old.Keyset, -1)
+		}
+		if new.Status == mint.OutputSigned {
+			s.countRows(new.Keyset, 1)
 		}
 	}
 	s.quotes.hook = s.hookQuote
@@ -60,6 +77,13 @@ func (s *state) hookMoney() {
 		if new != nil && new.Until != 0 {
 			s.tokenEnds.set(tokenEnd{new.Until, hash}, none{})
 		}
+	}
+}
+
+// countRows keeps up how much there is to sweep when a keyset is closed.
+func (s *state) countRows(number mint.KeysetNumber, more int64) {
+	if number != 0 {
+		count(s.keysetRows, number, more)
 	}
 }
 

@@ -29,6 +29,8 @@ func (c Forget) apply(tx *Tx, at funding.Millis) (any, error) {
 		return nil, refuse(CodeLimit, "at most %d jobs and pots are forgotten at once", ExpireMax)
 	}
 	var answer ForgetAnswer
+	var shapes []scheduler.ShapeID
+	gone := make(map[scheduler.ShapeID]int64) // looked up, never iterated
 	for i, id := range c.Jobs {
 		job, ok := tx.jobs.get(id)
 		switch {
@@ -38,6 +40,13 @@ func (c Forget) apply(tx *Tx, at funding.Millis) (any, error) {
 			answer.Refused = append(answer.Refused, RefusedItem{Item: int32(i), Code: CodeJobOpen})
 		default:
 			tx.forgetJob(job)
+			shapes = append(shapes, job.Shape)
+			gone[job.Shape]++
+		}
+	}
+	for _, shape := range shapes {
+		if jobs, _ := tx.shapeJobs.get(shape); jobs == gone[shape] && tx.shapes.has(shape) {
+			tx.shapes.del(shape) // no job is of it any more
 		}
 	}
 	for i, id := range c.Pots {

@@ -82,6 +82,7 @@ func (c *work) addToStream(id StreamID, run *scheduler.Run) error {
 
 func (c *work) jobsWell() (wrong error) {
 	jobs := make(map[funding.PotID]int32)
+	shapes := make(map[scheduler.ShapeID]bool)
 	c.jobs.ascend(0, func(id scheduler.JobID, job *scheduler.Job) bool {
 		bill, ok := c.bills.get(id)
 		if !ok {
@@ -91,6 +92,7 @@ func (c *work) jobsWell() (wrong error) {
 		if !done {
 			jobs[job.Pot]++
 		}
+		shapes[job.Shape] = true
 		tasks := int64(job.Tasks.Last) - int64(job.Tasks.First) + 1
 		switch {
 		case job.Open != c.open[id]:
@@ -114,6 +116,9 @@ func (c *work) jobsWell() (wrong error) {
 	})
 	if wrong != nil {
 		return wrong
+	}
+	if n := c.shapes.len(); n != len(shapes) {
+		return violation("I5", "there are %d shapes, jobs are of %d", n, len(shapes))
 	}
 	c.pots.ascend(0, func(id funding.PotID, pot *funding.Pot) bool {
 		if pot.Jobs != jobs[id] {

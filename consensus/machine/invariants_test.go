@@ -97,6 +97,7 @@ func TestInvariantsBite(t *testing.T) {
 			node.Used.CPUMilli--
 			s.nodes.put(1, &node)
 		}},
+		"a shape of no job": {"I5", func(s *state) { s.shapes.put(99, &scheduler.Shape{ID: 99, Pool: 1}) }},
 		"a pot of no job": {"I5", func(s *state) {
 			pot := *s.pots.must(1)
 			pot.Jobs++

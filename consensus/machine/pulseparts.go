@@ -86,7 +86,7 @@ func (tx *Tx) stopDue(s StopRun) (bool, error) {
 	case run.State == scheduler.RunStopping:
 		return false, nil
 	}
-	order := stop{reason: s.Reason, at: max(tx.at, s.StopAt), kill: s.KillAt}
+	order := stop{reason: s.Reason}
 	var holds bool
 	switch delay := killDelay(tx.pools.must(run.Pool), job.TimeLimit); s.Reason {
 	case scheduler.ReasonTimeLimit:
@@ -101,6 +101,7 @@ func (tx *Tx) stopDue(s StopRun) (bool, error) {
 		return false, nil
 	}
 	order.kill = max(order.kill, tx.at)
+	order.at = min(max(s.StopAt, tx.at), order.kill)
 	tx.stopRun(run.ID, order)
 	return true, nil
 }

@@ -70,6 +70,7 @@ type state struct {
 	poolNames   *index[string, scheduler.PoolID]
 	nodeNames   *index[string, scheduler.NodeID]
 	shapeForms  *index[shapeForm, scheduler.ShapeID]
+	shapeJobs   *index[scheduler.ShapeID, int64] // how many jobs in memory are of it
 	potFunds    *index[funding.FundID, funding.PotID]
 	potJobs     *index[potJob, none]
 	jobRuns     *index[jobRun, none]
@@ -79,7 +80,8 @@ type state struct {
 	refundEnds  *index[refundEnd, none] // claimable balances by the end of their term
 	potEnds     *index[potEnd, none]
 	keysetIDs   *index[cashu.KeysetID, mint.KeysetNumber]
-	asked       *index[fingerprint, requestKey] // requests that came with coins, by fingerprint
+	keysetRows  *index[mint.KeysetNumber, int64] // how many records go when it is closed
+	asked       *index[fingerprint, requestKey]  // requests that came with coins, by fingerprint
 	externals   *index[external, QuoteID]
 	quoteEnds   *index[quoteEnd, none] // unpaid quotes by their end
 	tokenEnds   *index[tokenEnd, none]
@@ -90,7 +92,7 @@ type state struct {
 type anyTable interface {
 	merge()
 	drop()
-	restore(l *loader) error
+	decode(raw []byte, n int) (load func() error)
 	dumper() func(*dumper)
 	id() uint8
 }

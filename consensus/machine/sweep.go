@@ -1,9 +1,24 @@
 package machine
 
 import (
+	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/funding/mint"
 )
+
+// sweepPiece is how many records one entry of a leader looks at.
+const sweepPiece = 2000
+
+// SweepDue says what there is to propose while closed keysets have left something, and false where they have not.
+func (v *View) SweepDue(at funding.Millis) (Keyset, bool) {
+	due := false
+	v.keysetRows.ascend(0, func(number mint.KeysetNumber, _ int64) bool {
+		record, ok := v.keysets.get(number)
+		due = !ok || record.StateAt(int64(at)) == mint.KeysetClosed
+		return !due
+	})
+	return Keyset{Sweep: sweepPiece}, due
+}
 
 // sweep looks at some more of the records that belong to keysets, and forgets those of closed
 // ones: their coins cannot be spent, so nobody can ask again. It goes on where the last one

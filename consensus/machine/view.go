@@ -49,6 +49,7 @@ type View struct {
 	potEnds     rows[potEnd, none]
 	refundEnds  rows[refundEnd, none]
 	keysetIDs   rows[cashu.KeysetID, mint.KeysetNumber]
+	keysetRows  rows[mint.KeysetNumber, int64]
 	asked       rows[fingerprint, requestKey]
 	quoteEnds   rows[quoteEnd, none]
 	tokenEnds   rows[tokenEnd, none]
@@ -73,7 +74,7 @@ func (s *state) freeze() *View {
 		scheduler: s.scheduler.Copy(), poolNames: s.poolNames.freeze(), nodeNames: s.nodeNames.freeze(),
 		shapeForms: s.shapeForms.freeze(), potFunds: s.potFunds.freeze(), potJobs: s.potJobs.freeze(),
 		jobRuns: s.jobRuns.freeze(), nodeRuns: s.nodeRuns.freeze(), jobFiles: s.jobFiles.freeze(),
-		potRefunds: s.potRefunds.freeze(), potEnds: s.potEnds.freeze(), refundEnds: s.refundEnds.freeze(), keysetIDs: s.keysetIDs.freeze(),
+		potRefunds: s.potRefunds.freeze(), potEnds: s.potEnds.freeze(), refundEnds: s.refundEnds.freeze(), keysetIDs: s.keysetIDs.freeze(), keysetRows: s.keysetRows.freeze(),
 		asked: s.asked.freeze(), quoteEnds: s.quoteEnds.freeze(), tokenEnds: s.tokenEnds.freeze(),
 		streamLines: s.streamLines.freeze(), caps: s.caps.freeze(), dueRows: s.derivedJobs.freeze(),
 	}

@@ -104,8 +104,11 @@ func (w *world) pulse() {
 	w.fail("leader", "sixty pulses and still something is due at %d", w.now)
 }
 
-// forget drops jobs and shared pots whose retention is over.
+// forget drops jobs and shared pots whose retention is over, and what closed keysets have left.
 func (w *world) forget() {
+	if due, any := w.view.SweepDue(w.now); any {
+		w.mayRefuse(w.propose(due))
+	}
 	if due, any := w.view.ForgetDue(w.now, 50); any {
 		a, _ := answer[machine.ForgetAnswer](w, w.propose(due))
 		if n := len(a.Refused) + len(a.Pots); n > 0 && w.view.At() == w.now {

@@ -240,7 +240,7 @@ func (w *world) checkMoney() {
 		}
 		// A price that rises after the notice takes the rest sooner than it said. That is the operator's, and booked.
 		if record.State != scheduler.RunStopping || w.owes(r.stream(), record.StopAt) > hold.Held {
-			w.fail("I9", "run %d runs on; its stream owes %d and has %d", r.id, owed[r.stream()], hold.Held)
+			w.fail("I9", "run %d (%v, to be killed at %d) runs on at %d; its stream %+v owes %d", r.id, record.State, record.KillAt, w.now, *hold, owed[r.stream()])
 		}
 	}
 }

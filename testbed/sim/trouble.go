@@ -63,7 +63,7 @@ func (w *world) beset() bool {
 	case leadersChange:
 		w.changeLeader()
 	case restarts:
-		if w.dice.IntN(1+w.entries/2000) == 0 { // of long lives the states are large
+		if w.heavy() {
 			w.restart()
 		}
 	case nodesLost:
@@ -77,6 +77,15 @@ func (w *world) beset() bool {
 	default:
 		return false // reports are lost when they are sent
 	}
+	return true
+}
+
+// heavy says whether it is time again for what reads and writes the whole state: seldom, and ever more so, as with looks.
+func (w *world) heavy() bool {
+	if w.entries < w.light {
+		return false
+	}
+	w.light = w.entries + max(w.FullEach/2, w.entries/looksApart)
 	return true
 }
 
@@ -202,7 +211,7 @@ func (w *world) refuseKeysets() {
 
 // stopKeysets begins anew from a saved state, as after the loss of all servers.
 func (w *world) stopKeysets() {
-	if _, ok := w.m.(*machine.Machine); !ok || w.Alone {
+	if _, ok := w.m.(*machine.Machine); !ok || w.Alone || !w.heavy() {
 		return
 	}
 	var saved bytes.Buffer
@@ -234,6 +243,9 @@ func (w *world) stopKeysets() {
 func (w *world) raiseFormat() {
 	newer := machine.Format{Format: machine.FormatMax + 1}
 	w.refused(newer, machine.CodeStale)
+	if !w.heavy() {
+		return
+	}
 	m, err := machine.Restore(bytes.NewReader(w.snapshot(w.view)))
 	if err != nil {
 		w.fail("I12", "%v", err)

@@ -137,6 +137,10 @@ func (w *world) compareTwin() {
 		if !reflect.DeepEqual(one, two) {
 			w.fail("I12", "due at %d is %+v here and %+v after a restore", at, one, two)
 		}
+		_, left := mine.SweepDue(at)
+		if _, other := other.SweepDue(at); left != other {
+			w.fail("I12", "something to sweep at %d: %t here and %t after a restore", at, left, other)
+		}
 		kept, _ := mine.ForgetDue(at, 1000)
 		if other, _ := other.ForgetDue(at, 1000); !reflect.DeepEqual(kept, other) {
 			w.fail("I12", "forgotten at %d is %+v here and %+v after a restore", at, kept, other)

@@ -51,6 +51,7 @@ type world struct {
 	entries int       // so far
 	last    []applied // of them
 	look    int       // at which entry all is looked at again
+	light   int       // until which entry nothing else does
 	now     funding.Millis
 	failure *Failure
 	report  Report
