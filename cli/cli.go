@@ -62,7 +62,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	}
 	var code exitCode
 	if err != nil && !errors.As(err, &code) {
-		fmt.Fprintln(a.err, "coinop:", explain(err))
+		fmt.Fprintln(a.err, "coinop:", explain(err)+aboutWallet(err))
 	}
 	return codeOf(err)
 }

@@ -76,6 +76,18 @@ func (a *app) close() error {
 	return a.purse.Leave()
 }
 
+// aboutWallet says what to do where the wallet's own file is the trouble.
+func aboutWallet(err error) string {
+	dir, failed := home()
+	if failed != nil {
+		return ""
+	}
+	if advice := wallet.Advice(err, filepath.Join(dir, "wallet")); advice != "" {
+		return "\n" + advice
+	}
+	return ""
+}
+
 // money opens the wallet to move coins: what an earlier start left unfinished is sent again first, and change that
 // has come is collected.
 func (a *app) money(ctx context.Context) (*purse, error) {

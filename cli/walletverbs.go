@@ -162,13 +162,31 @@ func (a *app) wordsVerb() *cobra.Command {
 	return &cobra.Command{
 		Use: "words", Short: "print the twelve recovery words: whoever has them has the coins", Args: cobra.NoArgs,
 		Example: "  coinop wallet words", RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := a.openWallet(cmd.Context())
+			words, err := a.words(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return a.show(map[string]string{"words": p.Words()}, func() { fmt.Fprintln(a.out, p.Words()) })
+			return a.show(map[string]string{"words": words}, func() { fmt.Fprintln(a.out, words) })
 		},
 	}
+}
+
+// words are wanted most where the wallet is damaged.
+func (a *app) words(ctx context.Context) (string, error) {
+	p, err := a.openWallet(ctx)
+	if err == nil {
+		return p.Words(), nil
+	}
+	dir, failed := home()
+	if failed != nil {
+		return "", err
+	}
+	words, failed := wallet.ReadWords(filepath.Join(dir, "wallet"))
+	if failed != nil {
+		return "", errors.Join(err, failed)
+	}
+	a.note("%v%s", err, aboutWallet(err))
+	return words, nil
 }
 
 func (a *app) restoreVerb() *cobra.Command {

@@ -247,7 +247,7 @@ type waiting struct {
 
 // waitingAt lists a mint's payments that wait for their change.
 func (w *Wallet) waitingAt(ctx context.Context, mint int64) ([]waiting, error) {
-	rows, err := w.file.QueryContext(ctx, `SELECT p.id, o.keyset, o.counter, o.b FROM payments p JOIN outputs o ON o.payment = p.id AND o.blank = 1
+	rows, err := w.file.QueryContext(ctx, `SELECT `+outputColumns+` FROM payments p JOIN outputs o ON o.payment = p.id AND o.blank = 1
 		WHERE p.state = 'paid' AND p.mint = ? ORDER BY p.id, o.place`, mint)
 	if err != nil {
 		return nil, err
@@ -255,19 +255,10 @@ func (w *Wallet) waitingAt(ctx context.Context, mint int64) ([]waiting, error) {
 	defer rows.Close()
 	var list []waiting
 	for rows.Next() {
-		var (
-			id      string
-			o       output
-			counter int64
-			b       []byte
-		)
-		if err := rows.Scan(&id, &o.message.ID, &counter, &b); err != nil {
+		id, o, err := readOutput(rows)
+		if err != nil {
 			return nil, err
 		}
-		if err := o.message.B_.UnmarshalBinary(b); err != nil {
-			return nil, err
-		}
-		o.counter = uint64(counter)
 		if len(list) == 0 || list[len(list)-1].id != id {
 			list = append(list, waiting{id: id})
 		}
@@ -412,16 +403,19 @@ func pairUp(answer cashu.RestoreResponse) (map[cashu.Point]cashu.BlindSignature,
 // readPayment reads a payment and its mint.
 func (w *Wallet) readPayment(ctx context.Context, q query, id string) (Payment, int64, error) {
 	p := Payment{ID: id}
-	var mint, pay, fee, at int64
+	var mint, pay, fee, at, sealed int64
 	var secret []byte
-	err := q.QueryRowContext(ctx, `SELECT url, mint, kind, state, purpose, unit, pay, fee, method, path, request, secret, at
+	err := q.QueryRowContext(ctx, `SELECT url, mint, kind, state, purpose, unit, pay, fee, method, path, request, secret, at, payments.seal
 		FROM payments JOIN mints ON mints.id = mint WHERE payments.id = ?`, id).
-		Scan(&p.Mint, &mint, &p.Kind, &p.State, &p.Purpose, &p.Unit, &pay, &fee, &p.Method, &p.Path, &p.Request, &secret, &at)
+		Scan(&p.Mint, &mint, &p.Kind, &p.State, &p.Purpose, &p.Unit, &pay, &fee, &p.Method, &p.Path, &p.Request, &secret, &at, &sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, 0, errors.New("there is no such payment")
 	}
 	if err != nil {
 		return p, 0, err
+	}
+	if p.State == StateOpen && sealed != sealOfPayment(p, mint, pay, fee, at, secret) {
+		return p, 0, broken("payment %s", id)
 	}
 	p.Pay, p.Fee, p.At = cashu.Units(pay), cashu.Units(fee), time.UnixMilli(at)
 	copy(p.Secret[:], secret)
@@ -437,6 +431,11 @@ func (w *Wallet) readPayment(ctx context.Context, q query, id string) (Payment, 
 		}
 	}
 	return p, mint, nil
+}
+
+// sealOfPayment is over what is sent, and why: a request that is not the stored one must not be sent again.
+func sealOfPayment(p Payment, mint, pay, fee, at int64, secret []byte) int64 {
+	return seal(p.ID, mint, p.Kind, p.Purpose, p.Unit, pay, fee, p.Method, p.Path, p.Request, secret, at)
 }
 
 // column reads one column of text.

@@ -68,6 +68,9 @@ type Balance struct {
 
 // Balances lists what the wallet has, mint by mint.
 func (w *Wallet) Balances(ctx context.Context) ([]Balance, error) {
+	if err := w.checkCoins(ctx); err != nil {
+		return nil, fmt.Errorf("read balances: %w", err)
+	}
 	rows, err := w.file.QueryContext(ctx, `SELECT url, unit,
 			coalesce(sum(amount) FILTER (WHERE listed AND payment IS NULL), 0),
 			coalesce(sum(amount) FILTER (WHERE listed AND payment IS NOT NULL), 0),

@@ -42,7 +42,18 @@ func (w *Wallet) transact(ctx context.Context, change func(tx local) error) erro
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer conn.Close()
-	return within(local{conn}, change)
+	var n int64
+	err = within(local{conn}, func(tx local) (err error) {
+		n, err = counted(tx, change)
+		return err
+	})
+	if err != nil || n == 0 {
+		return err
+	}
+	if err := w.noteCommits(n); err != nil {
+		return fmt.Errorf("note the change: %w", err)
+	}
+	return nil
 }
 
 func within(tx local, change func(tx local) error) error {
@@ -58,9 +69,11 @@ func within(tx local, change func(tx local) error) error {
 	if err := change(tx); err != nil {
 		return err
 	}
+	ended = true
 	if _, err := tx.Exec(`COMMIT`); err != nil {
+		_, _ = tx.Exec(`ROLLBACK`) // it may have ended already
+		void(tx)
 		return fmt.Errorf("commit: %w", err)
 	}
-	ended = true
 	return nil
 }

@@ -111,7 +111,7 @@ func joinAddresses(tx local, urls []string) (int64, error) {
 		mint, first = other, normal(url)
 	}
 	if mint == 0 {
-		result, err := tx.Exec(`INSERT INTO mints (url) VALUES (?)`, normal(urls[0]))
+		result, err := tx.Exec(`INSERT INTO mints (url, seal) VALUES (?, ?)`, normal(urls[0]), seal(normal(urls[0])))
 		if err != nil {
 			return 0, err
 		}
@@ -120,7 +120,8 @@ func joinAddresses(tx local, urls []string) (int64, error) {
 		}
 	}
 	for _, url := range urls {
-		if _, err := tx.Exec(`INSERT INTO addresses (url, mint) VALUES (?, ?) ON CONFLICT DO NOTHING`, normal(url), mint); err != nil {
+		if _, err := tx.Exec(`INSERT INTO addresses (url, mint, seal) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+			normal(url), mint, seal(normal(url), mint)); err != nil {
 			return 0, err
 		}
 	}
@@ -147,8 +148,10 @@ func storeKeysets(tx local, mint int64, urls []string, listed []cashu.KeysetInfo
 			expiry = *info.FinalExpiry
 		}
 		if keys, isFresh := fresh[info.ID]; isFresh {
-			_, err := tx.Exec(`INSERT INTO keysets (id, mint, unit, active, listed, fee, expiry, keys) VALUES (?, ?, ?, ?, 1, ?, ?, ?)
-				ON CONFLICT DO NOTHING`, info.ID, mint, info.Unit, info.Active, int64(info.InputFeePPK), expiry, packKeys(keys))
+			packed := packKeys(keys)
+			_, err := tx.Exec(`INSERT INTO keysets (id, mint, unit, active, listed, fee, expiry, keys, seal) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)
+				ON CONFLICT DO NOTHING`, info.ID, mint, info.Unit, info.Active, int64(info.InputFeePPK), expiry, packed,
+				seal(info.ID, mint, info.Unit, info.InputFeePPK, expiry, packed))
 			if err != nil {
 				return err
 			}
@@ -194,7 +197,7 @@ func (w *Wallet) Knows(ctx context.Context, url string) (bool, error) {
 
 // keysetsOf reads a mint's keysets; the ones to make outputs of come first.
 func keysetsOf(ctx context.Context, q query, mint int64) ([]keyset, error) {
-	rows, err := q.QueryContext(ctx, `SELECT id, unit, active, listed, fee, expiry, keys FROM keysets
+	rows, err := q.QueryContext(ctx, `SELECT id, unit, active, listed, fee, expiry, keys, seal FROM keysets
 		WHERE mint = ? ORDER BY listed DESC, active DESC, fee, id`, mint)
 	if err != nil {
 		return nil, err
@@ -204,8 +207,12 @@ func keysetsOf(ctx context.Context, q query, mint int64) ([]keyset, error) {
 	for rows.Next() {
 		set := keyset{mint: mint}
 		var keys []byte
-		if err := rows.Scan(&set.id, &set.unit, &set.active, &set.listed, &set.fee, &set.expiry, &keys); err != nil {
+		var sealed int64
+		if err := rows.Scan(&set.id, &set.unit, &set.active, &set.listed, &set.fee, &set.expiry, &keys, &sealed); err != nil {
 			return nil, err
+		}
+		if sealed != seal(set.id, mint, set.unit, set.fee, set.expiry, keys) {
+			return nil, broken("keyset %s", set.id)
 		}
 		if set.keys, err = unpackKeys(keys); err != nil {
 			return nil, fmt.Errorf("keyset %s: %w", set.id, err)

@@ -2,6 +2,7 @@ package wallet
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"runtime"
@@ -37,10 +38,14 @@ func (w *Wallet) makeOutputs(tx local, set keyset, amounts []cashu.Units) ([]out
 	if len(amounts) == 0 {
 		return nil, nil
 	}
-	var end int64
-	err := tx.QueryRow(`UPDATE keysets SET counter = counter + ? WHERE id = ? RETURNING counter`, len(amounts), set.id).Scan(&end)
+	var end, mirror int64
+	err := tx.QueryRow(`UPDATE keysets SET counter = counter + ?1, mirror = mirror - ?1 WHERE id = ?2 RETURNING counter, mirror`,
+		len(amounts), set.id).Scan(&end, &mirror)
 	if err != nil {
 		return nil, fmt.Errorf("advance counter: %w", err)
+	}
+	if end != ^mirror {
+		return nil, fmt.Errorf("advance counter: %w", broken("that of keyset %s", set.id))
 	}
 	outputs := make([]output, len(amounts))
 	err = onCores(len(amounts), func(i int) (err error) {
@@ -90,26 +95,36 @@ func (w *Wallet) derive(id cashu.KeysetID, counter uint64, amount cashu.Units) (
 
 // outputsOf reads a payment's outputs, or its blanks, in order.
 func (w *Wallet) outputsOf(ctx context.Context, q query, payment string, blank bool) ([]output, error) {
-	rows, err := q.QueryContext(ctx, `SELECT keyset, counter, amount, b FROM outputs WHERE payment = ? AND blank = ? ORDER BY place`, payment, blank)
+	rows, err := q.QueryContext(ctx, `SELECT `+outputColumns+` FROM outputs o WHERE payment = ? AND blank = ? ORDER BY place`, payment, blank)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var list []output
 	for rows.Next() {
-		var o output
-		var counter, amount int64
-		var b []byte
-		if err := rows.Scan(&o.message.ID, &counter, &amount, &b); err != nil {
+		_, o, err := readOutput(rows)
+		if err != nil {
 			return nil, err
 		}
-		if err := o.message.B_.UnmarshalBinary(b); err != nil {
-			return nil, err
-		}
-		o.counter, o.message.Amount = uint64(counter), cashu.Units(amount)
 		list = append(list, o)
 	}
 	return list, rows.Err()
+}
+
+// outputColumns are what readOutput reads, of outputs as o.
+const outputColumns = `o.payment, o.blank, o.place, o.keyset, o.counter, o.amount, o.b, o.seal`
+
+func readOutput(rows *sql.Rows) (payment string, o output, err error) {
+	var blank, place, counter, amount, sealed int64
+	var b []byte
+	if err := rows.Scan(&payment, &blank, &place, &o.message.ID, &counter, &amount, &b, &sealed); err != nil {
+		return "", o, err
+	}
+	if sealed != seal(payment, blank, place, o.message.ID, counter, amount, b) {
+		return "", o, broken("output %d of payment %s", place+1, payment)
+	}
+	o.counter, o.message.Amount = uint64(counter), cashu.Units(amount)
+	return payment, o, o.message.B_.UnmarshalBinary(b)
 }
 
 // unblind checks a mint's signature on an output and makes the coin of it. The
@@ -171,8 +186,8 @@ func storeCoins(tx local, coins []cashu.Proof) (added cashu.Units, err error) {
 		if coin.DLEQ != nil && coin.DLEQ.R != nil {
 			e, s, r = coin.DLEQ.E[:], coin.DLEQ.S[:], coin.DLEQ.R[:]
 		}
-		result, err := tx.Exec(`INSERT INTO coins (secret, keyset, amount, c, e, s, r) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			coin.Secret, coin.ID, int64(coin.Amount), coin.C[:], e, s, r)
+		result, err := tx.Exec(`INSERT INTO coins (secret, keyset, amount, c, e, s, r, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			coin.Secret, coin.ID, int64(coin.Amount), coin.C[:], e, s, r, seal(coin.Secret, coin.ID, int64(coin.Amount), coin.C[:], e, s, r))
 		if err != nil {
 			return 0, fmt.Errorf("store coin: %w", err)
 		}
@@ -190,9 +205,12 @@ func storeCoins(tx local, coins []cashu.Proof) (added cashu.Units, err error) {
 // readCoin reads a coin with its proof.
 func readCoin(tx local, secret string) (cashu.Proof, error) {
 	coin := cashu.Proof{Secret: secret}
-	var amount int64
+	var amount, sealed int64
 	var c, e, s, r []byte
-	err := tx.QueryRow(`SELECT keyset, amount, c, e, s, r FROM coins WHERE secret = ?`, secret).Scan(&coin.ID, &amount, &c, &e, &s, &r)
+	err := tx.QueryRow(`SELECT keyset, amount, c, e, s, r, seal FROM coins WHERE secret = ?`, secret).Scan(&coin.ID, &amount, &c, &e, &s, &r, &sealed)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && sealed != seal(secret, coin.ID, amount, c, e, s, r) {
+		err = broken("a coin of %d", amount)
+	}
 	if err != nil {
 		return coin, fmt.Errorf("read coin: %w", err)
 	}

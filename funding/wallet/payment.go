@@ -201,10 +201,10 @@ func (w *Wallet) reserve(ctx context.Context, tx local, kind Kind, order Order, 
 }
 
 func (w *Wallet) storePayment(tx local, mint int64, p Payment, outputs []output, inputs []cashu.Proof) error {
-	_, err := tx.Exec(`INSERT INTO payments (id, mint, kind, state, owner, purpose, unit, pay, fee, method, path, request, secret, at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := tx.Exec(`INSERT INTO payments (id, mint, kind, state, owner, purpose, unit, pay, fee, method, path, request, secret, at, seal)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		p.ID, mint, p.Kind, p.State, w.owner.id, p.Purpose, p.Unit, int64(p.Pay), int64(p.Fee), p.Method, p.Path,
-		p.Request, p.Secret[:], p.At.UnixMilli())
+		p.Request, p.Secret[:], p.At.UnixMilli(), sealOfPayment(p, mint, int64(p.Pay), int64(p.Fee), p.At.UnixMilli(), p.Secret[:]))
 	if err != nil {
 		return err
 	}
@@ -213,8 +213,9 @@ func (w *Wallet) storePayment(tx local, mint int64, p Payment, outputs []output,
 		if i >= len(p.Outputs) {
 			blank, place = 1, i-len(p.Outputs)
 		}
-		_, err := tx.Exec(`INSERT INTO outputs (payment, blank, place, keyset, counter, amount, b) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			p.ID, blank, place, o.message.ID, int64(o.counter), int64(o.message.Amount), o.message.B_[:])
+		_, err := tx.Exec(`INSERT INTO outputs (payment, blank, place, keyset, counter, amount, b, seal) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			p.ID, blank, place, o.message.ID, int64(o.counter), int64(o.message.Amount), o.message.B_[:],
+			seal(p.ID, blank, place, o.message.ID, int64(o.counter), int64(o.message.Amount), o.message.B_[:]))
 		if err != nil {
 			return err
 		}
@@ -291,7 +292,7 @@ func freeCoins(ctx context.Context, q query, sets []keyset, unit string) ([]cand
 }
 
 func freeCoinsOf(ctx context.Context, q query, set keyset) ([]candidate, error) {
-	rows, err := q.QueryContext(ctx, `SELECT secret, amount FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 ORDER BY amount, secret`, set.id)
+	rows, err := q.QueryContext(ctx, `SELECT secret, amount FROM coins WHERE keyset = ? AND payment IS NULL ORDER BY amount, secret`, set.id)
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +311,7 @@ func freeCoinsOf(ctx context.Context, q query, set keyset) ([]candidate, error) 
 }
 
 func countCoins(ctx context.Context, q query, id cashu.KeysetID) (map[cashu.Units]int, error) {
-	rows, err := q.QueryContext(ctx, `SELECT amount, count(*) FROM coins WHERE keyset = ? AND payment IS NULL AND sent = 0 GROUP BY amount`, id)
+	rows, err := q.QueryContext(ctx, `SELECT amount, count(*) FROM coins WHERE keyset = ? AND payment IS NULL GROUP BY amount`, id)
 	if err != nil {
 		return nil, err
 	}

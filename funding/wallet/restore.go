@@ -92,7 +92,7 @@ func (w *Wallet) restoreKeyset(ctx context.Context, client MintClient, set keyse
 		return nil
 	}
 	return w.transact(ctx, func(tx local) error {
-		_, err := tx.Exec(`UPDATE keysets SET counter = max(counter, ?) WHERE id = ?`, int64(last+1+restoreMargin), set.id)
+		_, err := tx.Exec(`UPDATE keysets SET counter = max(counter, ?1), mirror = min(mirror, -?1 - 1) WHERE id = ?2`, int64(last+1+restoreMargin), set.id)
 		return err
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,12 +39,13 @@ type Config struct {
 // Wallet is one open handle. It is safe for several goroutines, and any number
 // of handles and processes may be open on one folder.
 type Wallet struct {
-	config Config
-	db     *sql.DB
-	file   local // db, for questions outside of transactions
-	owner  *owner
-	words  string
-	seed   []byte
+	config  Config
+	db      *sql.DB
+	file    local    // db, for questions outside of transactions
+	commits *os.File // how many changes were made
+	owner   *owner
+	words   string
+	seed    []byte
 }
 
 // Open opens the wallet in a folder and makes one where there is none.
@@ -78,28 +80,31 @@ func (w *Wallet) open(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	path := filepath.Join(w.config.Dir, "wallet.db")
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	given := strings.Join(strings.Fields(strings.ToLower(w.config.Words)), " ")
+	if given != "" && !bip39.IsMnemonicValid(given) {
+		return errors.New("the recovery words do not match each other; one is wrong or out of order")
+	}
+	path := filepath.Join(w.config.Dir, fileName)
+	if w.commits, err = os.OpenFile(filepath.Join(w.config.Dir, commitsName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(w.commits.Truncate(0), w.newFile(ctx, path, given)); err != nil {
+			return err
+		}
+	}
+	noted, err := w.commitsNoted() // before the file is read: meanwhile others go on
 	if err != nil {
 		return err
 	}
-	if err := file.Close(); err != nil {
+	if w.db, err = w.openDB(path); err != nil {
 		return err
 	}
-	// FULL: a commit is on the disk before anything is sent. A process may leave
-	// the log behind, see Leave; the next one reads all of it, so it stays short.
-	escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	w.db, err = sql.Open("sqlite3", "file:"+escaped+
-		"?_busy_timeout=60000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_secure_delete=on&_stmt_cache_size=64")
-	if err != nil {
-		return err
-	}
-	w.db.SetMaxOpenConns(1) // a second one would read the schema again, and wait for the first
 	w.file = local{w.db}
 	if _, err := w.file.Exec(`PRAGMA wal_autocheckpoint = 300`); err != nil {
 		return err
 	}
-	if err := w.prepareFile(ctx); err != nil {
+	if err := w.readFile(ctx, given, noted); err != nil {
 		return err
 	}
 	id, err := w.newID()
@@ -110,32 +115,44 @@ func (w *Wallet) open(ctx context.Context) error {
 	return err
 }
 
-// prepareFile reads the words, or makes the tables and draws them.
-func (w *Wallet) prepareFile(ctx context.Context) error {
-	given := strings.Join(strings.Fields(strings.ToLower(w.config.Words)), " ")
-	if given != "" && !bip39.IsMnemonicValid(given) {
-		return errors.New("the recovery words do not match each other; one is wrong or out of order")
+// openDB opens a file of SQLite's.
+func (w *Wallet) openDB(path string) (*sql.DB, error) {
+	// FULL: a commit is on the disk before anything is sent. A process may leave
+	// the log behind, see Leave; the next one reads all of it, so it stays short.
+	db, err := sql.Open("sqlite3", "file:"+escaped(path)+
+		"?_busy_timeout=60000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=on&_secure_delete=on&_stmt_cache_size=64")
+	if err == nil {
+		db.SetMaxOpenConns(1) // a second one would read the schema again, and wait for the first
 	}
+	return db, err
+}
+
+// readFile reads the words, and whether the file is what was written.
+func (w *Wallet) readFile(ctx context.Context, given string, noted int64) error {
 	meta, err := w.readMeta(ctx)
 	if err != nil {
 		return err
 	}
-	if len(meta) == 0 {
-		return w.transact(ctx, func(tx local) error { return w.makeFile(tx, given) })
-	}
-	format, seed := meta["format"], meta["seed"]
-	w.words = meta["words"]
-	if format != schemaFormat {
+	if format, ok := meta["format"]; ok && format != schemaFormat {
 		return fmt.Errorf("the file has format %s, this program knows %s", format, schemaFormat)
 	}
+	if err := checkMeta(meta, noted); err != nil {
+		return err
+	}
+	w.words = meta["words"]
 	if given != "" && given != w.words {
 		return errors.New("there is a wallet with other recovery words here; restore into an empty folder")
 	}
-	w.seed, err = hex.DecodeString(seed)
-	return err
+	if w.seed, err = hex.DecodeString(meta["seed"]); err != nil {
+		return err
+	}
+	if err := w.checkAddresses(ctx); err != nil {
+		return err
+	}
+	return w.checkDaily(ctx, meta["checked"])
 }
 
-// readMeta is empty for a file that is new.
+// readMeta is empty for a file without tables.
 func (w *Wallet) readMeta(ctx context.Context) (map[string]string, error) {
 	meta := make(map[string]string)
 	rows, err := w.file.QueryContext(ctx, `SELECT name, value FROM meta`)
@@ -174,8 +191,9 @@ func (w *Wallet) makeFile(tx local, words string) error {
 	if _, err := tx.Exec(schema); err != nil {
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?)`,
-		schemaFormat, w.words, hex.EncodeToString(w.seed))
+	meta := map[string]string{"format": schemaFormat, "words": w.words, "seed": hex.EncodeToString(w.seed)}
+	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?), ('seal', ?), ('commits', '0'), ('checked', '')`,
+		meta["format"], meta["words"], meta["seed"], sealOfMeta(meta))
 	return err
 }
 
@@ -185,13 +203,16 @@ func (w *Wallet) Words() string { return w.words }
 // Leave is Close for a process that ends at once. The file is left as a crash
 // would leave it, whole: the last to close it would copy the log into it, wait
 // for the disk twice more, and delete what the next process has to make again.
-func (w *Wallet) Leave() error { return w.owner.close() }
+func (w *Wallet) Leave() error { return errors.Join(w.owner.close(), w.commits.Close()) }
 
 // Close leaves the wallet. Payments in flight are found by the next start.
 func (w *Wallet) Close() error {
 	var errs []error
 	if w.db != nil {
 		errs = append(errs, w.db.Close())
+	}
+	if w.commits != nil {
+		errs = append(errs, w.commits.Close())
 	}
 	if w.owner != nil {
 		errs = append(errs, w.owner.close())
