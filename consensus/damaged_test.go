@@ -273,6 +273,12 @@ func TestALogThatIsGoneIsRefused(t *testing.T) {
 	if err := os.Remove(file("cluster", fileReached)); err != nil {
 		t.Fatal(err)
 	}
+	old := file("raft", "log", "00000000000000000001-0000000000000000.wal") // of which nothing tells: it would be deleted
+	put(t, old, []byte("entries"))
+	c.refused(m, file("raft", "log", "meta")+" is not there", "A damaged server")
+	if err := os.Remove(old); err != nil {
+		t.Fatal(err)
+	}
 	c.start(m) // the oracle: this is what the mark is for
 	until(t, "an empty server leads", func() error {
 		if !m.Leads() {

@@ -31,7 +31,7 @@ type Log interface {
 }
 
 // mend is what an operator can do where a server's files are damaged.
-const mend = "with other servers, take this one out of the cluster and let it join again with an empty folder; alone, restore a saved snapshot (docs/guide.md, \"A damaged server\")"
+const mend = "what to do: with other servers, take this one out (coinop operator servers remove) and let it join again with an empty folder; alone, restore a saved snapshot (docs/guide.md, \"A damaged server\")"
 
 // openStores opens what raft keeps, and refuses what is damaged or less than this server has held before: it may have
 // acknowledged what is missing.
@@ -48,7 +48,7 @@ func (n *Node) openStores() (*Stores, *checkedLog, error) {
 	log, err = wal.Open(dir, wal.WithLogger(newRaftLog(n.cfg.Log)), wal.WithSegmentSize(n.cfg.Tuning.SegmentBytes),
 		wal.WithMetaStore(&metaFile{must: mark.at > 0}))
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the log in %s: %w; if its disk is well, %s", dir, err, mend)
+		return nil, nil, fmt.Errorf("open the log in %s: %w; if its disk is well: %s", dir, err, mend)
 	}
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(filepath.Join(n.cfg.Dir, "raft"), 2, newRaftLog(n.cfg.Log))
 	if err != nil {

@@ -38,7 +38,11 @@ func (m *metaFile) Load(dir string) (types.PersistentState, error) {
 	m.file, m.Stable = filepath.Join(dir, "meta"), map[string][]byte{}
 	b, err := os.ReadFile(m.file)
 	if errors.Is(err, os.ErrNotExist) && !m.must {
-		return m.Log, nil
+		segments, err := filepath.Glob(filepath.Join(dir, "*.wal"))
+		if len(segments) > 0 {
+			err = fmt.Errorf("%s is not there, and files of a log are", m.file)
+		}
+		return m.Log, err
 	}
 	if err != nil {
 		return m.Log, err

@@ -86,8 +86,8 @@ func New(c Config) (*Server, error) {
 	if c.Network == nil {
 		c.Network = port.TCP{}
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make a server: %w", err)
+	if err := folder(c.Dir); err != nil {
+		return nil, fmt.Errorf("make a server in %s: %w", c.Dir, err)
 	}
 	s := &Server{config: c, news: newNews(), ready: make(chan struct{}), restored: make(chan struct{})}
 	s.keys = newKeys(filepath.Join(c.Dir, secretFile))
@@ -95,6 +95,19 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("make a server in %s: %w", c.Dir, err)
 	}
 	return s, nil
+}
+
+// folder makes the server's folder, and says so at once where nothing can be written in it: SQLite would speak of a file
+// that is not there.
+func folder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // compose puts the parts together.

@@ -125,25 +125,35 @@ func (c *Cluster) PlanOn(net *Net, n int) error {
 // StartServers starts the planned servers: the first one makes the cluster, the others join it.
 func (c *Cluster) StartServers(ctx context.Context) error {
 	for i, s := range c.Servers {
-		args := []string{"server", "--dir", s.Name, "--http", s.HTTP, "--cluster", s.Cluster}
-		if i == 0 {
-			args = append(args, "--bootstrap")
-		} else {
-			token, err := c.joinToken(ctx, "server", s.Name)
-			if err != nil {
-				return err
-			}
-			args = append(args, "--join", c.Servers[0].Cluster, "--token", "@"+token)
-		}
 		var err error
-		if s.Process, err = c.start(s.Name, Environ(), args...); err != nil {
-			return err
+		if i == 0 {
+			err = c.startServer(ctx, s, "--bootstrap")
+		} else {
+			err = c.Join(ctx, s, c.Servers[0])
 		}
-		if err := c.ready(ctx, s.Process); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Join starts a server with an empty folder, which another one lets in.
+func (c *Cluster) Join(ctx context.Context, s, by *Server) error {
+	token, err := c.joinToken(ctx, "server", s.Name)
+	if err != nil {
+		return err
+	}
+	return c.startServer(ctx, s, "--join", by.Cluster, "--token", "@"+token)
+}
+
+func (c *Cluster) startServer(ctx context.Context, s *Server, more ...string) error {
+	p, err := c.start(s.Name, Environ(), append([]string{"server", "--dir", s.Name, "--http", s.HTTP, "--cluster", s.Cluster}, more...)...)
+	if err != nil {
+		return err
+	}
+	s.Process = p
+	return c.ready(ctx, p)
 }
 
 // Restart starts servers again that have ended: all at once, since they may need each other.

@@ -52,6 +52,12 @@ func underLoad(t *testing.T, patienceOfAll time.Duration) (context.Context, *loa
 	t.Helper()
 	ctx, c := newClusterFor(t, patienceOfAll)
 	must(t, c.Plan(3))
+	return ctx, loadOn(t, ctx, c)
+}
+
+// loadOn starts planned servers and prepares the load on them.
+func loadOn(t *testing.T, ctx context.Context, c *cluster.Cluster) *loaded {
+	t.Helper()
 	must(t, c.StartServers(ctx))
 	_, err := c.StartExecutor(ctx, "e1", "--cpus", "16", "--memory", "16GiB")
 	must(t, err)
@@ -79,7 +85,7 @@ func underLoad(t *testing.T, patienceOfAll time.Duration) (context.Context, *loa
 		defer f.mu.Unlock()
 		f.accepted = append(f.accepted, s)
 	}}
-	return ctx, f
+	return f
 }
 
 func jobOf(n uint64) client.JobSpec {
