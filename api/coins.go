@@ -3,9 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"sync/atomic"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus"
@@ -14,42 +11,6 @@ import (
 	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/funding/mint"
 )
-
-// curve does the multiplications, on a bounded number of processors, so that a flood of forged coins cannot starve
-// the log.
-type curve struct {
-	slots   chan struct{}
-	waiting atomic.Int64
-	max     int64
-	gauge   prometheus.Gauge
-}
-
-func newCurve(l Limits, m *metrics) *curve {
-	return &curve{slots: make(chan struct{}, max(1, l.CurveWorkers)), max: int64(l.CurveQueue), gauge: m.curve}
-}
-
-// check runs f when a processor is free, and refuses when too many wait.
-func (c *curve) check(ctx context.Context, f func() error) error {
-	if c.waiting.Add(1) > c.max {
-		c.waiting.Add(-1)
-		return fail(codeBusy, "too many requests with coins are waiting")
-	}
-	defer c.waiting.Add(-1)
-	return c.run(ctx, f)
-}
-
-// run runs f when a processor is free, however many wait: for what was accepted already.
-func (c *curve) run(ctx context.Context, f func() error) error {
-	c.gauge.Inc()
-	defer c.gauge.Dec()
-	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
-		return f()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 func (a *API) ring() (*mint.Keyring, error) {
 	if a.config.Keyring != nil {
@@ -69,7 +30,7 @@ func (a *API) admit(ctx context.Context, v *machine.View, r mint.Request) (mint.
 	if err != nil {
 		return admitted, err
 	}
-	err = a.curve.check(ctx, func() error {
+	err = a.curve.check(ctx, c.addr, func() error {
 		var err error
 		admitted, err = mint.Admit(v, ring, a.limits.Coins, int64(v.At()), r)
 		return err
@@ -154,7 +115,7 @@ func (a *API) sign(ctx context.Context, outputs []cashu.BlindedMessage) ([]cashu
 		return nil, consensus.ErrUnknown
 	}
 	signatures := make([]cashu.BlindSignature, len(outputs))
-	err = a.curve.run(ctx, func() error {
+	err = a.curve.run(ctx, callerOf(ctx).addr, func() error {
 		for i, o := range outputs {
 			s, err := ring.Sign(o.ID, o.Amount, o.B_)
 			if err != nil {

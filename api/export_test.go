@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/netip"
 	"time"
 )
@@ -19,6 +20,35 @@ func Meter(l Limits) func(addr netip.Addr, owed int, at time.Time) bool {
 		leave(owed, at)
 		return err == nil
 	}
+}
+
+// Curve lets a test wait for the processors that check coins.
+type Curve struct{ c *curve }
+
+// NewCurve makes one for tests.
+func NewCurve(l Limits) (Curve, error) {
+	m, err := newMetrics(nil)
+	if err != nil {
+		return Curve{}, err
+	}
+	return Curve{newCurve(l, m)}, nil
+}
+
+// Check is a request with coins.
+func (c Curve) Check(ctx context.Context, addr netip.Addr, f func() error) error {
+	return c.c.check(ctx, addr, f)
+}
+
+// Run is a request that was accepted.
+func (c Curve) Run(ctx context.Context, addr netip.Addr, f func() error) error {
+	return c.c.run(ctx, addr, f)
+}
+
+// Waiting is how many wait.
+func (c Curve) Waiting() int {
+	c.c.mu.Lock()
+	defer c.c.mu.Unlock()
+	return c.c.waiting
 }
 
 // MeltQuoteID lets a test write a quote's id.
