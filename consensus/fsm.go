@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/coinop/coinop/consensus/machine"
 )
@@ -62,11 +64,12 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	}
 	m, offset := f.machine.Load(), f.offset.Load()
 	var events []machine.Event
+	read := readAhead(logs)
 	for i, l := range logs {
 		if l.Type != raft.LogCommand {
 			continue // a change of members, which raft keeps
 		}
-		r := m.Apply(l.Index+offset, l.Data)
+		r := m.ApplyRead(l.Index+offset, read(l))
 		if r.Newer != nil {
 			f.stopFor(fmt.Errorf("apply entry %d: %w", l.Index+offset, r.Newer))
 			if logs = logs[:i]; i == 0 {
@@ -89,6 +92,23 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	f.changed.changed()
 	f.departed.add(departures(m, events))
 	return results
+}
+
+// readAhead reads the commands of a batch; those of a large one while others before them are applied.
+func readAhead(logs []*raft.Log) func(*raft.Log) machine.Entry {
+	const few = 8
+	if len(logs) <= few {
+		return func(l *raft.Log) machine.Entry { return machine.Read(l.Data) }
+	}
+	read := make(chan machine.Entry, len(logs)) // it never waits: the batch may end early
+	go func() {
+		for _, l := range logs {
+			if l.Type == raft.LogCommand {
+				read <- machine.Read(l.Data)
+			}
+		}
+	}()
+	return func(*raft.Log) machine.Entry { return <-read }
 }
 
 // stopFor ends this server's part, for what it must not apply.
@@ -151,8 +171,51 @@ func readSnapshot(r io.Reader) (uint64, *machine.Machine, error) {
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return 0, nil, fmt.Errorf("read a snapshot's offset: %w", err)
 	}
-	m, err := machine.Restore(r)
+	m, err := restore(r)
 	return binary.BigEndian.Uint64(head[:]), m, err
+}
+
+// restore is [machine.Restore] with all cores.
+func restore(r io.Reader) (*machine.Machine, error) {
+	restorer, err := machine.NewRestorer(r)
+	if err != nil {
+		return nil, err
+	}
+	type decoding struct {
+		*machine.Part
+		done chan struct{}
+	}
+	var (
+		parts   = make(chan decoding, runtime.GOMAXPROCS(0))
+		reading = errgroup.Group{}
+	)
+	reading.Go(func() error {
+		defer close(parts)
+		for {
+			p, err := restorer.Next()
+			if err != nil {
+				return err
+			}
+			d := decoding{p, make(chan struct{})}
+			go func() {
+				p.Decode()
+				close(d.done)
+			}()
+			parts <- d
+		}
+	})
+	for d := range parts {
+		if <-d.done; err == nil {
+			err = restorer.Load(d.Part)
+		}
+	}
+	if end := reading.Wait(); err == nil && end != io.EOF {
+		err = end
+	}
+	if err != nil {
+		return nil, err
+	}
+	return restorer.Machine(), nil
 }
 
 // snapshot is a view on its way to the disk.

@@ -86,24 +86,49 @@ func Decode(entry []byte) (funding.Millis, Command, error) {
 	return at, c, nil
 }
 
+// Entry is an entry of the log that has been read; what is wrong with it Apply says.
+type Entry struct {
+	at      funding.Millis
+	command Command
+	err     error
+}
+
+// Read reads the bytes of an entry of the log.
+func Read(entry []byte) (e Entry) {
+	e.at, e.command, e.err = decode(entry)
+	return e
+}
+
 // decode is Decode for bytes that are in the log: whoever proposed them has written them with
 // Encode, or was looked at by Decode.
 func decode(entry []byte) (funding.Millis, Command, error) {
 	if len(entry) > EntryBytesMax {
 		return 0, nil, fmt.Errorf("decode entry: %d bytes, the limit is %d", len(entry), EntryBytesMax)
 	}
-	var e envelope
-	if err := decoder.Unmarshal(entry, &e); err != nil {
+	kind, at, body, err := unwrap(entry)
+	if err != nil {
 		return 0, nil, fmt.Errorf("decode entry: %w", err)
 	}
-	c := commandOf(e.Kind)
+	c := commandOf(kind)
 	if c == nil {
-		return 0, nil, fmt.Errorf("decode entry: kind %d is unknown", e.Kind)
+		return 0, nil, fmt.Errorf("decode entry: kind %d is unknown", kind)
 	}
-	if err := decoder.Unmarshal(e.Body, c); err != nil {
-		return 0, nil, fmt.Errorf("decode entry of kind %d: %w", e.Kind, err)
+	if err := decoder.Unmarshal(body, c); err != nil {
+		return 0, nil, fmt.Errorf("decode entry of kind %d: %w", kind, err)
 	}
-	return e.At, c, nil
+	return at, c, nil
+}
+
+// unwrap takes an envelope apart. Decoding it whole would look through the body and copy it, which is then done again.
+func unwrap(entry []byte) (kind Kind, at funding.Millis, body []byte, err error) {
+	const three = 0x83 // an array of three elements, RFC 8949 section 3.1
+	if len(entry) == 0 || entry[0] != three {
+		return 0, 0, nil, errors.New("it is no array of kind, time and body")
+	}
+	if body, err = decoder.UnmarshalFirst(entry[1:], &kind); err == nil {
+		body, err = decoder.UnmarshalFirst(body, &at)
+	}
+	return kind, at, body, err
 }
 
 // DecodeAnswer reads the answer of a result into its kind's answer struct.

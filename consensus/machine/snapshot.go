@@ -167,67 +167,10 @@ func Readable(r io.Reader) error {
 	return nil
 }
 
-// restore reads a table's records and rebuilds what is derived from them.
-func (t *table[K, V]) restore(l *loader) error {
-	count, err := binary.ReadUvarint(l)
-	if err != nil {
-		return err
-	}
-	var last K
-	for i := uint64(0); i < count; i++ {
-		var key K
-		var value V
-		if err := errors.Join(l.item(&key), l.item(&value)); err != nil {
-			return err
-		}
-		if i > 0 && t.compare(last, key) >= 0 {
-			return fmt.Errorf("records out of order: %w", errSnapshot)
-		}
-		t.load(key, value)
-		last = key
-	}
-	return nil
-}
-
 func (t *table[K, V]) id() uint8 { return t.number }
 
 // dumper is the table as it is now, to be written whenever there is time for it.
 func (t *table[K, V]) dumper() func(*dumper) {
 	frozen := t.freeze()
 	return func(d *dumper) { dumpRows(d, t.number, frozen) }
-}
-
-// Restore reads a snapshot. Nothing of it is used unless all of it is there and its hash is right.
-func Restore(r io.Reader) (*Machine, error) {
-	s, err := readState(r)
-	if err != nil {
-		return nil, fmt.Errorf("restore snapshot: %w", err)
-	}
-	return &Machine{state: s}, nil
-}
-
-func readState(r io.Reader) (*state, error) {
-	l, s := newLoader(r), newState()
-	if err := l.begin(&s.meta); err != nil {
-		return nil, err
-	}
-	for _, t := range s.tables() {
-		if number, err := l.ReadByte(); err != nil || number != t.id() {
-			return nil, fmt.Errorf("table %d: %w", t.id(), errors.Join(errSnapshot, err))
-		}
-		if err := t.restore(l); err != nil {
-			return nil, fmt.Errorf("table %d: %w", t.id(), err)
-		}
-	}
-	if mark, err := l.ReadByte(); err != nil || mark != snapshotEnd {
-		return nil, errors.Join(errSnapshot, err)
-	}
-	want, got := l.hash.Sum(nil), make([]byte, sha256.Size)
-	if _, err := io.ReadFull(l.in, got); err != nil || !bytes.Equal(got, want) {
-		return nil, fmt.Errorf("its hash is not that of its content: %w", errSnapshot)
-	}
-	if _, err := l.in.ReadByte(); err != io.EOF {
-		return nil, fmt.Errorf("something follows its end: %w", errSnapshot)
-	}
-	return s, nil
 }
