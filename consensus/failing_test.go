@@ -140,7 +140,7 @@ func TestATermThatCannotBeSavedEndsTheServerInOrder(t *testing.T) {
 
 func TestASlowDiskOfAFollowerIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
-	const slow, entries = 300 * time.Millisecond, 6
+	const slow, entries = 300 * time.Millisecond, 4
 	c, d := threeOnDisks(t)
 	lead := c.leader()
 	took := func(m *member, base int) time.Duration {

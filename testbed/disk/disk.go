@@ -35,10 +35,7 @@ func Mount(from, at string) (*Disk, error) {
 	}
 	d := &Disk{At: at}
 	root := &fs.LoopbackRoot{Path: from}
-	root.NewNode = func(root *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: root}, disk: d}
-	}
-	top := root.NewNode(root, nil, "", nil)
+	top := &node{LoopbackNode: &fs.LoopbackNode{RootData: root}, disk: d}
 	root.RootNode = top
 	server, err := fs.Mount(at, top, &fs.Options{MountOptions: fuse.MountOptions{
 		DirectMountStrict: true, AllowOther: true, FsName: "coinop-test", Name: "coinop-test",
@@ -72,8 +69,16 @@ func (d *Disk) changed() syscall.Errno { return syscall.Errno(d.write.Load()) }
 
 // node is a file or a folder.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	disk *Disk
+}
+
+// WrapChild is part of fs.NodeWrapChilder.
+func (n *node) WrapChild(_ context.Context, of fs.InodeEmbedder) fs.InodeEmbedder {
+	if plain, ok := of.(*fs.LoopbackNode); ok {
+		return &node{LoopbackNode: plain, disk: n.disk}
+	}
+	return of
 }
 
 // handle is an open file that the kernel does not read and write past us.
