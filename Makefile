@@ -55,9 +55,10 @@ sim: need ## simulate: SEEDS seeds of ENTRIES entries, from FIRST on, every inva
 
 BENCH  ?=
 ROUNDS ?= 5
+JOBS   ?= 1000000
 .PHONY: bench
-bench: need ## measure against the bars, beside references of the same run; BENCH=http names one
-	@$(GO) run ./testbed/bench -run '$(BENCH)' -rounds $(ROUNDS)
+bench: need ## measure against the bars, beside references of the same run; BENCH=http names one, JOBS live where that matters
+	@$(GO) run ./testbed/bench -run '$(BENCH)' -rounds $(ROUNDS) -jobs $(JOBS)
 
 ROWS ?= .
 .PHONY: accept

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/coinop/coinop/testbed/cluster"
 )
 
 // readGroup sends submissions to the leader of three servers, and of five.
@@ -17,9 +19,9 @@ func readGroup(ctx context.Context, b *bench) ([][]reading, error) {
 	}{
 		{"three", "ours", 3}, {"five", "with five servers", 5},
 	} {
-		err := b.withGroup(ctx, group.name, group.servers, func(s *submission, addr string) error {
+		err := b.withGroup(ctx, group.name, group.servers, func(_ *cluster.Cluster, s *submission, leader *cluster.Server) error {
 			for i := range rounds {
-				sent, err := s.send(ctx, addr, full)
+				sent, err := s.send(ctx, leader.HTTP, full)
 				if err != nil {
 					return err
 				}
@@ -34,7 +36,7 @@ func readGroup(ctx context.Context, b *bench) ([][]reading, error) {
 	return rounds, nil
 }
 
-func (b *bench) withGroup(ctx context.Context, name string, servers int, do func(s *submission, addr string) error) (err error) {
+func (b *bench) withGroup(ctx context.Context, name string, servers int, do func(c *cluster.Cluster, s *submission, leader *cluster.Server) error) (err error) {
 	c, s, err := b.taking(ctx, name, servers)
 	if c != nil {
 		defer func() { err = errors.Join(err, c.Stop()) }()
@@ -46,21 +48,21 @@ func (b *bench) withGroup(ctx context.Context, name string, servers int, do func
 	if err != nil {
 		return err
 	}
-	return do(s, leader.HTTP)
+	return do(c, s, leader)
 }
 
 // readLatency sends half of what the server takes, evenly, and reads how long the given hundredths waited at most.
 func readLatency(hundredths int) func(context.Context, *bench) ([][]reading, error) {
 	const paced = 4 * time.Second
 	return func(ctx context.Context, b *bench) (rounds [][]reading, err error) {
-		err = b.withGroup(ctx, fmt.Sprint("latency", hundredths), 1, func(s *submission, addr string) error {
+		err = b.withGroup(ctx, fmt.Sprint("latency", hundredths), 1, func(_ *cluster.Cluster, s *submission, leader *cluster.Server) error {
 			for range b.rounds {
-				most, err := s.send(ctx, addr, full)
+				most, err := s.send(ctx, leader.HTTP, full)
 				if err != nil {
 					return err
 				}
 				half := most.rate() / 2
-				sent, err := s.send(ctx, addr, flow{n: int(half * paced.Seconds()), within: 2 * paced, perSecond: half})
+				sent, err := s.send(ctx, leader.HTTP, flow{n: int(half * paced.Seconds()), within: 2 * paced, perSecond: half})
 				if err != nil {
 					return err
 				}

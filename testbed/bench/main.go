@@ -20,6 +20,7 @@ func main() {
 	names := flag.String("run", "", "only measures whose name matches this expression")
 	rounds := flag.Int("rounds", 5, "how often each is measured; medians are printed")
 	binary := flag.String("coinop", "", "a built coinop; without it one is built from here")
+	jobs := flag.Int("jobs", 1_000_000, "how many jobs live where that matters, and a tenth as many entries are caught up with")
 	bare := flag.String("bare", "", "be the bare HTTP server on this address, for the measure http")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -28,7 +29,7 @@ func main() {
 	if *bare != "" {
 		err = serveBare(ctx, *bare)
 	} else {
-		err = run(ctx, os.Stdout, *names, *binary, *rounds)
+		err = run(ctx, os.Stdout, *names, bench{binary: *binary, rounds: *rounds, jobs: *jobs})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -41,6 +42,7 @@ type bench struct {
 	dir    string // short: sockets lie below it
 	binary string
 	rounds int
+	jobs   int
 }
 
 // reading is one number of one round.
@@ -73,6 +75,9 @@ func measures() []measure {
 		{"noop", "no-op tasks from submission to settled receipt, on a node that claims 256 CPUs, limits on", bar{600, true}, readNoOp},
 		{"submit", "one `coinop submit` as a process, paid with coins", bar{15, false}, readSubmit},
 		{"failover", "from kill -9 of the leader of three under load to the next accepted submission", bar{2, false}, readFailover},
+		{"restart", "from kill -9 of a server with a million live jobs to its next accepted submission", bar{10, false}, readRestart},
+		{"saving", "the longest that a submission waits while the state of a million live jobs is saved", bar{100, false}, readSaving},
+		{"catchup", "a server of three that was away for 100,000 entries, from its start until it has them", bar{5, false}, readCatchUp},
 		{"place", "Place of 100,000 jobs of one task in 50 shapes on 5,000 empty nodes: 40,000 placements", bar{50, false},
 			goBench("./scheduler", "^BenchmarkPlaceEmptyJobs$", "BenchmarkPlaceEmptyJobs ms", 1e-6)},
 		{"change", "Place after one change, the same cluster", bar{1, false},
@@ -90,7 +95,7 @@ func measures() []measure {
 	}
 }
 
-func run(ctx context.Context, out io.Writer, names, binary string, rounds int) (err error) {
+func run(ctx context.Context, out io.Writer, names string, b bench) (err error) {
 	chosen, err := regexp.Compile(names)
 	if err != nil {
 		return fmt.Errorf("read -run: %w", err)
@@ -104,21 +109,20 @@ func run(ctx context.Context, out io.Writer, names, binary string, rounds int) (
 	if len(todo) == 0 {
 		return fmt.Errorf("no measure matches %q", names)
 	}
-	dir, err := cluster.TempDir("coinop-bench-")
-	if err != nil {
+	if b.dir, err = cluster.TempDir("coinop-bench-"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := &bench{dir: dir, binary: filepath.Join(dir, "coinop"), rounds: rounds}
-	if binary != "" {
-		b.binary = binary
-	} else if err := cluster.Build(ctx, ".", b.binary); err != nil {
-		return err
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if b.binary == "" {
+		b.binary = filepath.Join(b.dir, "coinop")
+		if err := cluster.Build(ctx, ".", b.binary); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(out, machine())
 	for _, m := range todo {
 		before := load()
-		all, err := m.read(ctx, b)
+		all, err := m.read(ctx, &b)
 		if err != nil {
 			return fmt.Errorf("measure %s: %w", m.name, err)
 		}
