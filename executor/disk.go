@@ -46,9 +46,15 @@ func (e *Executor) keepDisk(ctx context.Context) {
 		} else {
 			e.diskWorks(ctx)
 		}
-		if pause(ctx, wait) != nil {
+		next := time.NewTimer(wait)
+		select {
+		case <-next.C:
+		case <-e.diskNews:
+		case <-ctx.Done():
+			next.Stop()
 			return
 		}
+		next.Stop()
 	}
 }
 
@@ -89,6 +95,7 @@ func (e *Executor) offerNothing(err error) {
 	}
 	e.ill = "this machine cannot write its disk: " + plainText(err.Error())
 	e.log.Error("the disk cannot be written: this machine takes no work until it can", "dir", e.layout.dir, "error", err)
+	poke(e.diskNews)
 	if e.facts != nil {
 		e.facts = nothing(e.facts, e.ill)
 		poke(e.send)

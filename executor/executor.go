@@ -88,7 +88,9 @@ type Executor struct {
 	windUp  chan struct{} // and of runs whose files are being collected
 	renew   chan struct{} // told when leases may need to be written
 	send    chan struct{} // told when there is something to report
-	wg      sync.WaitGroup
+
+	diskNews chan struct{} // told when the disk did not take something
+	wg       sync.WaitGroup
 
 	mu      sync.Mutex // guards all below
 	seen    seen
@@ -139,7 +141,7 @@ func New(config Config) (*Executor, error) {
 	e := &Executor{
 		config: config, log: config.Log.With("node", config.Name), layout: layout{config.Dir}, boot: boot,
 		prepare: make(chan struct{}, config.Workers), windUp: make(chan struct{}, config.Workers),
-		renew: make(chan struct{}, 1), send: make(chan struct{}, 1),
+		renew: make(chan struct{}, 1), send: make(chan struct{}, 1), diskNews: make(chan struct{}, 1),
 		runs: map[uint64]*run{}, dirty: map[uint64]*run{}, emptied: make(chan struct{}), linked: make(chan struct{}),
 	}
 	e.store = newStore(e.layout.store(), config.StoreBytes)

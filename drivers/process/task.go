@@ -151,7 +151,7 @@ func (t *task) conclude() error {
 			return errNeverStarted
 		case err == nil && record.State == shim.Exited:
 		default:
-			record, err = t.bury(record)
+			record, err = t.bury(record), nil
 		}
 	}
 	if err != nil {
@@ -163,7 +163,7 @@ func (t *task) conclude() error {
 }
 
 // bury kills what a dead shim left behind and writes the record in its stead.
-func (t *task) bury(last shim.Record) (shim.Record, error) {
+func (t *task) bury(last shim.Record) shim.Record {
 	record := last
 	record.State = shim.Lost
 	record.Pid = 0
@@ -179,9 +179,10 @@ func (t *task) bury(last shim.Record) (shim.Record, error) {
 		t.driver.config.Log.Error("kill what a dead shim left", "task", t.id, "err", err)
 	}
 	if err := shim.WriteExit(t.path, t.logDir, record); err != nil {
-		return record, err
+		// It is dead all the same, which must be told; who looks after a restart finds out by the same way.
+		t.driver.config.Log.Error("keep that a task's shim is dead", "task", t.id, "err", err)
 	}
-	return record, nil
+	return record
 }
 
 func (t *task) statusNow() drivers.Status {
