@@ -56,8 +56,8 @@ func one(t *testing.T, tune func(*Config)) (*cluster, *member, func(...string) s
 	return c, m, func(parts ...string) string { return filepath.Join(append([]string{m.cfg.Dir}, parts...)...) }
 }
 
-// segment is the newest file of the log, and where what was written ends in it.
-func segment(t *testing.T, m *member) (path string, end int) {
+// lastSegment is the newest file of the log, and where what was written ends in it.
+func lastSegment(t *testing.T, m *member) (path string, end int) {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(m.cfg.Dir, "raft", "log", "*.wal"))
 	if err != nil || len(list) == 0 {
@@ -118,7 +118,7 @@ func look(t *testing.T, m *member) (list []raft.Log, err error) {
 func TestADamagedLogIsRefused(t *testing.T) {
 	t.Parallel() // starts are waited for more than they compute
 	c, m, file := one(t, func(c *Config) { c.Tuning.SegmentBytes = 1 << 16 })
-	path, end := segment(t, m)
+	path, end := lastSegment(t, m)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

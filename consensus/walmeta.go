@@ -50,7 +50,11 @@ func (m *metaFile) Load(dir string) (types.PersistentState, error) {
 	if err := unseal(b, &m.metaState); err != nil {
 		return m.Log, fmt.Errorf("read %s: %w", m.file, err)
 	}
-	return m.Log, nil
+	turned, err := turnPage(dir, &m.Log)
+	if err == nil && turned {
+		err = m.write()
+	}
+	return m.Log, err
 }
 
 // CommitState is part of types.MetaStore.
