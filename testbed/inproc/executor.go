@@ -27,6 +27,8 @@ type Executor struct {
 	cancel  context.CancelFunc
 	done    chan error
 
+	writes func(drivers.Task) // what tasks write when they start; nil: nothing
+
 	mu     sync.Mutex
 	skew   time.Duration
 	starts map[uint64]int
@@ -100,6 +102,9 @@ func (e *Executor) behave(t drivers.Task) fake.Behaviour {
 		e.starts[run]++
 		e.mu.Unlock()
 	}
+	if e.writes != nil {
+		e.writes(t)
+	}
 	return b
 }
 
@@ -131,7 +136,7 @@ func (e *Executor) Start() {
 
 // tick turns the driver's clock while the agent runs.
 func (e *Executor) tick(ctx context.Context) {
-	ticker := time.NewTicker(10 * time.Millisecond)
+	ticker := time.NewTicker(e.cluster.beat)
 	defer ticker.Stop()
 	for {
 		select {

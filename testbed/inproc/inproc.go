@@ -30,6 +30,7 @@ type Cluster struct {
 
 	dir     string
 	began   time.Time
+	beat    time.Duration // how often drivers' clocks move
 	steps   *steps
 	tuned   consensus.Tuning
 	puppets []*Puppet
@@ -54,7 +55,7 @@ func PlayTuned(t *testing.T, servers, executors int, tuned consensus.Tuning, sto
 	emptyPools()
 	defer emptyPools()
 	synctest.Test(t, func(t *testing.T) {
-		c := &Cluster{T: t, Mesh: port.NewMesh(), dir: dir, began: time.Now(), steps: &steps{}, tuned: tuned}
+		c := &Cluster{T: t, Mesh: port.NewMesh(), dir: dir, began: time.Now(), beat: 10 * time.Millisecond, steps: &steps{}, tuned: tuned}
 		defer c.stop()
 		for range servers {
 			c.addServer()

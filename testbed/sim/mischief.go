@@ -47,6 +47,9 @@ func (w *world) spend(payment *machine.Payment, codes ...machine.Code) {
 	}
 }
 
+// strangeKeyset is one that no life ever comes to.
+const strangeKeyset = machine.KeysetsMax + 1
+
 // badCoins are spent, doubled, of another mint, or more than there are.
 func (w *world) badCoins() {
 	w.tricked(between[cashu.Units](w, 1, 2000), func(p *machine.Payment) {
@@ -66,7 +69,7 @@ func (w *world) badCoins() {
 			p.Coins.Outputs = append(p.Coins.Outputs, w.outputs(inputs[0].Amount())...)
 			w.spend(p, machine.CodeCoinsTwice, machine.CodeUnbalanced)
 		case 2:
-			inputs[0].Keyset = 200
+			inputs[0].Keyset = strangeKeyset
 			w.spend(p, machine.CodeKeysetUnknown)
 		case 3:
 			p.Coins.Outputs = append(p.Coins.Outputs, w.outputs(1)...)
@@ -113,7 +116,7 @@ func (w *world) badBlanks() {
 			p.Coins.Blanks[0].B_ = waiting.blanks[0].B_
 			w.spend(p, machine.CodeOutputUsed)
 		case 4:
-			p.Coins.Blanks[0].Keyset = 77
+			p.Coins.Blanks[0].Keyset = strangeKeyset
 			w.spend(p, machine.CodeBlanksInvalid, machine.CodeKeysetInactive, machine.CodeKeysetUnknown)
 		}
 	})
