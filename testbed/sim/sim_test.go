@@ -241,3 +241,46 @@ func eachEnd(c machine.Command, change func(*machine.End)) {
 		}
 	})
 }
+
+// Two machines that make something else of one log are told apart, even where no result shows it.
+func TestMachinesThatPartAreFound(t *testing.T) {
+	_, err := Run(t.Context(), Config{Seed: 1, Entries: 800, Keysets: keysets(t), Replica: func() Replica {
+		return &faulty{Machine: machine.New(), take: func(c machine.Command) {
+			if s, ok := c.(*machine.Submit); ok {
+				s.Work = append(s.Work, 0)
+			}
+		}}
+	}})
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Invariant != "I12" {
+		t.Errorf("it ended with: %v", err)
+	}
+}
+
+// A seed's troubles are its own, and all kinds are met in a hundred.
+func TestTroublesAreOfTheSeed(t *testing.T) {
+	var met [troubleKinds]int
+	calm := 0
+	for seed := range uint64(100) {
+		set := troublesOf(seed)
+		if set != troublesOf(seed) {
+			t.Fatal("one seed has two sets of troubles")
+		}
+		if set == ([troubleKinds]bool{}) {
+			calm++
+		}
+		for kind, on := range set {
+			if on {
+				met[kind]++
+			}
+		}
+	}
+	for kind, n := range met {
+		if n == 0 {
+			t.Errorf("no life has %v", trouble(kind))
+		}
+	}
+	if calm == 0 {
+		t.Error("no life is calm")
+	}
+}
