@@ -121,6 +121,9 @@ func (n *Node) serveForward(ctx context.Context, conn net.Conn, _ *x509.Certific
 			}
 			return binary.BigEndian.AppendUint64(nil, index), nil
 		case askStatus:
+			if _, err := n.running(); err != nil {
+				return nil, err // it would be given a vote that it cannot cast yet
+			}
 			return cbor.Marshal(n.statusNow())
 		case askSum:
 			return n.answerSum(ctx, body)
