@@ -14,10 +14,12 @@ func FuzzBodies(f *testing.F) {
 	f.Add([]byte(`{"spec":{"argv":["true"]},"spec":{}}`))
 	f.Add([]byte(`{"units":5,"pubkey":"02"}`))
 	f.Add([]byte(`{"Units":5}`))
+	f.Add([]byte(`{"jobs":[{"job":1,"key":"0a"}],"state":"done","labels":{"team":"film"}}`))
 	f.Add([]byte(`[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, fresh := range []func() any{
 			func() any { return new(client.SubmitRequest) }, func() any { return new(client.IssueRequest) },
+			func() any { return new(client.OwnRequest) },
 		} {
 			into := fresh()
 			if err := decode(body, into); err != nil {

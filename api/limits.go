@@ -13,7 +13,8 @@ import (
 // coins in funding/mint/check.go, which is repeated here, entries and records beside their kinds in consensus/machine.
 //
 // An address has a purse of points that fills by itself. Every request takes one; what makes the server work and pays
-// nothing takes more when it ends, and may leave the address owing. So whoever pays is bounded by the first alone.
+// nothing takes more when it ends, and may leave the address owing. Signatures of swaps wait until it has theirs. So whoever
+// pays is bounded by the first alone.
 type Limits struct {
 	HeaderBytes int           // of a request: keys, tokens and a payment's coins fit; net/http adds 4 KiB
 	BodyBytes   int64         // of a request in JSON: a script of 64 KiB, 256 coins and as many outputs need a tenth
@@ -69,7 +70,7 @@ func DefaultLimits() Limits {
 		CurveQueue:   256,
 
 		AddressRate:    1000,
-		AddressBurst:   5000,
+		AddressBurst:   2000,
 		AddressWork:    10,
 		AddressFlight:  128,
 		AddressStreams: 100,

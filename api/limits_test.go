@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coinop/coinop/api"
+	"github.com/coinop/coinop/funding/cashu"
 )
 
 // limited is a world whose limits are small, behind a guarded listener.
@@ -189,5 +190,36 @@ func TestABodyMustComeInTime(t *testing.T) {
 	resp, _ := says(t, slow, posted("{}"))
 	if resp.StatusCode == http.StatusRequestTimeout {
 		t.Error(resp.Status)
+	}
+}
+
+// Signatures are paid for in points before they are made: many requests at once do not make them all first and owe later.
+func TestAnAddressHasThePointsBeforeItHasTheSignatures(t *testing.T) {
+	w, addr := limited(t, func(l *api.Limits) { l.AddressRate, l.AddressBurst, l.AddressWork = 0.001, 29, 10 })
+	p := w.purse()
+	swap := cashu.SwapRequest{Inputs: p.issue(64), Outputs: p.outputs(32, 32)}
+	if _, err := w.c.Swap(t.Context(), swap); err != nil { // this machine's own is not metered
+		t.Fatal(err)
+	}
+	body := mustJSON(t, swap)
+	again := fmt.Sprintf("POST /mint/v1/swap HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	conn := stranger(t, addr)
+	for range 2 { // 1, and 10 and a point each
+		if resp, raw := says(t, conn, again); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s", resp.Status, raw)
+		}
+	}
+	if _, err := io.WriteString(conn, again); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the purse is empty", func() bool {
+		resp, _ := says(t, stranger(t, addr), getPools)
+		return resp.StatusCode == http.StatusTooManyRequests
+	})
+	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("a third was answered")
 	}
 }

@@ -253,8 +253,11 @@ func (a *API) mintMint(r *http.Request) (any, error) {
 }
 
 func (a *API) signatures(ctx context.Context, outputs []cashu.BlindedMessage) (any, error) {
-	// Nothing is paid for signatures: swaps and mints cost a fee at most, and asked for again they cost nothing.
-	callerOf(ctx).owes(a.limits.AddressWork + len(outputs))
+	// Nothing is paid for signatures: swaps and mints cost a fee at most, and asked for again they cost nothing. So the
+	// address has the points before they are made, and not each of its requests at once.
+	if err := a.addresses.pace(ctx, callerOf(ctx).addr, a.limits.AddressWork+len(outputs)); err != nil {
+		return nil, err
+	}
 	signatures, err := a.sign(ctx, outputs)
 	if err != nil {
 		return nil, err
