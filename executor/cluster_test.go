@@ -41,6 +41,7 @@ type cluster struct {
 	sessions []*wire.Session
 	streams  map[grpc.ServerStream]chan struct{} // told when orders changed
 	dialled  []string
+	servers  []string // what executors are told
 	facts    *wire.NodeFacts
 	runs     map[uint64]*wire.RunStatus // newest of each
 	history  []*wire.RunStatus
@@ -274,7 +275,7 @@ func (h *half) desired(answers uint64, named map[uint64]bool) *wire.Desired {
 	}
 	d := &wire.Desired{
 		Cluster: h.id, Term: h.term, Applied: h.applied, Answers: answers, LeaseMs: h.lease.Milliseconds(),
-		AtUnixMs: time.Now().UnixMilli(),
+		AtUnixMs: time.Now().UnixMilli(), Servers: h.servers,
 	}
 	if h.blind {
 		d.Answers, d.LeaseMs = 0, 0

@@ -31,8 +31,9 @@ func (e *errNotLeader) Error() string { return fmt.Sprintf("not the leader (whic
 // connect keeps one stream to the leader: any server is asked in turn, and knows who leads.
 func (e *Executor) connect(ctx context.Context) {
 	e.describe(ctx)
-	wait, hints, turn := retryFirst, 0, rand.IntN(len(e.config.Servers))
-	address := e.config.Servers[turn]
+	servers := e.servers()
+	wait, hints, turn := retryFirst, 0, rand.IntN(len(servers))
+	address := servers[turn]
 	for ctx.Err() == nil {
 		obeyed, err := e.session(ctx, address)
 		if ctx.Err() != nil {
@@ -52,8 +53,9 @@ func (e *Executor) connect(ctx context.Context) {
 			level = e.log.Error
 		}
 		level("no orders from this server; trying the next one", "server", address, "error", err)
+		servers = e.servers()
 		turn, hints = turn+1, 0
-		address = e.config.Servers[turn%len(e.config.Servers)]
+		address = servers[turn%len(servers)]
 		// Spread, or a cluster's machines come back all in one moment.
 		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
 			return

@@ -104,7 +104,8 @@ type Executor struct {
 	linked  chan struct{}   // closed when link changes
 	facts   *wire.NodeFacts
 	leaving bool
-	ill     string // why nothing can be written to the disk; empty: it can
+	told    []string // the servers' cluster ports, as the last leader has told
+	ill     string   // why nothing can be written to the disk; empty: it can
 	clock   clock
 }
 
@@ -199,6 +200,9 @@ func (e *Executor) Run(ctx context.Context) error {
 	defer lock.Close()
 	e.clock = clock{boot: e.config.Boot(), unixMillis: time.Now().UnixMilli()} // until the servers tell theirs
 	if err := e.users.reach(e.layout.runs(), e.config.User); err != nil {
+		return err
+	}
+	if err := e.openServers(); err != nil {
 		return err
 	}
 	if err := e.openSeen(); err != nil {

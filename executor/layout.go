@@ -16,6 +16,7 @@ import (
 //	lock            held while an executor works here
 //	probe           there while it is tried whether the disk can be written
 //	seen            the newest set of orders that was obeyed
+//	servers         where the servers are, as the last leader has told
 //	store/          inputs by digest
 //	runs/<id>/      one run's
 //	  journal       one line of JSON, behind its sum, for each step: what to run, that the driver may have been asked to start it (and in

@@ -134,6 +134,7 @@ func (e *Executor) obey(ctx context.Context, d *wire.Desired, sent int64) error 
 	if err := e.advanceSeen(d); err != nil {
 		return err
 	}
+	e.learn(d.GetServers())
 	if at := d.GetAtUnixMs(); at != 0 {
 		e.clock = clock{boot: e.config.Boot(), unixMillis: at}
 	}

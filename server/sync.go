@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/executor/wire"
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/scheduler"
@@ -50,6 +51,7 @@ type stream struct {
 	known    map[uint64]bool // runs whose spec the executor has
 	sent     []*wire.Order
 	versions map[uint64]uint64
+	servers  []string
 	answered uint64
 	applied  uint64
 }
@@ -244,15 +246,28 @@ func (st *stream) sendOnce() (time.Duration, error) {
 		if !m.Same {
 			m.Orders = st.withSpecs(orders, &d)
 		}
+		servers := clusterPorts(view)
+		if !slices.Equal(servers, st.servers) {
+			m.Servers = servers
+		}
 		if err := st.out.Send(m); err != nil {
 			return 0, err
 		}
-		st.answered, st.applied, st.sent = verified, view.Index(), orders
+		st.servers, st.answered, st.applied, st.sent = servers, verified, view.Index(), orders
 	}
 	if d.next == 0 {
 		return 0, nil
 	}
 	return time.Duration(max(1, d.next-now)) * time.Millisecond, nil
+}
+
+// clusterPorts is where executors find the servers.
+func clusterPorts(view *machine.View) []string {
+	var list []string
+	for _, s := range view.Servers() {
+		list = append(list, s.Cluster)
+	}
+	return list
 }
 
 // number gives each order its version: the index at which it was first seen to be as it is, which no earlier

@@ -1091,6 +1091,7 @@ type Desired struct {
 	Leader        string                 `protobuf:"bytes,8,opt,name=leader,proto3" json:"leader,omitempty"`                         // host:port of the leader's cluster port; may be empty
 	Same          bool                   `protobuf:"varint,9,opt,name=same,proto3" json:"same,omitempty"`                            // orders is left out because it equals the last one of this stream
 	Orders        []*Order               `protobuf:"bytes,10,rep,name=orders,proto3" json:"orders,omitempty"`                        // the whole set: a run that is not named is killed and forgotten
+	Servers       []string               `protobuf:"bytes,11,rep,name=servers,proto3" json:"servers,omitempty"`                      // cluster ports of all servers, with a stream's first set and when they have changed; empty: as before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1191,6 +1192,13 @@ func (x *Desired) GetSame() bool {
 func (x *Desired) GetOrders() []*Order {
 	if x != nil {
 		return x.Orders
+	}
+	return nil
+}
+
+func (x *Desired) GetServers() []string {
+	if x != nil {
+		return x.Servers
 	}
 	return nil
 }
@@ -1975,7 +1983,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04mode\x18\x04 \x01(\rR\x04mode\"\xa2\x02\n" +
+	"\x04mode\x18\x04 \x01(\rR\x04mode\"\xbc\x02\n" +
 	"\aDesired\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x18\n" +
@@ -1989,7 +1997,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x06leader\x18\b \x01(\tR\x06leader\x12\x12\n" +
 	"\x04same\x18\t \x01(\bR\x04same\x121\n" +
 	"\x06orders\x18\n" +
-	" \x03(\v2\x19.coinop.executor.v1.OrderR\x06orders\"\x85\x03\n" +
+	" \x03(\v2\x19.coinop.executor.v1.OrderR\x06orders\x12\x18\n" +
+	"\aservers\x18\v \x03(\tR\aservers\"\x85\x03\n" +
 	"\x05Order\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12,\n" +
