@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,9 +87,19 @@ func (c *Client) ServerList(ctx context.Context) (ServerList, error) {
 	return call[ServerList](ctx, c, http.MethodGet, "/v1/servers", "", "", nil)
 }
 
-// RemoveServer removes a member.
+// RemoveServer removes a member. A leader that removes itself may leave before it has answered; asked again, the others
+// do not know the member any more.
 func (c *Client) RemoveServer(ctx context.Context, id string) (ServerList, error) {
-	return call[ServerList](ctx, c, http.MethodDelete, "/v1/servers/"+url.PathEscape(id), "", "", nil)
+	before, err := c.ServerList(ctx)
+	if err != nil {
+		return ServerList{}, err
+	}
+	after, err := call[ServerList](ctx, c, http.MethodDelete, "/v1/servers/"+url.PathEscape(id), "", "", nil)
+	var p *Problem
+	if errors.As(err, &p) && p.Code == codeServerUnknown && slices.ContainsFunc(before.Servers, func(s Server) bool { return s.ID == id }) {
+		return c.ServerList(ctx)
+	}
+	return after, err
 }
 
 // MintURL is PUT /v1/operator/mint-url: the one URL by which tokens and payment requests name the mint, whichever

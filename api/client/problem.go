@@ -83,4 +83,5 @@ const (
 	CodeIndexAhead      = "index_ahead"      // 503: this server has not seen what the client has
 	CodeNoLeader        = "no_leader"        // 503: nothing was tried
 	CodePaymentRequired = "payment_required" // 402 with a quote
+	codeServerUnknown   = "server_unknown"   // 404: it is no member
 )
