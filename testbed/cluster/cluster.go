@@ -48,6 +48,7 @@ type Cluster struct {
 	Heard     func(line string) // is told what daemons say when they are ready; may be nil
 	Net       *Net              // where daemons of its hosts' names run; nil: all on loopback
 	all       []*Process
+	planned   int
 }
 
 // TempDir is a new temporary folder in which clusters can live: short, since sockets lie below it, and one that tasks'
@@ -87,9 +88,9 @@ func (c *Cluster) StartDev(ctx context.Context, home Home, more ...string) error
 	return c.ready(ctx, p)
 }
 
-// Plan gives n servers their names and addresses; StartServers starts them.
+// Plan gives n more servers their names and addresses; StartServers starts them, or Join.
 func (c *Cluster) Plan(n int) error {
-	for i := range n {
+	for range n {
 		http, err := FreeAddr()
 		if err != nil {
 			return err
@@ -98,7 +99,8 @@ func (c *Cluster) Plan(n int) error {
 		if err != nil {
 			return err
 		}
-		name := fmt.Sprintf("s%d", i+1)
+		c.planned++
+		name := fmt.Sprintf("s%d", c.planned)
 		c.Servers = append(c.Servers, &Server{Process: &Process{Name: name}, HTTP: http, Cluster: port, Dir: filepath.Join(c.Dir, name)})
 	}
 	return nil
@@ -220,8 +222,8 @@ func (c *Cluster) Addr() string {
 	return strings.Join(list, ",")
 }
 
-// TokenFile is the first operator's token.
-func (c *Cluster) TokenFile() string { return filepath.Join(c.Servers[0].Dir, "operator.token") }
+// TokenFile is the first operator's token, which lies with the server that has made the cluster.
+func (c *Cluster) TokenFile() string { return filepath.Join(c.Dir, "s1", "operator.token") }
 
 // Operator is a user with the operator's token.
 func (c *Cluster) Operator() Home { return c.Home("operator-home", c.Addr(), c.TokenFile()) }
