@@ -209,7 +209,7 @@ func restore(r io.Reader) (*machine.Machine, error) {
 			err = restorer.Load(d.Part)
 		}
 	}
-	if end := reading.Wait(); err == nil && end != io.EOF {
+	if end := reading.Wait(); err == nil && !errors.Is(end, io.EOF) {
 		err = end
 	}
 	if err != nil {

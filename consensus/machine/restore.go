@@ -19,7 +19,7 @@ func Restore(r io.Reader) (*Machine, error) {
 			err = restorer.Load(p)
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return restorer.Machine(), nil

@@ -107,14 +107,6 @@ func (l *loader) ReadByte() (byte, error) {
 	return b, err
 }
 
-func (l *loader) item(into any) error {
-	body, err := l.bytes()
-	if err != nil {
-		return err
-	}
-	return decoder.Unmarshal(body, into)
-}
-
 // bytes are an item's, until the next one is read.
 func (l *loader) bytes() ([]byte, error) {
 	size, err := binary.ReadUvarint(l)
