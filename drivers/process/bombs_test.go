@@ -23,7 +23,8 @@ func TestBombs(t *testing.T) {
 	}{
 		"processes":           {`set -m; while sleep 1000 & do :; done 2>/dev/null; exit 3`, nil, drivers.CauseExited, "limit of processes"},
 		"recursive processes": {`b() { b | b & }; b 2>/dev/null; sleep 0.3; exit 4`, nil, drivers.CauseExited, "limit of processes"},
-		"memory":              {`exec head -c 300M /dev/zero | tail -c 300M >/dev/null; kill -9 $$`, nil, drivers.CauseOOM, ""},
+		"memory":              {`exec head -c 300M /dev/zero | tail -c 300M >/dev/null; kill -9 $$`, nil, drivers.CauseOOM, "memory limit"},
+		"memory of a child":   {`head -c 300M /dev/zero | tail -c 300M >/dev/null; exit 7`, nil, drivers.CauseExited, "memory limit"},
 		"shared memory":       {`head -c 300M /dev/zero >/dev/shm/bomb; kill -9 $$`, nil, drivers.CauseOOM, ""},
 		"one large file":      {`exec head -c 300M /dev/zero >file`, disk, drivers.CauseSignalled, "a file would have grown"},
 		"many files":          {`i=0; while : $((i+=1)); do head -c 1M /dev/zero >f$i; done`, disk, drivers.CauseDisk, "work folder held more"},

@@ -237,6 +237,8 @@ func exit(r shim.Record, diskBytes int64) drivers.Exit {
 	case e.Message != "":
 	case r.Cause == shim.Signalled && e.Signal == int(syscall.SIGXFSZ):
 		e.Message = fmt.Sprintf("the disk limit struck: a file would have grown beyond %d bytes", diskBytes)
+	case r.Struck&shim.StruckMemory != 0: // perhaps one process of several, of which the others do not know why
+		e.Message = "the memory limit struck"
 	case r.Struck&shim.StruckPids != 0:
 		e.Message = "the limit of processes was reached"
 	}
