@@ -22,6 +22,8 @@ const (
 	leaseTime = 60 * time.Second
 	// leaseMargin is added before the place is given away.
 	leaseMargin = 15 * time.Second
+	// lostEvery is how often all nodes are looked at for such. The pulse asks at every entry.
+	lostEvery = time.Second
 	// callMax bounds one proposal on behalf of an executor.
 	callMax = 15 * time.Second
 )
@@ -47,6 +49,7 @@ type executors struct {
 	office   *office                        // nil while this server does not lead
 	sessions map[scheduler.NodeID]*session  // the newest of each node
 	heard    map[scheduler.NodeID]time.Time // when a lease was last granted in this office, or a stream began
+	looked   time.Time                      // when all nodes were looked at for lost ones
 	wait     sync.WaitGroup
 }
 
@@ -72,10 +75,11 @@ func (x *executors) run(ctx context.Context) {
 	x.wait.Wait()
 }
 
-// serve speaks with one executor until the connection ends or the server does. The certificate's hash says whose it is.
-func (x *executors) serve(conn net.Conn, cert [32]byte) error {
-	node, ok := nodeByCert(x.truth.View(), cert)
-	if !ok {
+// serve speaks with one executor until the connection ends or the server does. The name is that of its certificate, whose
+// hash the state has pinned to the node.
+func (x *executors) serve(conn net.Conn, name string, cert [32]byte) error {
+	node, ok := x.truth.View().NodeByName(name)
+	if !ok || node.Cert != cert || node.State == scheduler.NodeRemoved {
 		return errors.Join(errors.New("executor's certificate is pinned to no node"), conn.Close())
 	}
 	s := &session{executors: x, node: node.ID, name: node.Name, ended: make(chan struct{})}
@@ -92,15 +96,6 @@ func (x *executors) serve(conn net.Conn, cert [32]byte) error {
 	}
 	close(s.ended)
 	return w.Close()
-}
-
-func nodeByCert(view *machine.View, cert [32]byte) (*scheduler.Node, bool) {
-	for _, n := range view.Nodes() {
-		if n.Cert == cert && n.State != scheduler.NodeRemoved {
-			return n, true
-		}
-	}
-	return nil, false
 }
 
 // enter makes a session its node's. The one before it, of a connection that broke unseen, is closed.
@@ -169,9 +164,10 @@ func (x *executors) lost() []scheduler.NodeID {
 	const limit = leaseTime + leaseMargin
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.office == nil || time.Since(x.office.since) < limit {
+	if x.office == nil || time.Since(x.office.since) < limit || time.Since(x.looked) < lostEvery {
 		return nil
 	}
+	x.looked = time.Now()
 	var gone []scheduler.NodeID
 	for _, n := range x.truth.View().Nodes() {
 		here := n.State == scheduler.NodeUp || n.State == scheduler.NodeDraining || n.Open > 0
@@ -226,7 +222,7 @@ func (x *executors) update(ctx context.Context, node scheduler.NodeID, f *wire.N
 	if _, err := x.propose(ctx, machine.NodeUpdate{Node: node, Facts: facts}); err != nil {
 		return fmt.Errorf("update node %s: %w", record.Name, err)
 	}
-	x.news.everything() // what a machine has is no event, and work may wait for just that
+	x.news.loops() // what a machine has is no event, and work may wait for just that
 	return nil
 }
 

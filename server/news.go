@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/scheduler"
@@ -27,11 +28,18 @@ type news struct {
 	pulse bell // something has a new time to end
 
 	mu    sync.Mutex
-	nodes map[scheduler.NodeID]bell // guarded by mu; one stream a node
+	nodes map[scheduler.NodeID]*ear // guarded by mu; one stream a node
+	busy  map[scheduler.NodeID]*ear // guarded by mu; those of them that may have something to run
+}
+
+// ear is how a node's stream hears of what concerns it.
+type ear struct {
+	bell
+	told atomic.Uint64 // how often something was told of this very node
 }
 
 func newNews() *news {
-	return &news{place: newBell(), price: newBell(), pulse: newBell(), nodes: map[scheduler.NodeID]bell{}}
+	return &news{place: newBell(), price: newBell(), pulse: newBell(), nodes: map[scheduler.NodeID]*ear{}, busy: map[scheduler.NodeID]*ear{}}
 }
 
 // eventsAtOnce is how many events are looked at between two rounds of bells.
@@ -53,7 +61,7 @@ func (n *news) run(ctx context.Context, from uint64, read func(ctx context.Conte
 }
 
 func (n *news) tell(events []machine.Event) {
-	work := false
+	work, many := false, false
 	n.mu.Lock()
 	for i := range events {
 		e := &events[i]
@@ -62,12 +70,16 @@ func (n *news) tell(events []machine.Event) {
 		}
 		work = true
 		if e.Node != 0 {
-			if b, ok := n.nodes[e.Node]; ok {
-				b.ring()
+			if heard, ok := n.nodes[e.Node]; ok {
+				n.tellNode(e.Node, heard)
 			}
 		} else if e.Run != 0 || e.Kind == machine.EventDeposit || e.Kind == machine.EventPrice {
-			// What changes for many runs at once concerns every node that runs something.
-			n.allNodes()
+			many = true // what changes for many runs at once concerns every node that runs something
+		}
+	}
+	if many {
+		for _, heard := range n.busy {
+			heard.ring()
 		}
 	}
 	n.mu.Unlock()
@@ -78,16 +90,18 @@ func (n *news) tell(events []machine.Event) {
 
 func (n *news) everything() {
 	n.mu.Lock()
-	n.allNodes()
+	for node, heard := range n.nodes {
+		n.tellNode(node, heard)
+	}
 	n.mu.Unlock()
 	n.loops()
 }
 
-// allNodes rings every node's bell; mu is held.
-func (n *news) allNodes() {
-	for _, b := range n.nodes {
-		b.ring()
-	}
+// tellNode rings a node's bell; mu is held.
+func (n *news) tellNode(node scheduler.NodeID, heard *ear) {
+	n.busy[node] = heard
+	heard.told.Add(1)
+	heard.ring()
 }
 
 func (n *news) loops() {
@@ -96,19 +110,30 @@ func (n *news) loops() {
 	n.pulse.ring()
 }
 
-// follow hands out the bell of a node's stream; the one before it is forgotten.
-func (n *news) follow(node scheduler.NodeID) bell {
-	b := newBell()
+// follow hands out the ear of a node's stream; the one before it is forgotten.
+func (n *news) follow(node scheduler.NodeID) *ear {
+	heard := &ear{bell: newBell()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.nodes[node] = b
-	return b
+	n.nodes[node], n.busy[node] = heard, heard
+	return heard
 }
 
-func (n *news) unfollow(node scheduler.NodeID, b bell) {
+// idle says that a node had nothing to run in a view that is not older than told, which its ear was asked for before. It
+// is spared what concerns many, until something is told of it.
+func (n *news) idle(node scheduler.NodeID, heard *ear, told uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.nodes[node] == b {
+	if n.busy[node] == heard && heard.told.Load() == told {
+		delete(n.busy, node)
+	}
+}
+
+func (n *news) unfollow(node scheduler.NodeID, heard *ear) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.nodes[node] == heard {
 		delete(n.nodes, node)
+		delete(n.busy, node)
 	}
 }

@@ -156,7 +156,7 @@ func (s *Server) compose() error {
 	}
 	s.executors = newExecutors(s)
 	s.node.HandleALPN(consensus.ProtoExecutor, func(conn net.Conn, peer *x509.Certificate) {
-		if err := s.executors.serve(conn, pki.PinOf(peer.Raw)); err != nil {
+		if err := s.executors.serve(conn, pki.NameOf(peer), pki.PinOf(peer.Raw)); err != nil {
 			s.config.Log.Warn("executor's connection", "err", err)
 		}
 	})

@@ -40,7 +40,7 @@ func (s *session) cluster() string {
 type stream struct {
 	*session
 	office office
-	bell   bell
+	ear    *ear
 	out    grpc.BidiStreamingServer[wire.Report, wire.Desired]
 
 	mu       sync.Mutex
@@ -62,9 +62,9 @@ func (s *session) Sync(out grpc.BidiStreamingServer[wire.Report, wire.Desired]) 
 	if !ok {
 		return out.Send(&wire.Desired{Cluster: s.cluster(), NotLeader: true, Leader: s.leader()})
 	}
-	st := &stream{session: s, office: office, bell: s.news.follow(s.node), out: out,
+	st := &stream{session: s, office: office, ear: s.news.follow(s.node), out: out,
 		known: map[uint64]bool{}, versions: map[uint64]uint64{}}
-	defer s.news.unfollow(s.node, st.bell)
+	defer s.news.unfollow(s.node, st.ear)
 	first, err := st.begin()
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func (st *stream) take(ctx context.Context, report *wire.Report) error {
 			st.verified, st.arrived = seq, arrived
 		}
 		st.mu.Unlock()
-		st.bell.ring()
+		st.ear.ring()
 	})
 	return nil
 }
@@ -213,7 +213,7 @@ func (st *stream) send(ctx context.Context) error {
 			return nil
 		case <-st.ended:
 			return nil
-		case <-st.bell:
+		case <-st.ear.bell:
 		case <-timer:
 		}
 		select {
@@ -228,12 +228,16 @@ func (st *stream) send(ctx context.Context) error {
 
 // sendOnce sends what is new: orders, or a lease. It returns after which time an order changes by itself.
 func (st *stream) sendOnce() (time.Duration, error) {
+	told := st.ear.told.Load() // before the view
 	view, now := st.truth.View(), st.truth.Now()
 	st.mu.Lock()
 	verified, arrived := st.verified, st.arrived
 	st.mu.Unlock()
 	d := desired{view: view, node: st.node, now: now, from: arrived}
 	orders := d.orders()
+	if len(orders) == 0 {
+		st.news.idle(st.node, st.ear, told)
+	}
 	same := st.number(orders, view.Index())
 	if !same || verified > st.answered {
 		m := &wire.Desired{
