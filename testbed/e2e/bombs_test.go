@@ -146,9 +146,13 @@ func TestAWrongReceiptIsFound(t *testing.T) {
 	for what, spoil := range map[string]func(r *client.Receipt){
 		"nothing is charged": func(r *client.Receipt) { r.ChargedMicro, r.RefundedMicro, r.Lines = 0, r.DepositedMicro, nil },
 		"no time is billed":  func(r *client.Receipt) { r.BilledMs = 0 },
-		"a coin too much":    func(r *client.Receipt) { r.ChargedMicro += coin; r.RefundedMicro -= coin; r.Lines[0].AmountMicro += coin },
-		"lines are missing":  func(r *client.Receipt) { r.Lines = r.Lines[:1] },
-		"money is missing":   func(r *client.Receipt) { r.RefundedMicro-- },
+		"a coin too much": func(r *client.Receipt) {
+			r.ChargedMicro += coin
+			r.RefundedMicro -= coin
+			r.Lines[0].AmountMicro += coin
+		},
+		"lines are missing": func(r *client.Receipt) { r.Lines = r.Lines[:1] },
+		"money is missing":  func(r *client.Receipt) { r.RefundedMicro-- },
 	} {
 		r := good
 		r.Lines = slices.Clone(good.Lines)

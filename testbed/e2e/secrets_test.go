@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	_ "github.com/mattn/go-sqlite3" // opens wallets
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/testbed/cluster"
 )
 
@@ -32,6 +34,9 @@ type keeper struct {
 	t    *testing.T
 	c    *cluster.Cluster
 	keys cluster.Secrets // nowhere but with their owners
+
+	blinded []cashu.Point // not in books and logs
+
 	said map[string]string
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -221,6 +226,11 @@ func (k *keeper) play(ctx context.Context, user, friend cluster.Home) (running u
 	for _, n := range []uint64{well, potted, fails, cores} {
 		await(t, ctx, user, n, "done")
 	}
+	do(user, "queue", "--mine", "--all")
+	do(user, "queue", "--pot", "@"+pot, "--all")
+	stock := k.stock(ctx)
+	melted := stock.melt(ctx)
+	stock.own(ctx, melted)
 	do(user, "logs", fmt.Sprint(well))
 	do(user, "receipt", fmt.Sprint(well))
 	for _, s := range k.c.Servers {
@@ -259,8 +269,22 @@ func TestNoSecretIsFoundWhereItMustNotBe(t *testing.T) {
 			strings.HasSuffix(first, ".join") || first == "s1.out" ||
 			base == "operator.token" || base == "mint.secret" || base == "key.pem"
 	}
-	found, files, err := k.keys.Below(c.Dir, own)
+	var looked []string
+	found, files, err := k.keys.Below(c.Dir, func(name string) bool {
+		if !own(name) {
+			looked = append(looked, name)
+		}
+		return own(name)
+	})
 	must(t, err)
+	for _, base := range []string{"meta", "reached", "servers", "book.db", "s1.log", "n1.log", "saved.snap"} {
+		if !slices.ContainsFunc(looked, func(name string) bool { return filepath.Base(name) == base }) {
+			t.Errorf("no file %s was looked at", base)
+		}
+	}
+	if missed, err := planted(t.TempDir(), looked, own); err != nil || len(missed) > 0 {
+		t.Errorf("a secret would not be found in %q, %v", missed, err)
+	}
 	for text, who := range k.said {
 		for _, what := range k.keys.In([]byte(text)) {
 			found = append(found, who+" showed "+what)
@@ -280,6 +304,9 @@ func TestNoSecretIsFoundWhereItMustNotBe(t *testing.T) {
 	private := cluster.Secrets{}
 	must(t, private.AddText("an argument", argument))
 	must(t, private.AddText("a peer's address", strangerAddr))
+	for _, b := range k.blinded {
+		must(t, private.Add("a blinded output", b[:]))
+	}
 	logs, files, err := private.Below(c.Dir, func(name string) bool {
 		return own(name) || filepath.Ext(name) != ".log" && !strings.Contains(filepath.Base(name), "book")
 	})
