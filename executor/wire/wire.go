@@ -36,6 +36,12 @@ const (
 	// ChunkBytes is how much of a blob or log goes into one message.
 	ChunkBytes = 128 << 10
 
+	// windowBytes is what may be on its way in one call. Given, it need not be found out: gRPC would send a ping of its own
+	// beside each message, which are most of what idle machines would say. The stream below has less.
+	windowBytes = 1 << 20
+	// bufferBytes is what is read at once; the stream below has a buffer too, and a server has thousands of these.
+	bufferBytes = 4 << 10
+
 	keepAlive    = 10 * time.Second
 	writeTimeout = 10 * time.Second
 )
@@ -131,6 +137,8 @@ func newPeer(mux mux, register func(grpc.ServiceRegistrar)) (*peer, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the connection below is authenticated already
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return mux.Open() }),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MessageBytesMax), grpc.MaxCallSendMsgSize(MessageBytesMax)),
+		grpc.WithStaticStreamWindowSize(windowBytes), grpc.WithStaticConnWindowSize(windowBytes),
+		grpc.WithReadBufferSize(bufferBytes),
 		grpc.WithIdleTimeout(0),
 		grpc.WithNoProxy(),
 		grpc.WithDisableServiceConfig(),
@@ -139,7 +147,8 @@ func newPeer(mux mux, register func(grpc.ServiceRegistrar)) (*peer, error) {
 		return nil, errors.Join(fmt.Errorf("make client: %w", err), mux.Close())
 	}
 	p.server = grpc.NewServer(grpc.MaxRecvMsgSize(MessageBytesMax), grpc.MaxSendMsgSize(MessageBytesMax),
-		grpc.WaitForHandlers(true))
+		grpc.StaticStreamWindowSize(windowBytes), grpc.StaticConnWindowSize(windowBytes),
+		grpc.ReadBufferSize(bufferBytes), grpc.WaitForHandlers(true))
 	register(p.server)
 	go func() {
 		defer close(p.served)
