@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -121,6 +123,36 @@ func FuzzDesired(f *testing.F) {
 		var back seen
 		if err := back.decode(text); err != nil || back != next {
 			t.Fatalf("%+v was written and %+v read: %v", next, back, err)
+		}
+	})
+}
+
+// FuzzServers: of whatever the list of servers became, what is taken is addresses, which are written and read again.
+func FuzzServers(f *testing.F) {
+	for _, text := range []string{"", "10.0.0.1:2771\n[fe80::1%eth0]:2771\n", "no address\n:1", "\xff\n\x00 ", "a:1\x00\n", "a:1\rb:2\u2028c:3"} {
+		f.Add([]byte(text))
+	}
+	l := layout{f.TempDir()}
+	read := func(t *testing.T) []string {
+		e := &Executor{layout: l}
+		if err := e.openServers(); err != nil {
+			t.Fatal(err)
+		}
+		return e.told
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(l.serversFile(), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		list := read(t)
+		for _, address := range list {
+			if _, _, err := net.SplitHostPort(address); err != nil {
+				t.Fatalf("%q is a server: %v", address, err)
+			}
+		}
+		(&Executor{layout: l}).learn(list)
+		if again := read(t); !slices.Equal(again, list) {
+			t.Fatalf("%q was written and %q read", list, again)
 		}
 	})
 }

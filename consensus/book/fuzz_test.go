@@ -2,6 +2,7 @@ package book
 
 import (
 	"bytes"
+	"database/sql"
 	"io"
 	"net/http"
 	"testing"
@@ -60,6 +61,58 @@ func FuzzPull(f *testing.F) {
 				t.Fatalf("event %d with another amount has the same hash: %v", i, err)
 			}
 			last, hash = e.Seq, e.Hash
+		}
+	})
+}
+
+// FuzzRemains: of a damaged book only what follows the chain is taken, and its events are as they were.
+func FuzzRemains(f *testing.F) {
+	s := newSource()
+	s.happen(f, 0, lives(2)...)
+	db, err := sql.Open("sqlite3", ":memory:")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("CREATE TABLE events (seq INTEGER PRIMARY KEY, body BLOB)"); err != nil {
+		f.Fatal(err)
+	}
+	bodies := make([][]byte, len(s.all))
+	for i, e := range s.all {
+		if bodies[i], err = cbor.Marshal(e); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := db.Exec("INSERT INTO events VALUES (?, ?)", e.Seq, bodies[i]); err != nil {
+			f.Fatal(err)
+		}
+	}
+	r := &remains{path: "aside", db: db}
+	last := s.all[len(s.all)-1]
+	for i := range bodies {
+		f.Add(uint(i), bodies[i])
+		f.Add(uint(i), bodies[(i+5)%len(bodies)])
+	}
+	f.Fuzz(func(t *testing.T, at uint, body []byte) {
+		at %= uint(len(bodies))
+		set := func(body []byte) {
+			if _, err := db.Exec("UPDATE events SET body = ? WHERE seq = ?", body, at+1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(body)
+		defer set(bodies[at])
+		list, err := r.Events(t.Context(), 0, len(bodies))
+		if err != nil || uint(len(list)) < at {
+			t.Fatalf("%d events before number %d, which is another: %v", len(list), at+1, err)
+		}
+		for i, e := range list {
+			if e.Hash != s.all[i].Hash {
+				t.Fatalf("event %d is another", i+1)
+			}
+		}
+		if first := r.unbroken(t.Context(), last, 1); first.Hash != s.all[first.Seq-1].Hash {
+			t.Fatalf("event %d is said to be whole", first.Seq)
 		}
 	})
 }
