@@ -32,7 +32,7 @@ func (w *Wallet) complete(ctx context.Context, id string, number int64, signatur
 	if err != nil {
 		return err
 	}
-	p, mint, err := w.readPayment(ctx, w.file, id)
+	p, mint, err := headOf(ctx, w.file, id)
 	if err != nil || p.State == StatePaid || p.State == StateDone {
 		return err
 	}
@@ -45,7 +45,7 @@ func (w *Wallet) complete(ctx context.Context, id string, number int64, signatur
 		return err
 	}
 	return w.transact(ctx, func(tx local) error {
-		p, mint, err := w.readPayment(ctx, tx, id) // another may have been faster
+		p, mint, err := headOf(ctx, tx, id) // another may have been faster
 		if err != nil || p.State == StatePaid || p.State == StateDone {
 			return err
 		}
@@ -60,11 +60,8 @@ func (w *Wallet) complete(ctx context.Context, id string, number int64, signatur
 		if err != nil {
 			return err
 		}
-		state := StateDone
-		if len(p.Blanks) > 0 {
-			state = StatePaid
-		}
-		if _, err := tx.Exec(`UPDATE payments SET state = ? WHERE id = ?`, state, id); err != nil {
+		if _, err := tx.Exec(`UPDATE payments SET state = iif(EXISTS (SELECT 1 FROM outputs WHERE payment = ?1 AND blank = 1), ?2, ?3) WHERE id = ?1`,
+			id, StatePaid, StateDone); err != nil {
 			return err
 		}
 		if number != 0 {
@@ -90,7 +87,7 @@ func spendReserved(tx local, id string) (cashu.Units, error) {
 // free again, its secret is forgotten. The counters stay where they are.
 func (w *Wallet) Refused(ctx context.Context, id string) error {
 	err := w.transact(ctx, func(tx local) error {
-		p, _, err := w.readPayment(ctx, tx, id)
+		p, _, err := headOf(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -135,7 +132,7 @@ func (w *Wallet) Unfinished(ctx context.Context) ([]Payment, error) {
 			return err
 		}
 		for _, id := range ids {
-			p, _, err := w.readPayment(ctx, tx, id)
+			p, err := w.readPayment(ctx, tx, id)
 			if err != nil {
 				return err
 			}
@@ -194,7 +191,7 @@ func (w *Wallet) Collect(ctx context.Context, id string, signatures []cashu.Blin
 }
 
 func (w *Wallet) collect(ctx context.Context, id string, signatures []cashu.BlindSignature, final bool) (gained cashu.Units, err error) {
-	p, mint, err := w.readPayment(ctx, w.file, id)
+	p, mint, err := headOf(ctx, w.file, id)
 	if err != nil {
 		return 0, err
 	}
@@ -210,7 +207,7 @@ func (w *Wallet) collect(ctx context.Context, id string, signatures []cashu.Blin
 		return 0, err
 	}
 	err = w.transact(ctx, func(tx local) error {
-		p, mint, err := w.readPayment(ctx, tx, id) // another may have been faster
+		p, mint, err := headOf(ctx, tx, id) // another may have been faster
 		if err != nil {
 			return err
 		}
@@ -356,7 +353,7 @@ func (w *Wallet) collectBatch(ctx context.Context, mint int64, batch []waiting, 
 			if !ok {
 				continue
 			}
-			p, mint, err := w.readPayment(ctx, tx, p.id) // another may have been faster
+			p, mint, err := headOf(ctx, tx, p.id) // another may have been faster
 			if err != nil {
 				return err
 			}
@@ -400,8 +397,8 @@ func pairUp(answer cashu.RestoreResponse) (map[cashu.Point]cashu.BlindSignature,
 	return pairs, nil
 }
 
-// readPayment reads a payment and its mint.
-func (w *Wallet) readPayment(ctx context.Context, q query, id string) (Payment, int64, error) {
+// headOf reads a payment without its outputs and blanks, and its mint.
+func headOf(ctx context.Context, q query, id string) (Payment, int64, error) {
 	p := Payment{ID: id}
 	var mint, pay, fee, at, sealed int64
 	var secret []byte
@@ -419,10 +416,19 @@ func (w *Wallet) readPayment(ctx context.Context, q query, id string) (Payment, 
 	}
 	p.Pay, p.Fee, p.At = cashu.Units(pay), cashu.Units(fee), time.UnixMilli(at)
 	copy(p.Secret[:], secret)
+	return p, mint, nil
+}
+
+// readPayment reads a payment with all that was promised for it.
+func (w *Wallet) readPayment(ctx context.Context, q query, id string) (Payment, error) {
+	p, _, err := headOf(ctx, q, id)
+	if err != nil {
+		return p, err
+	}
 	for _, blank := range []bool{false, true} {
 		list, err := w.outputsOf(ctx, q, id, blank)
 		if err != nil {
-			return p, 0, err
+			return p, err
 		}
 		if blank {
 			p.Blanks = messages(list)
@@ -430,7 +436,7 @@ func (w *Wallet) readPayment(ctx context.Context, q query, id string) (Payment, 
 			p.Outputs = messages(list)
 		}
 	}
-	return p, mint, nil
+	return p, nil
 }
 
 // sealOfPayment is over what is sent, and why: a request that is not the stored one must not be sent again.

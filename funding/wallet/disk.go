@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/tyler-smith/go-bip39"
@@ -27,16 +28,17 @@ var ErrDamaged = errors.New("the wallet's file is damaged")
 
 // seal is a sum over what a row never changes. SQLite notices a page that makes no sense, and not another number in a row.
 func seal(parts ...any) int64 {
-	sum := crc32.NewIEEE()
+	var sealed, text []byte
 	for _, part := range parts {
 		if b, ok := part.([]byte); ok {
-			fmt.Fprintf(sum, "%d %s ", len(b), b)
-			continue
+			text = append(text[:0], b...)
+		} else {
+			text = fmt.Append(text[:0], part)
 		}
-		text := fmt.Sprint(part)
-		fmt.Fprintf(sum, "%d %s ", len(text), text)
+		sealed = append(strconv.AppendInt(sealed, int64(len(text)), 10), ' ')
+		sealed = append(append(sealed, text...), ' ')
 	}
-	return int64(sum.Sum32())
+	return int64(crc32.ChecksumIEEE(sealed))
 }
 
 // broken names what does not have its seal.
@@ -256,7 +258,7 @@ func (w *Wallet) checkAddresses(ctx context.Context) error {
 
 // checkDaily has SQLite go over all pages, with the day's first command: that takes a millisecond for each 100 kB.
 func (w *Wallet) checkDaily(ctx context.Context, checked string) error {
-	today := w.config.Now().UTC().Format("2006-01-02")
+	today := w.today()
 	if checked == today {
 		return nil
 	}
@@ -279,3 +281,5 @@ func (w *Wallet) checkDaily(ctx context.Context, checked string) error {
 		return err
 	})
 }
+
+func (w *Wallet) today() string { return w.config.Now().UTC().Format(time.DateOnly) }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coinop/coinop/funding/cashu"
 )
 
 // inUse is a wallet's folder as a command leaves it: with coins, a payment that waits for its change and one that is open.
@@ -240,6 +242,59 @@ func TestASoundWalletIsNotCalledDamaged(t *testing.T) {
 		}
 		if spoiled(t, fmt.Sprintf("%q", noted), to, m, whole) {
 			t.Errorf("with %q beside it a sound wallet is refused", noted)
+		}
+	}
+}
+
+// With other sums every wallet that there is would be called damaged.
+func TestSealsStayAsTheyAre(t *testing.T) {
+	if got := seal(cashu.KeysetID("a coin"), int64(-7), []byte{0, 2}, []byte(nil)); got != 1547851293 {
+		t.Errorf("the seal is %d", got)
+	}
+}
+
+// Each change waits for the disk. What is checked at a start must not add one, but for the day's first.
+func TestAStartChangesNothingAndASubmissionTwice(t *testing.T) {
+	m := newTestMint(t, 100, 1)
+	now := time.Now()
+	config := Config{Dir: t.TempDir(), Mint: overHTTP, Now: func() time.Time { return now }}
+	changes := func(command func(w *Wallet)) int64 {
+		w, err := Open(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		command(w)
+		n, err := w.commitsNoted()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	look := func(w *Wallet) {
+		if _, err := w.Balances(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := changes(look); n != 0 {
+		t.Errorf("a new wallet is changed %d times by being opened", n)
+	}
+	before := changes(func(w *Wallet) {
+		if err := w.Use(t.Context(), m.url()); err != nil {
+			t.Fatal(err)
+		}
+		issue(t, w, m, "first", 5000)
+	})
+	if n := changes(look); n != before {
+		t.Errorf("the second start of the day made %d changes", n-before)
+	}
+	if n := changes(func(w *Wallet) { mustSubmit(t, w, m, job(t, w, m, 300)) }); n != before+2 {
+		t.Errorf("a submission made %d changes, want 2", n-before)
+	}
+	now = now.Add(24 * time.Hour)
+	for range 2 {
+		if n := changes(look); n != before+3 {
+			t.Errorf("a start of the next day: %d changes since, want 1 by the first and none by the second", n-before-2)
 		}
 	}
 }

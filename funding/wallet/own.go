@@ -104,7 +104,7 @@ func (w *Wallet) Resume(ctx context.Context) error {
 	}
 	var failed []error
 	for _, id := range ids {
-		p, _, err := w.readPayment(ctx, w.file, id)
+		p, err := w.readPayment(ctx, w.file, id)
 		if err == nil {
 			err = w.send(ctx, p)
 		}

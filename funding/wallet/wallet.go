@@ -192,8 +192,8 @@ func (w *Wallet) makeFile(tx local, words string) error {
 		return err
 	}
 	meta := map[string]string{"format": schemaFormat, "words": w.words, "seed": hex.EncodeToString(w.seed)}
-	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?), ('seal', ?), ('commits', '0'), ('checked', '')`,
-		meta["format"], meta["words"], meta["seed"], sealOfMeta(meta))
+	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?), ('seal', ?), ('commits', '0'), ('checked', ?)`,
+		meta["format"], meta["words"], meta["seed"], sealOfMeta(meta), w.today())
 	return err
 }
 
