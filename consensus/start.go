@@ -14,6 +14,7 @@ import (
 const (
 	transportTimeout = 10 * time.Second
 	appendMax        = 1024
+	cachedEntries    = 1024 // raft reads each entry again to apply it, and for each follower; raft-wal reads 64 KiB for that
 	leavingMax       = 2 * time.Second
 )
 
@@ -58,8 +59,12 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) (err
 	if err := n.bootstrap(config, p, s, transport); err != nil {
 		return err
 	}
+	recent, err := raft.NewLogCache(cachedEntries, log)
+	if err != nil {
+		return fmt.Errorf("keep the newest entries in memory: %w", err)
+	}
 	r, err := log.start(func() (*raft.Raft, error) {
-		return raft.NewRaft(config, n.fsm, log, log, s.Snapshots, transport)
+		return raft.NewRaft(config, n.fsm, recent, log, s.Snapshots, transport)
 	})
 	if err != nil {
 		return err

@@ -30,14 +30,15 @@ type TLSConfig struct {
 
 // TLS is a port with mutual TLS; the protocol is negotiated by ALPN.
 type TLS struct {
-	cfg TLSConfig
-	ln  net.Listener
-	h   *handlers
+	cfg   TLSConfig
+	ln    net.Listener
+	h     *handlers
+	turns turns
 }
 
 // NewTLS makes a port; it answers from Serve on.
 func NewTLS(cfg TLSConfig) *TLS {
-	return &TLS{cfg: cfg, ln: cfg.Listener, h: newHandlers()}
+	return &TLS{cfg: cfg, ln: cfg.Listener, h: newHandlers(), turns: newTurns()}
 }
 
 // Addr is where others reach this port.
@@ -75,10 +76,14 @@ func (p *TLS) Drop(gone func(peer *x509.Certificate) bool) { p.h.drop(gone) }
 func (p *TLS) Close() error { return p.ln.Close() }
 
 func (p *TLS) serve(ctx context.Context, raw net.Conn) {
-	conn := tls.Server(raw, p.serverConfig())
+	answers := &answered{Conn: raw}
+	conn := tls.Server(answers, p.serverConfig(answers))
 	limited, cancel := context.WithTimeout(ctx, handshakeMax)
 	err := conn.HandshakeContext(limited)
 	cancel()
+	if answers.end != nil {
+		answers.end()
+	}
 	if err != nil {
 		p.cfg.Log.Info("a peer was turned away", "peer", raw.RemoteAddr().String(), "error", err)
 		return
@@ -97,8 +102,14 @@ func (p *TLS) serve(ctx context.Context, raw net.Conn) {
 	conn.Close()
 }
 
-func (p *TLS) serverConfig() *tls.Config {
+func (p *TLS) serverConfig(answers *answered) *tls.Config {
 	return &tls.Config{
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (_ *tls.Config, err error) {
+			if !p.ofServers(hello.SupportedProtos) {
+				answers.end, err = p.turns.take(hello.Context())
+			}
+			return nil, err
+		},
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{p.cfg.Identity.Cert},
 		NextProtos:   p.h.protos(),
@@ -113,16 +124,31 @@ func (p *TLS) serverConfig() *tls.Config {
 			if p.cfg.Open[proto] {
 				return nil
 			}
-			kind, ok := p.cfg.Kinds[proto]
-			if !ok {
-				kind = pki.Server
-			}
+			kind := p.kindOf(proto)
 			if err := pki.Check(p.cfg.Identity.Authority, s.PeerCertificates, kind); err != nil {
 				return err
 			}
 			return p.cfg.Admit(kind, s.PeerCertificates[0])
 		},
 	}
+}
+
+// kindOf is who speaks a protocol.
+func (p *TLS) kindOf(proto string) pki.Kind {
+	if kind, ok := p.cfg.Kinds[proto]; ok {
+		return kind
+	}
+	return pki.Server
+}
+
+// ofServers says whether servers speak all of these protocols among themselves.
+func (p *TLS) ofServers(protos []string) bool {
+	for _, proto := range protos {
+		if p.cfg.Open[proto] || p.kindOf(proto) != pki.Server {
+			return false
+		}
+	}
+	return true
 }
 
 // Dial calls another server's port for one protocol.
