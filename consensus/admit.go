@@ -12,6 +12,7 @@ import (
 
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/consensus/pki"
+	"github.com/coinop/coinop/consensus/port"
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/scheduler"
 )
@@ -58,16 +59,16 @@ func (n *Node) serveJoin(ctx context.Context, conn net.Conn, _ *x509.Certificate
 	defer stop()
 	var request pki.JoinRequest
 	if err := pki.ReadLine(conn, &request); err != nil {
-		n.cfg.Log.Info("a join request can't be read", "peer", conn.RemoteAddr().String(), "error", err)
+		n.cfg.Log.Info("a join request can't be read", "error", port.Addressless(err))
 		return
 	}
 	answer, err := n.letIn(ctx, request)
 	if err != nil {
-		n.cfg.Log.Info("a join is refused", "peer", conn.RemoteAddr().String(), "name", request.Name, "error", err)
+		n.cfg.Log.Info("a join is refused", "name", request.Name, "error", err)
 		answer = joinRefusal(err)
 	}
 	if err := pki.WriteLine(conn, answer); err != nil {
-		n.cfg.Log.Info("a join's answer was lost", "peer", conn.RemoteAddr().String(), "error", err)
+		n.cfg.Log.Info("a join's answer was lost", "name", request.Name, "error", port.Addressless(err))
 	}
 }
 

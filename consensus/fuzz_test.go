@@ -2,17 +2,22 @@ package consensus
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/consensus/pki"
 )
 
 // FuzzSealed: what a disk gives back is either what was written, to the byte, or named as damaged, and changes nothing. With
@@ -104,6 +109,43 @@ func FuzzPage(f *testing.F) {
 		again, err := (&metaFile{}).Load(dir)
 		if diff := cmp.Diff(state, again); failed == nil && (err != nil || diff != "") {
 			t.Fatalf("the second time: %v, %s", err, diff)
+		}
+	})
+}
+
+// FuzzJoinRequest: what anybody says on the cluster port is refused, or becomes an entry that every server can read.
+func FuzzJoinRequest(f *testing.F) {
+	secret := strings.Repeat("ab", 32)
+	f.Add([]byte(`{"version":1,"kind":"executor","secret":"` + secret + `","request":"MAA=","name":"n1","pool":"default","facts":{"cpu_milli":4000,"labels":{"a":"b"},"drivers":["process"]}}` + "\n"))
+	f.Add([]byte(`{"version":1,"kind":"server","secret":"` + secret + `","request":"MAA=","name":"s1","cluster":"10.0.0.1:1","http":"h:2","reads":3,"program":"v1"}` + "\n"))
+	f.Add([]byte(`{"kind":"executor","secret":"` + secret + `","facts":null}` + "\n{}"))
+	f.Add([]byte(`{"facts":[]}`))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		var q pki.JoinRequest
+		if pki.ReadLine(bytes.NewReader(said), &q) != nil {
+			return
+		}
+		secret, err := q.SecretOf()
+		if err != nil || !q.Kind.Known() {
+			return
+		}
+		_, _ = x509.ParseCertificateRequest(q.Request) // it must not panic
+		command, err := joinCommand(q, pki.HashSecret(secret), pki.Pin{1})
+		if err != nil {
+			if !errors.Is(err, errJoinRequest) {
+				t.Fatal(err)
+			}
+			return
+		}
+		entry, err := machine.Encode(7, command)
+		if err != nil {
+			return // refused before it is proposed
+		}
+		if _, _, err := machine.Decode(entry); err != nil {
+			t.Fatalf("%q becomes an entry that nobody reads: %v", said, err)
+		}
+		if r := machine.New().Apply(1, entry); r.Code == machine.CodePanic || r.Code == machine.CodeInternal {
+			t.Fatalf("%q: %s %s", said, r.Code, r.Detail)
 		}
 	})
 }

@@ -85,7 +85,7 @@ func (p *TLS) serve(ctx context.Context, raw net.Conn) {
 		answers.end()
 	}
 	if err != nil {
-		p.cfg.Log.Info("a peer was turned away", "peer", raw.RemoteAddr().String(), "error", err)
+		p.cfg.Log.Info("a peer was turned away", "error", Addressless(err))
 		return
 	}
 	state := conn.ConnectionState()

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	_ "github.com/mattn/go-sqlite3" // opens wallets
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/consensus"
 	"github.com/coinop/coinop/funding/cashu"
 	"github.com/coinop/coinop/testbed/cluster"
 )
@@ -188,6 +190,37 @@ func strange(ctx context.Context, addr string) error {
 	return nil
 }
 
+// knock comes to the cluster port from an address of its own, as what scans networks does, and as who has no token.
+func knock(ctx context.Context, addr string) error {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(strangerAddr)}}
+	say := func(wrap func(net.Conn) net.Conn, text string) error {
+		raw, err := dialer.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return err
+		}
+		defer raw.Close()
+		conn := wrap(raw)
+		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(conn, text); err != nil {
+			return err
+		}
+		if text != "" {
+			_, _ = io.Copy(io.Discard, conn) // until it hangs up
+		}
+		return raw.(*net.TCPConn).SetLinger(0) // and is reset
+	}
+	plain := func(raw net.Conn) net.Conn { return raw }
+	shaken := func(raw net.Conn) net.Conn {
+		//nolint:gosec // a stranger does not care who answers
+		return tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{consensus.ProtoJoin}})
+	}
+	secret := strings.Repeat("ab", 32)
+	return errors.Join(say(plain, ""), say(plain, "GET / HTTP/1.1\r\n\r\n"), say(shaken, "{\n"), say(shaken, `{"secret":`+secret+"}\n"),
+		say(shaken, `{"version":1,"kind":"executor","secret":"`+secret+`","request":"AAAA"}`+"\n"))
+}
+
 const argument = "an-argument-that-is-private"
 
 // play is a run with money in all its forms, and things that go wrong.
@@ -235,6 +268,7 @@ func (k *keeper) play(ctx context.Context, user, friend cluster.Home) (running u
 	do(user, "receipt", fmt.Sprint(well))
 	for _, s := range k.c.Servers {
 		must(t, strange(ctx, s.HTTP))
+		must(t, knock(ctx, s.Cluster))
 	}
 	must(t, k.c.Servers[1].Signal(syscall.SIGABRT)) // it tells the stacks of all its goroutines
 	must(t, cluster.Until(ctx, time.Minute, "the aborted server has ended", func() (bool, error) { return k.c.Servers[1].Ended(), nil }))
