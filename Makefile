@@ -58,9 +58,10 @@ sim: need ## simulate: SEEDS seeds of ENTRIES entries, from FIRST on, every inva
 BENCH  ?=
 ROUNDS ?= 5
 JOBS   ?= 1000000
+NODES  ?= 10000
 .PHONY: bench
-bench: need ## measure against the bars, beside references of the same run; BENCH=http names one, JOBS live where that matters
-	@$(GO) run ./testbed/bench -run '$(BENCH)' -rounds $(ROUNDS) -jobs $(JOBS)
+bench: need ## measure against the bars, beside references of the same run; BENCH=http names one, JOBS live where that matters, NODES idle
+	@$(GO) run ./testbed/bench -run '$(BENCH)' -rounds $(ROUNDS) -jobs $(JOBS) -nodes $(NODES)
 
 ROWS ?= .
 .PHONY: accept

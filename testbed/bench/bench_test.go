@@ -3,11 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/executor/wire"
 	"github.com/coinop/coinop/funding/cashu"
 )
 
@@ -101,5 +104,39 @@ func TestASwapIsSentAgainUntilItIsAnswered(t *testing.T) {
 	}
 	if sum, err := cashu.SumProofs(c.coins); err != nil || sum != 3 {
 		t.Errorf("%d are left of 4 and a fee of 1: %v", sum, err)
+	}
+}
+
+func TestALeaseIsOfAStreamThatIsThere(t *testing.T) {
+	c := &crowd{leases: map[int]leased{}, joined: 2}
+	told := func() (s crowdState) {
+		t.Helper()
+		var out bytes.Buffer
+		if err := c.tell(&out, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	c.heard(1, nil) // its first stream broke before a lease
+	c.heard(1, &wire.Desired{Term: 2})
+	if s := told(); len(s.Leased) != 0 {
+		t.Errorf("leases by term without one: %v", s.Leased)
+	}
+	c.heard(1, &wire.Desired{Term: 2, LeaseMs: 60_000})
+	c.heard(2, &wire.Desired{Term: 2, LeaseMs: 60_000})
+	if s := told(); s.Leased[2] != 2 || s.Joined != 2 {
+		t.Errorf("%+v", s)
+	}
+	c.heard(1, nil)
+	c.leases[1] = leased{at: time.Now().Add(-time.Minute)}
+	if s := told(); s.Leased[2] != 1 || s.Gap < time.Minute {
+		t.Errorf("of two streams one is broken for a minute: %+v", s)
+	}
+	c.heard(1, &wire.Desired{Term: 3, LeaseMs: 60_000})
+	if s := told(); s.Leased[2] != 1 || s.Leased[3] != 1 || s.Gap < time.Minute {
+		t.Errorf("after a minute it has another leader's: %+v", s)
 	}
 }

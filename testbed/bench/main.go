@@ -21,15 +21,20 @@ func main() {
 	rounds := flag.Int("rounds", 5, "how often each is measured; medians are printed")
 	binary := flag.String("coinop", "", "a built coinop; without it one is built from here")
 	jobs := flag.Int("jobs", 1_000_000, "how many jobs live where that matters, and a tenth as many entries are caught up with")
+	nodes := flag.Int("nodes", 10_000, "how many executors are idle")
+	crowded := flag.Bool("crowd", false, "be executors, as standard input says, for the measure idle")
 	bare := flag.String("bare", "", "be the bare HTTP server on this address, for the measure http")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := error(nil)
-	if *bare != "" {
+	switch {
+	case *bare != "":
 		err = serveBare(ctx, *bare)
-	} else {
-		err = run(ctx, os.Stdout, *names, bench{binary: *binary, rounds: *rounds, jobs: *jobs})
+	case *crowded:
+		err = serveCrowd(ctx, os.Stdin, os.Stdout)
+	default:
+		err = run(ctx, os.Stdout, *names, bench{binary: *binary, rounds: *rounds, jobs: *jobs, nodes: *nodes})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -43,6 +48,7 @@ type bench struct {
 	binary string
 	rounds int
 	jobs   int
+	nodes  int
 }
 
 // reading is one number of one round.
@@ -81,6 +87,7 @@ func measures() []measure {
 		{"restart", "from kill -9 of a server with a million live jobs to its next accepted submission", bar{10, false}, readRestart},
 		{"saving", "the longest that a submission waits while the state of a million live jobs is saved", bar{100, false}, readSaving},
 		{"catchup", "a server of three that was away for 100,000 entries, from its start until it has them", bar{5, false}, readCatchUp},
+		{"idle", "processor time of the leader of three servers for ten thousand executors that have nothing to do", bar{0.5, false}, readIdle},
 		{"place", "Place of 100,000 jobs of one task in 50 shapes on 5,000 empty nodes: 40,000 placements", bar{50, false},
 			goBench("./scheduler", "^BenchmarkPlaceEmptyJobs$", "BenchmarkPlaceEmptyJobs ms", 1e-6)},
 		{"change", "Place after one change, the same cluster", bar{1, false},
