@@ -28,17 +28,18 @@ var ErrDamaged = errors.New("the wallet's file is damaged")
 
 // seal is a sum over what a row never changes. SQLite notices a page that makes no sense, and not another number in a row.
 func seal(parts ...any) int64 {
-	var sealed, text []byte
+	var sum uint32
+	between, short := make([]byte, 0, 32), make([]byte, 0, 96)
 	for _, part := range parts {
-		if b, ok := part.([]byte); ok {
-			text = append(text[:0], b...)
-		} else {
-			text = fmt.Append(text[:0], part)
+		text, ok := part.([]byte)
+		if !ok {
+			text = fmt.Append(short, part)
 		}
-		sealed = append(strconv.AppendInt(sealed, int64(len(text)), 10), ' ')
-		sealed = append(append(sealed, text...), ' ')
+		between = append(strconv.AppendInt(between, int64(len(text)), 10), ' ')
+		sum = crc32.Update(crc32.Update(sum, crc32.IEEETable, between), crc32.IEEETable, text)
+		between = append(between[:0], ' ')
 	}
-	return int64(crc32.ChecksumIEEE(sealed))
+	return int64(crc32.Update(sum, crc32.IEEETable, between))
 }
 
 // broken names what does not have its seal.
@@ -151,21 +152,27 @@ func sealOfMeta(meta map[string]string) string {
 
 // counted runs a change and counts it, if it changes anything. It returns the new number, zero if nothing has changed.
 func counted(tx local, change func(tx local) error) (n int64, err error) {
-	var before, after int64
+	var before int64
 	if err := tx.QueryRow(`SELECT total_changes()`).Scan(&before); err != nil {
 		return 0, err
 	}
 	if err := change(tx); err != nil {
 		return 0, err
 	}
-	if err := tx.QueryRow(`SELECT total_changes()`).Scan(&after); err != nil || after == before {
-		return 0, err
-	}
-	return countOne(tx)
+	return countOne(tx, before)
 }
 
-func countOne(tx local) (n int64, err error) {
-	err = tx.QueryRow(`UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'commits' RETURNING CAST(value AS INTEGER)`).Scan(&n)
+// countOne counts a change where there were more on this connection than before.
+func countOne(tx local, before int64) (n int64, err error) {
+	// RETURNING would make a table for its one row, with twenty pages of memory to begin with.
+	result, err := tx.Exec(`UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'commits' AND total_changes() > ?`, before)
+	if err != nil {
+		return 0, err
+	}
+	if changed, err := result.RowsAffected(); err != nil || changed == 0 {
+		return 0, err
+	}
+	err = tx.QueryRow(`SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'commits'`).Scan(&n)
 	return n, err
 }
 
@@ -175,7 +182,7 @@ func void(tx local) {
 	if _, err := tx.Exec(`BEGIN IMMEDIATE`); err != nil {
 		return // nothing can be written at all
 	}
-	if _, err := countOne(tx); err == nil {
+	if _, err := countOne(tx, -1); err == nil {
 		if _, err = tx.Exec(`COMMIT`); err == nil {
 			return
 		}

@@ -38,10 +38,12 @@ func (w *Wallet) makeOutputs(tx local, set keyset, amounts []cashu.Units) ([]out
 	if len(amounts) == 0 {
 		return nil, nil
 	}
-	var end, mirror int64
-	err := tx.QueryRow(`UPDATE keysets SET counter = counter + ?1, mirror = mirror - ?1 WHERE id = ?2 RETURNING counter, mirror`,
-		len(amounts), set.id).Scan(&end, &mirror)
+	_, err := tx.Exec(`UPDATE keysets SET counter = counter + ?1, mirror = mirror - ?1 WHERE id = ?2`, len(amounts), set.id)
 	if err != nil {
+		return nil, fmt.Errorf("advance counter: %w", err)
+	}
+	var end, mirror int64
+	if err := tx.QueryRow(`SELECT counter, mirror FROM keysets WHERE id = ?`, set.id).Scan(&end, &mirror); err != nil {
 		return nil, fmt.Errorf("advance counter: %w", err)
 	}
 	if end != ^mirror {
