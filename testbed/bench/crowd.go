@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,9 @@ import (
 
 const (
 	joinsAtOnce = 16
-	joinTerm    = 30 * time.Second       // of a join token: used ones count until then among the tokens that there may be
+	joinTerm    = 30 * time.Second // of a join token: used ones count until then among the tokens that there may be
+	dialsAtOnce = 32               // the machines have their processors from one: waiting for it is not theirs
+	dialIn      = 5 * time.Second
 	crowdMost   = 5000                   // executors of a process: each has three descriptors open
 	crowdTells  = 200 * time.Millisecond // how often a crowd says how it is
 )
@@ -53,9 +56,19 @@ type crowdState struct {
 	Failed string
 }
 
+// most is how many have leases of the same leader, at most.
+func (s crowdState) most() int {
+	most := 0
+	for _, n := range s.Leased {
+		most = max(most, n)
+	}
+	return most
+}
+
 // crowd is many real executors in one process, whose driver runs nothing.
 type crowd struct {
-	config crowdConfig
+	config  crowdConfig
+	dialing chan struct{}
 
 	mu     sync.Mutex // guards all below
 	joined int
@@ -78,7 +91,7 @@ func serveCrowd(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read the crowd's configuration: %w", err)
 	}
-	c := &crowd{leases: map[int]leased{}}
+	c := &crowd{leases: map[int]leased{}, dialing: make(chan struct{}, dialsAtOnce)}
 	if err := json.Unmarshal(line, &c.config); err != nil {
 		return fmt.Errorf("read the crowd's configuration: %w", err)
 	}
@@ -177,7 +190,7 @@ func (c *crowd) join(ctx context.Context, api *client.Client, i int) (*executor.
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	config.Connect = func(ctx context.Context, addr string, node wire.NodeServer) (*wire.Link, error) {
-		conn, err := id.Dial(ctx, []string{addr})
+		conn, err := c.dial(ctx, id, addr)
 		if err != nil {
 			return nil, err
 		}
@@ -188,6 +201,15 @@ func (c *crowd) join(ctx context.Context, api *client.Client, i int) (*executor.
 		return link, err
 	}
 	return executor.New(config)
+}
+
+// dial calls a server as an executor would that has a processor of its own.
+func (c *crowd) dial(ctx context.Context, id *identity.Identity, addr string) (net.Conn, error) {
+	c.dialing <- struct{}{}
+	defer func() { <-c.dialing }()
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), dialIn)
+	defer stop()
+	return id.Dial(ctx, []string{addr})
 }
 
 // quick is a driver whose tasks end as soon as they have started.

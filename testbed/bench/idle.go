@@ -98,16 +98,13 @@ func (i *idle) grow(ctx context.Context, config crowdConfig, nodes int) (reading
 // allLeased waits until all have leases of the same leader.
 func (i *idle) allLeased(ctx context.Context) error {
 	var state crowdState
-	err := cluster.Until(ctx, crowdIn, "all executors have leases", func() (bool, error) {
+	err := cluster.Until(ctx, crowdIn, "all executors have leases", func() (_ bool, err error) {
+		if state, err = i.crowds.state(); err != nil || state.most() < i.nodes {
+			return false, errors.Join(err, rest(ctx, crowdTells)) // who asks the servers makes them work
+		}
 		leader, list, err := i.Leader(ctx)
-		if err != nil {
-			return false, err
-		}
-		if state, err = i.crowds.state(); err != nil {
-			return false, err
-		}
 		i.leader, i.term = leader, list.Term
-		return state.Leased[list.Term] == i.nodes, rest(ctx, crowdTells)
+		return err == nil && state.Leased[list.Term] == i.nodes, err
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %d have joined, leases by term: %v", err, state.Joined, state.Leased)
