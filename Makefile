@@ -39,12 +39,14 @@ FAILOVERS ?= 20
 FULL_LOAD ?= 10m
 HISTORIES ?= 40
 LIFE ?= 72
+REPLACED ?= 5
 .PHONY: e2e
 e2e: export COINOP_E2E_FAILOVERS := $(FAILOVERS)
 e2e: export COINOP_E2E_FULL_LOAD := $(FULL_LOAD)
 e2e: export COINOP_LINEAR_SEEDS := $(HISTORIES)
 e2e: export COINOP_LIFE := $(LIFE)
-e2e: need ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long, HISTORIES put in order, LIFE hours lived
+e2e: export COINOP_E2E_REPLACED := $(REPLACED)
+e2e: need ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long, HISTORIES put in order, LIFE hours lived, REPLACED servers of five
 	$(GO) test -tags e2e -count=1 -timeout 60m ./testbed/...
 
 SEEDS   ?= 200
