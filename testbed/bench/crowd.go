@@ -31,6 +31,7 @@ import (
 
 const (
 	joinsAtOnce = 16
+	joinTries   = 30
 	joinTerm    = 30 * time.Second // of a join token: used ones count until then among the tokens that there may be
 	dialsAtOnce = 32               // the machines have their processors from one: waiting for it is not theirs
 	dialIn      = 5 * time.Second
@@ -170,13 +171,10 @@ func (c *crowd) run(ctx context.Context) error {
 func (c *crowd) join(ctx context.Context, api *client.Client, i int) (*executor.Executor, error) {
 	name := fmt.Sprintf("e%05d", i)
 	dir := filepath.Join(c.config.Dir, name)
-	token, err := api.CreateToken(ctx, client.TokenRequest{Role: "executor", TTLMs: joinTerm.Milliseconds()})
-	if err != nil {
-		return nil, err
+	id, err := c.identify(ctx, api, name, filepath.Join(dir, "identity"))
+	for try := 1; err != nil && try < joinTries && rest(ctx, time.Second) == nil; try++ { // the servers may look for a leader
+		id, err = c.identify(ctx, api, name, filepath.Join(dir, "identity"))
 	}
-	id, err := identity.Join(ctx, identity.JoinConfig{
-		Dir: filepath.Join(dir, "identity"), Servers: c.config.Servers, Token: token.Token, Name: name, Pool: "default",
-	})
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +199,15 @@ func (c *crowd) join(ctx context.Context, api *client.Client, i int) (*executor.
 		return link, err
 	}
 	return executor.New(config)
+}
+
+// identify lets a machine in, with a token of its own.
+func (c *crowd) identify(ctx context.Context, api *client.Client, name, dir string) (*identity.Identity, error) {
+	token, err := api.CreateToken(ctx, client.TokenRequest{Role: "executor", TTLMs: joinTerm.Milliseconds()})
+	if err != nil {
+		return nil, err
+	}
+	return identity.Join(ctx, identity.JoinConfig{Dir: dir, Servers: c.config.Servers, Token: token.Token, Name: name, Pool: "default"})
 }
 
 // dial calls a server as an executor would that has a processor of its own.
