@@ -307,13 +307,11 @@ func TestAnErrandThatIsNotWholeIsFound(t *testing.T) {
 		second := &errand{user: c.User, api: c.User.API}
 		errands["change"](second)
 		found("a second job", e.whole(before), "one too many")
-		s := c.Servers[1]
-		s.Stop()
-		db, err := sql.Open("sqlite3", filepath.Join(s.Config.Dir, "book.db"))
+		// A server looks its book through when it starts, and once a day: it would mend this.
+		db, err := sql.Open("sqlite3", filepath.Join(c.Servers[1].Config.Dir, "book.db"))
 		c.User.must(err)
 		_, err = db.Exec("DELETE FROM events WHERE seq = 7")
 		c.User.must(errors.Join(err, db.Close()))
-		s.Start()
 		found("a hole in a book", second.whole(before), "does not follow")
 	})
 }
