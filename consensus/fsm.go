@@ -193,7 +193,7 @@ func restore(r io.Reader) (*machine.Machine, error) {
 		defer close(parts)
 		for {
 			p, err := restorer.Next()
-			if err != nil {
+			if err != nil || p == nil {
 				return err
 			}
 			d := decoding{p, make(chan struct{})}
@@ -209,10 +209,7 @@ func restore(r io.Reader) (*machine.Machine, error) {
 			err = restorer.Load(d.Part)
 		}
 	}
-	if end := reading.Wait(); err == nil && !errors.Is(end, io.EOF) {
-		err = end
-	}
-	if err != nil {
+	if err = errors.Join(reading.Wait(), err); err != nil {
 		return nil, err
 	}
 	return restorer.Machine(), nil

@@ -12,17 +12,22 @@ import (
 // Restore reads a snapshot. Nothing of it is used unless all of it is there and its hash is right.
 func Restore(r io.Reader) (*Machine, error) {
 	restorer, err := NewRestorer(r)
-	for err == nil {
-		var p *Part
-		if p, err = restorer.Next(); err == nil {
-			p.Decode()
-			err = restorer.Load(p)
-		}
-	}
-	if !errors.Is(err, io.EOF) {
+	if err != nil {
 		return nil, err
 	}
-	return restorer.Machine(), nil
+	for {
+		p, err := restorer.Next()
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			return restorer.Machine(), nil
+		}
+		p.Decode()
+		if err := restorer.Load(p); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // Restorer reads a snapshot in parts. Two thirds of the work are decoding them, which needs nothing else: who has
@@ -62,7 +67,7 @@ const (
 // Decode reads the records.
 func (p *Part) Decode() { p.load, p.raw = p.table.decode(p.raw, p.n), nil }
 
-// Next reads the next part, and at the end, where it checks the hash over all, returns [io.EOF].
+// Next reads the next part. There is none at the end, where it checks the hash over all.
 func (r *Restorer) Next() (*Part, error) {
 	for len(r.tables) > 0 {
 		t := r.tables[0]
@@ -78,7 +83,7 @@ func (r *Restorer) Next() (*Part, error) {
 	if err := r.in.end(); err != nil {
 		return nil, fmt.Errorf("restore snapshot: %w", err)
 	}
-	return nil, io.EOF
+	return nil, nil //nolint:nilnil // nothing is wrong, and nothing is left
 }
 
 // part reads more records of a table; none at its end.
