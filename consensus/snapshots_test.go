@@ -48,6 +48,32 @@ func TestACompactedServerStartsFromItsSnapshot(t *testing.T) {
 	}
 }
 
+// With all cores as with one: a snapshot that is cut short or changed is refused, wherever.
+func TestADamagedStateIsNotRestored(t *testing.T) {
+	m := newCluster(t, true, nil).found()
+	for i := range 20 {
+		mustPropose(t, m.Node, i)
+	}
+	var saved bytes.Buffer
+	if err := m.SnapshotSave(t.Context(), &saved); err != nil {
+		t.Fatal(err)
+	}
+	good := saved.Bytes()
+	if restored, err := restore(bytes.NewReader(good)); err != nil || restored.View().Sum() != m.View().Sum() {
+		t.Fatal("the whole one:", err)
+	}
+	for at := range good {
+		if restored, err := restore(bytes.NewReader(good[:at])); err == nil || restored != nil {
+			t.Fatalf("cut before byte %d of %d, it was restored", at, len(good))
+		}
+		flipped := bytes.Clone(good)
+		flipped[at] ^= 1 << (at % 8)
+		if restored, err := restore(bytes.NewReader(flipped)); err == nil || restored != nil {
+			t.Fatalf("with a bit of byte %d turned, it was restored", at)
+		}
+	}
+}
+
 func TestASavedStateIsRestoredIntoANewCluster(t *testing.T) {
 	old := newCluster(t, true, nil)
 	old.three()
