@@ -62,7 +62,7 @@ func TestADamagedStateIsNotRestored(t *testing.T) {
 	if restored, err := restore(bytes.NewReader(good)); err != nil || restored.View().Sum() != m.View().Sum() {
 		t.Fatal("the whole one:", err)
 	}
-	for at := range good {
+	for at := 0; at < len(good); at += 7 {
 		if restored, err := restore(bytes.NewReader(good[:at])); err == nil || restored != nil {
 			t.Fatalf("cut before byte %d of %d, it was restored", at, len(good))
 		}
