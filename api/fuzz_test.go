@@ -29,6 +29,9 @@ func FuzzBodies(f *testing.F) {
 				}
 				continue
 			}
+			if r, ok := into.(*client.IssueRequest); ok && r.Pubkey.IsZero() {
+				continue // no key was given, which the call refuses; none can be written
+			}
 			text, err := json.Marshal(into)
 			if err != nil {
 				t.Fatal(err)
