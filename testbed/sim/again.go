@@ -14,7 +14,7 @@ type asked struct {
 	request machine.RequestID
 	answer  []byte
 	until   funding.Millis    // when its memory ends; zero: as long as its keyset
-	keyset  mint.KeysetNumber // the newest at that time
+	keyset  mint.KeysetNumber // the newest that it names
 }
 
 // remember keeps a request that was carried out.
@@ -22,10 +22,38 @@ func (w *world) remember(entry machine.Command, r machine.Result, until funding.
 	if r.Code != machine.OK || until != 0 && request.Key == ([16]byte{}) {
 		return
 	}
-	a := asked{entry: entry, request: request, answer: r.Answer, until: until, keyset: w.active()}
+	a := asked{entry: entry, request: request, answer: r.Answer, until: until, keyset: newestOf(entry)}
 	if w.asked = append(w.asked, a); len(w.asked) > 64 {
 		w.asked = w.asked[1:]
 	}
+}
+
+// newestOf is the newest keyset of a request's coins and of those it asks for at once.
+func newestOf(c machine.Command) (newest mint.KeysetNumber) {
+	var coins mint.Admitted
+	switch c := c.(type) {
+	case machine.Submit:
+		if c.Payment != nil {
+			coins = c.Payment.Coins
+		}
+	case machine.Deposit:
+		coins = c.Payment.Coins
+	case machine.PotCreate:
+		coins = c.Payment.Coins
+	case machine.Swap:
+		coins = c.Coins
+	case machine.Mint:
+		coins.Outputs = c.Outputs
+	case machine.Claim:
+		coins.Outputs = c.Outputs
+	}
+	for _, input := range coins.Inputs {
+		newest = max(newest, input.Keyset)
+	}
+	for _, output := range coins.Outputs {
+		newest = max(newest, output.Keyset)
+	}
+	return newest
 }
 
 // again repeats a request: it has the same answer, and nothing happens. With another body it is
