@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -105,7 +104,7 @@ func (s seen) encode() ([]byte, error) {
 	if len(body) > seenBytes-10 {
 		return nil, fmt.Errorf("cluster id of %d bytes is too long", len(s.Cluster))
 	}
-	return fmt.Appendf(nil, "%08x %-*s\n", crc32.ChecksumIEEE(body), seenBytes-10, body), nil
+	return fmt.Appendf(nil, "%s %-*s\n", sumOf(body), seenBytes-10, body), nil
 }
 
 func (s *seen) decode(line []byte) error {

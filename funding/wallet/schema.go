@@ -1,6 +1,6 @@
 package wallet
 
-const schemaFormat = "1"
+const schemaFormat = "2"
 
 // Keys lie as amount and point, 41 bytes each: they were checked when they came,
 // and reading them back must not cost a square root each.
