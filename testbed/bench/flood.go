@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -46,34 +45,25 @@ func again(request func() []byte) func() dialogue {
 // process: what it waits longer then is for the machine's processors, which the flood's sender takes too. The first
 // reading is the worst of its latencies beside a flood, in quiet ones.
 func readFlood(ctx context.Context, b *bench) (rounds [][]reading, err error) {
-	c, ours, err := b.taking(ctx, "flood", 1)
-	if c != nil {
-		defer func() { err = errors.Join(err, c.Stop()) }()
-	}
-	if err != nil {
-		return nil, err
-	}
-	other, stop, err := startBare(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	torrents, err := torrents(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	for range b.rounds {
-		round := []reading{{"the slowest", "times as long as alone", 0}, {"the same beside floods of another process", "times as long as alone", 0}}
-		for _, t := range torrents {
-			more, err := floodOnce(ctx, c.Servers[0], other, ours, t, round[:2])
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("%s: %w", t.name, err), errors.New(c.Servers[0].LogTail(10)))
-			}
-			round = append(round, more...)
+	err = b.withBare(ctx, "flood", func(c *cluster.Cluster, ours *submission, server *cluster.Server, other string) error {
+		torrents, err := torrents(ctx, c)
+		if err != nil {
+			return err
 		}
-		rounds = append(rounds, round)
-	}
-	return rounds, nil
+		for range b.rounds {
+			round := []reading{{"the slowest", "times as long as alone", 0}, {"the same beside floods of another process", "times as long as alone", 0}}
+			for _, t := range torrents {
+				more, err := floodOnce(ctx, server, other, ours, t, round[:2])
+				if err != nil {
+					return fmt.Errorf("%s: %w", t.name, err)
+				}
+				round = append(round, more...)
+			}
+			rounds = append(rounds, round)
+		}
+		return nil
+	})
+	return rounds, err
 }
 
 // floodOnce tries one torrent, and raises the worst ratios.

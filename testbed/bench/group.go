@@ -48,7 +48,22 @@ func (b *bench) withGroup(ctx context.Context, name string, servers int, do func
 	if err != nil {
 		return err
 	}
-	return do(c, s, leader)
+	if err := do(c, s, leader); err != nil {
+		return errors.Join(err, errors.New(leader.LogTail(10)))
+	}
+	return nil
+}
+
+// withBare is one server, and beside it another process that only answers.
+func (b *bench) withBare(ctx context.Context, name string, do func(c *cluster.Cluster, s *submission, server *cluster.Server, other string) error) error {
+	return b.withGroup(ctx, name, 1, func(c *cluster.Cluster, s *submission, server *cluster.Server) (err error) {
+		other, stop, err := startBare(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+		return do(c, s, server, other)
+	})
 }
 
 // readLatency sends half of what the server takes, evenly, and reads how long the given hundredths waited at most.

@@ -51,25 +51,21 @@ func (b *bench) taking(ctx context.Context, name string, servers int) (*cluster.
 
 // readHTTP sends submissions to one server.
 func readHTTP(ctx context.Context, b *bench) (rounds [][]reading, err error) {
-	c, ours, err := b.taking(ctx, "http", 1)
-	if c != nil {
-		defer func() { err = errors.Join(err, c.Stop()) }()
-	}
-	if err != nil {
-		return nil, err
-	}
-	raftOnly := filepath.Join(b.dir, "consensus.test")
-	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", raftOnly, "./consensus").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the bare Raft: %w\n%s", err, out)
-	}
-	for range b.rounds {
-		round, err := httpRound(ctx, ours, c.Servers[0], raftOnly)
-		if err != nil {
-			return nil, errors.Join(err, errors.New(c.Servers[0].LogTail(10)))
+	err = b.withGroup(ctx, "http", 1, func(_ *cluster.Cluster, ours *submission, server *cluster.Server) error {
+		raftOnly := filepath.Join(b.dir, "consensus.test")
+		if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-o", raftOnly, "./consensus").CombinedOutput(); err != nil {
+			return fmt.Errorf("build the bare Raft: %w\n%s", err, out)
 		}
-		rounds = append(rounds, round)
-	}
-	return rounds, nil
+		for range b.rounds {
+			round, err := httpRound(ctx, ours, server, raftOnly)
+			if err != nil {
+				return err
+			}
+			rounds = append(rounds, round)
+		}
+		return nil
+	})
+	return rounds, err
 }
 
 func httpRound(ctx context.Context, ours *submission, server *cluster.Server, raftOnly string) ([]reading, error) {

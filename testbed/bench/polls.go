@@ -31,31 +31,21 @@ var brief = flow{n: 150_000, within: 2 * time.Second}
 // readPolls sends submissions alone, beside the polls of owners who ask for their jobs, and beside the same polls at
 // another process, which take as much of the machine for themselves.
 func readPolls(ctx context.Context, b *bench) (rounds [][]reading, err error) {
-	c, ours, err := b.taking(ctx, "polls", 1)
-	if c != nil {
-		defer func() { err = errors.Join(err, c.Stop()) }()
-	}
-	if err != nil {
-		return nil, err
-	}
-	other, stop, err := startBare(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	addr := c.Servers[0].HTTP
-	poll, err := ours.own(ctx, addr, "")
-	if err != nil {
-		return nil, err
-	}
-	for range b.rounds {
-		round, err := pollsRound(ctx, ours, c.Servers[0], other, poll)
+	err = b.withBare(ctx, "polls", func(_ *cluster.Cluster, ours *submission, server *cluster.Server, other string) error {
+		poll, err := ours.own(ctx, server.HTTP, "")
 		if err != nil {
-			return nil, errors.Join(err, errors.New(c.Servers[0].LogTail(10)))
+			return err
 		}
-		rounds = append(rounds, round)
-	}
-	return rounds, nil
+		for range b.rounds {
+			round, err := pollsRound(ctx, ours, server, other, poll)
+			if err != nil {
+				return err
+			}
+			rounds = append(rounds, round)
+		}
+		return nil
+	})
+	return rounds, err
 }
 
 // pollsRound sends submissions alone before and after, since the machine is not the same from one second to the next.
