@@ -202,7 +202,7 @@ func (d *devCluster) run(ctx context.Context, s *server.Server, executors int) e
 	return errors.Join(append(failed, <-served)...)
 }
 
-// await returns true when all executors are up: what is sent then finds a place.
+// await returns true when all executors have told what they can run: what is sent then finds a place.
 func (d *devCluster) await(ctx context.Context, url string, executors int) bool {
 	own, err := d.client(url)
 	if err != nil {
@@ -214,7 +214,7 @@ func (d *devCluster) await(ctx context.Context, url string, executors int) bool 
 		up := 0
 		if list, err := own.api.Nodes(ctx); err == nil {
 			for _, n := range list.Nodes {
-				if n.State == "up" && n.CPUMilli > 0 {
+				if n.State == "up" && len(n.Drivers) > 0 {
 					up++
 				}
 			}

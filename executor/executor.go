@@ -92,6 +92,8 @@ type Executor struct {
 	diskNews chan struct{} // told when the disk did not take something
 	wg       sync.WaitGroup
 
+	describing sync.Mutex // the last description is the one that counts
+
 	mu      sync.Mutex // guards all below
 	seen    seen
 	seenIn  *os.File

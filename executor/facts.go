@@ -18,6 +18,8 @@ import (
 // describe finds out what this machine is and has, and reports it if that has changed. A driver that does not answer is
 // left out until it does.
 func (e *Executor) describe(ctx context.Context) {
+	e.describing.Lock()
+	defer e.describing.Unlock()
 	facts := &wire.NodeFacts{
 		Name: e.config.Name, Pool: e.config.Pool, Version: e.config.Version, Labels: e.config.Labels,
 		Os: runtime.GOOS, Arch: runtime.GOARCH, BootId: e.boot, Gpus: e.config.GPUs,

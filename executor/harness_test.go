@@ -130,6 +130,20 @@ type moody struct {
 	machine *machine
 }
 
+func (d *moody) Describe(ctx context.Context) (drivers.Description, error) {
+	if d.machine.isAway() {
+		return drivers.Description{}, drivers.ErrUnavailable
+	}
+	return d.Driver.Describe(ctx)
+}
+
+func (d *moody) Watch(ctx context.Context, id string) (<-chan drivers.Status, error) {
+	if d.machine.isAway() {
+		return nil, drivers.ErrUnavailable
+	}
+	return d.Driver.Watch(ctx, id)
+}
+
 func (d *moody) Start(ctx context.Context, task drivers.Task) (drivers.Status, error) {
 	if d.machine.isAway() {
 		return drivers.Status{}, drivers.ErrUnavailable

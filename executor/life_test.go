@@ -50,6 +50,17 @@ func TestFirstReportTellsWhatTheMachineIs(t *testing.T) {
 	})
 }
 
+func TestDriverThatWasAwayAtTheStartIsOfferedWhenItAnswers(t *testing.T) {
+	onMachineWith(t, func(m *machine) { m.setAway(true) }, func(m *machine) {
+		m.cluster.await("facts", func() bool { return m.cluster.facts != nil })
+		if f := locked(m.cluster, func() *wire.NodeFacts { return m.cluster.facts }); len(f.GetDrivers()) != 0 {
+			t.Errorf("drivers are %v while none answers", f.GetDrivers())
+		}
+		m.setAway(false)
+		m.cluster.await("the driver", func() bool { return len(m.cluster.facts.GetDrivers()) == 1 })
+	})
+}
+
 func TestEndedTaskIsNotHeldUpByAHundredOthers(t *testing.T) {
 	onMachine(t, func(m *machine) {
 		var orders []*wire.Order

@@ -23,6 +23,7 @@ func (e *Executor) watch(ctx context.Context, name string, driver drivers.Driver
 		}
 		wait = 20 * time.Millisecond
 		e.watching(name)
+		e.describe(ctx) // it may have been left out
 		for status := range news {
 			if r := e.byTask(status.ID); r != nil {
 				r.observe(status)
