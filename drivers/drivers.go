@@ -65,6 +65,9 @@ type Description struct {
 	Exec            bool
 	Network         bool // can withhold or grant the network; a driver that cannot always shares the host's
 	Devices         []string
+	Images          bool           // runs Task.Image; a driver that does not runs the machine's own programs
+	WorkDir         string         // where its tasks find Task.WorkDir; "": under its own name
+	Note            string         // for people: by what means it runs tasks, and why by these
 	Limits          []LimitSupport // every limit of this contract, in a fixed order
 }
 
@@ -108,14 +111,19 @@ type Task struct {
 	Dir     string // absolute, the driver's alone for this task: its records and logs. The driver makes it when it needs it; its parent exists
 	WorkDir string // absolute, exists: where the command starts. Beside Dir: then a driver hides that folder's neighbours if it can
 	Argv    []string
-	Env     []string // NAME=value; all that the task gets, nothing is added or inherited
+	Env     []string // NAME=value; all that the task gets beside its image's own, which these outrank; nothing is inherited
+
+	Image        string   // what it runs in, as the driver's image store names it; "": the machine's own file system
+	Entrypoint   []string // stands before Argv; empty: the image's own, which then also says what to run where Argv is empty
+	ReadOnlyRoot bool     // it may write to its work folder and /dev/shm only
+	ShmBytes     int64    // of /dev/shm, which counts as memory; 0: ShmBytesDefault
 
 	UID, GID  uint32 // who runs it; both 0 mean the driver's own user, which is refused for root unless AllowRoot
 	AllowRoot bool
 
 	CPUMilli    int64 // thousandths of a CPU
 	MemoryBytes int64
-	DiskBytes   int64 // of all in WorkDir
+	DiskBytes   int64 // of all in WorkDir, and of all that it changed in its image
 	PidsMax     int64
 	FilesMax    int64
 
@@ -130,6 +138,7 @@ type Task struct {
 }
 
 const (
+	ShmBytesDefault     = 64 << 20
 	LogHeadBytesDefault = 1 << 20
 	LogTailBytesDefault = 15 << 20
 )

@@ -22,6 +22,7 @@ import (
 	"github.com/coinop/coinop/drivers/plugin"
 	"github.com/coinop/coinop/drivers/process"
 	"github.com/coinop/coinop/drivers/shim"
+	"github.com/coinop/coinop/drivers/tasks"
 )
 
 // TestMain plays the other processes of these tests: a plugin, or an agent that waits to be killed.
@@ -133,7 +134,7 @@ func processHarness(t *testing.T, dir string) drivertest.Harness {
 		Block:    []string{"sleep", "1000"},
 		Stubborn: []string{"/bin/sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`},
 		Leaks: func() ([]string, error) {
-			groups, err := filepath.Glob("/sys/fs/cgroup/*/" + process.CgroupPrefix(state) + "*")
+			groups, err := filepath.Glob("/sys/fs/cgroup/*/" + tasks.CgroupPrefix(state) + "*")
 			if err != nil {
 				return nil, err
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/coinop/coinop/drivers/drivertest"
 	"github.com/coinop/coinop/drivers/process"
 	"github.com/coinop/coinop/drivers/shim"
+	"github.com/coinop/coinop/drivers/tasks"
 )
 
 // life is a driver in this process that can be ended and begun again.
@@ -80,8 +81,8 @@ func harness(t testing.TB, stateDir string) drivertest.Harness {
 func leaks(stateDir, mark string) ([]string, error) {
 	var left []string
 	for _, pattern := range []string{
-		"/sys/fs/cgroup/" + process.CgroupPrefix(stateDir) + "*", "/sys/fs/cgroup/*/" + process.CgroupPrefix(stateDir) + "*",
-		"/sys/fs/cgroup/*/*/" + process.CgroupPrefix(stateDir) + "*",
+		"/sys/fs/cgroup/" + tasks.CgroupPrefix(stateDir) + "*", "/sys/fs/cgroup/*/" + tasks.CgroupPrefix(stateDir) + "*",
+		"/sys/fs/cgroup/*/*/" + tasks.CgroupPrefix(stateDir) + "*",
 		filepath.Join(stateDir, "tasks", "*"),
 	} {
 		found, err := filepath.Glob(pattern)
@@ -140,7 +141,7 @@ func TestVersionOneOnly(t *testing.T) {
 	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err != nil || os.Geteuid() != 0 {
 		t.Skip("it needs version 1 of cgroups and root")
 	}
-	suite(t, process.Config{Dir: t.TempDir()}, (*process.Driver).WithoutUnified)
+	suite(t, process.Config{Dir: t.TempDir(), NoUnified: true}, nil)
 }
 
 // TestAsPlainUser runs TestProcessDriver again as nobody, who may set few limits.

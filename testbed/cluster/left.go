@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coinop/coinop/drivers/process"
+	"github.com/coinop/coinop/drivers/tasks"
 )
 
 // Left lists what a cluster has left on this machine: processes and mounts that have to do with a folder, and
@@ -114,7 +114,7 @@ func cgroups(dir string) ([]string, error) {
 		return nil, fmt.Errorf("look for cgroups: %w", err)
 	}
 	for _, d := range append(drivers, deeper...) {
-		prefixes = append(prefixes, process.CgroupPrefix(d))
+		prefixes = append(prefixes, tasks.CgroupPrefix(d))
 	}
 	var left []string
 	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {

@@ -71,6 +71,9 @@ type DescribeResponse struct {
 	Network         bool                   `protobuf:"varint,7,opt,name=network,proto3" json:"network,omitempty"`
 	Devices         []string               `protobuf:"bytes,8,rep,name=devices,proto3" json:"devices,omitempty"`
 	Limits          []*LimitSupport        `protobuf:"bytes,9,rep,name=limits,proto3" json:"limits,omitempty"`
+	Images          bool                   `protobuf:"varint,10,opt,name=images,proto3" json:"images,omitempty"`
+	WorkDir         []byte                 `protobuf:"bytes,11,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`
+	Note            string                 `protobuf:"bytes,12,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -168,6 +171,27 @@ func (x *DescribeResponse) GetLimits() []*LimitSupport {
 	return nil
 }
 
+func (x *DescribeResponse) GetImages() bool {
+	if x != nil {
+		return x.Images
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetWorkDir() []byte {
+	if x != nil {
+		return x.WorkDir
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 type LimitSupport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         string                 `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -251,6 +275,10 @@ type StartRequest struct {
 	KillDelayMillis  int64                  `protobuf:"varint,18,opt,name=kill_delay_millis,json=killDelayMillis,proto3" json:"kill_delay_millis,omitempty"`
 	Network          bool                   `protobuf:"varint,19,opt,name=network,proto3" json:"network,omitempty"`
 	Devices          []string               `protobuf:"bytes,20,rep,name=devices,proto3" json:"devices,omitempty"`
+	Image            string                 `protobuf:"bytes,21,opt,name=image,proto3" json:"image,omitempty"`
+	Entrypoint       [][]byte               `protobuf:"bytes,22,rep,name=entrypoint,proto3" json:"entrypoint,omitempty"`
+	ReadOnlyRoot     bool                   `protobuf:"varint,23,opt,name=read_only_root,json=readOnlyRoot,proto3" json:"read_only_root,omitempty"`
+	ShmBytes         int64                  `protobuf:"varint,24,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -423,6 +451,34 @@ func (x *StartRequest) GetDevices() []string {
 		return x.Devices
 	}
 	return nil
+}
+
+func (x *StartRequest) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *StartRequest) GetEntrypoint() [][]byte {
+	if x != nil {
+		return x.Entrypoint
+	}
+	return nil
+}
+
+func (x *StartRequest) GetReadOnlyRoot() bool {
+	if x != nil {
+		return x.ReadOnlyRoot
+	}
+	return false
+}
+
+func (x *StartRequest) GetShmBytes() int64 {
+	if x != nil {
+		return x.ShmBytes
+	}
+	return 0
 }
 
 type StartResponse struct {
@@ -1376,7 +1432,7 @@ var File_driver_proto protoreflect.FileDescriptor
 const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"\fdriver.proto\x12\x10coinop.driver.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\x9f\x02\n" +
+	"\x0fDescribeRequest\"\xe6\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10protocol_version\x18\x02 \x01(\x05R\x0fprotocolVersion\x12\x1c\n" +
@@ -1386,11 +1442,15 @@ const file_driver_proto_rawDesc = "" +
 	"\x04exec\x18\x06 \x01(\bR\x04exec\x12\x18\n" +
 	"\anetwork\x18\a \x01(\bR\anetwork\x12\x18\n" +
 	"\adevices\x18\b \x03(\tR\adevices\x126\n" +
-	"\x06limits\x18\t \x03(\v2\x1e.coinop.driver.v1.LimitSupportR\x06limits\"Z\n" +
+	"\x06limits\x18\t \x03(\v2\x1e.coinop.driver.v1.LimitSupportR\x06limits\x12\x16\n" +
+	"\x06images\x18\n" +
+	" \x01(\bR\x06images\x12\x19\n" +
+	"\bwork_dir\x18\v \x01(\fR\aworkDir\x12\x12\n" +
+	"\x04note\x18\f \x01(\tR\x04note\"Z\n" +
 	"\fLimitSupport\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xc6\x04\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xbf\x05\n" +
 	"\fStartRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\fR\x03dir\x12\x19\n" +
@@ -1415,7 +1475,13 @@ const file_driver_proto_rawDesc = "" +
 	"\x12lease_grace_millis\x18\x11 \x01(\x03R\x10leaseGraceMillis\x12*\n" +
 	"\x11kill_delay_millis\x18\x12 \x01(\x03R\x0fkillDelayMillis\x12\x18\n" +
 	"\anetwork\x18\x13 \x01(\bR\anetwork\x12\x18\n" +
-	"\adevices\x18\x14 \x03(\tR\adevices\"A\n" +
+	"\adevices\x18\x14 \x03(\tR\adevices\x12\x14\n" +
+	"\x05image\x18\x15 \x01(\tR\x05image\x12\x1e\n" +
+	"\n" +
+	"entrypoint\x18\x16 \x03(\fR\n" +
+	"entrypoint\x12$\n" +
+	"\x0eread_only_root\x18\x17 \x01(\bR\freadOnlyRoot\x12\x1b\n" +
+	"\tshm_bytes\x18\x18 \x01(\x03R\bshmBytes\"A\n" +
 	"\rStartResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.coinop.driver.v1.StatusR\x06status\"\xf8\x01\n" +
 	"\x06Status\x12\x0e\n" +

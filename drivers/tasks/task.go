@@ -1,4 +1,4 @@
-package process
+package tasks
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 // task is one task as this process of the driver knows it; the truth is in the files of its folder.
 type task struct {
-	driver *Driver
+	driver *Set
 	id     string
 	path   string // path of its status file
 	logDir string
@@ -33,6 +33,7 @@ type task struct {
 	known      bool // record has been read
 	attached   bool // started by an earlier process of the driver
 	final      bool
+	said       string // with final: why it never started, for people
 	removed    bool
 	child      int // pid of the shim if it is this process's child
 	leaseUntil int64
@@ -41,12 +42,12 @@ type task struct {
 
 var errNeverStarted = errors.New("no process of it ever ran")
 
-func newTask(d *Driver, id, logDir string) *task {
+func newTask(d *Set, id, logDir string) *task {
 	return &task{driver: d, id: id, path: filepath.Join(d.tasksDir(), id), logDir: logDir, send: make(chan struct{}, 1), news: make(chan struct{})}
 }
 
 // attach takes up a task that an earlier process of the driver started.
-func (d *Driver) attach(t *task) error {
+func (d *Set) attach(t *task) error {
 	err := d.follow(t)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,8 +93,7 @@ func (t *task) changed(closed bool) {
 		t.child = 0
 	}
 	if record, err := shim.ReadExit(t.path); err == nil {
-		t.final = true
-		t.set(record)
+		t.finish(record)
 		return
 	}
 	t.driver.wait.Go(t.autopsy) // rare and slow, so not in Run's way
@@ -157,9 +157,16 @@ func (t *task) conclude() error {
 	if err != nil {
 		return err
 	}
-	t.final = true
-	t.set(record)
+	t.finish(record)
 	return nil
+}
+
+func (t *task) finish(record shim.Record) {
+	t.final, t.said = true, explain(record.Text())
+	if record.Cause == shim.StartFailed {
+		t.said = t.driver.config.Kind.Explain(t.logDir, t.said)
+	}
+	t.set(record)
 }
 
 // bury kills what a dead shim left behind and writes the record in its stead.
@@ -222,14 +229,14 @@ func (t *task) status() drivers.Status {
 		}
 	}
 	if s.State.Final() {
-		s.Exit = exit(r, t.diskBytes)
+		s.Exit = exit(r, t.said, t.diskBytes)
 	}
 	return s
 }
 
-func exit(r shim.Record, diskBytes int64) drivers.Exit {
+func exit(r shim.Record, said string, diskBytes int64) drivers.Exit {
 	e := drivers.Exit{
-		Code: int(r.Code), Signal: int(r.Signal), OOMSeen: r.Struck&shim.StruckMemory != 0, Message: explain(r.Text()),
+		Code: int(r.Code), Signal: int(r.Signal), OOMSeen: r.Struck&shim.StruckMemory != 0, Message: said,
 	}
 	switch {
 	case r.Cause == shim.DiskFull:

@@ -1,4 +1,4 @@
-package process
+package tasks
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func openInotify() (*os.File, error) {
 
 // follow makes Run read the task's status file after each change. Only the shim has it open for writing, so its closing means
 // that the shim is gone, however it went.
-func (d *Driver) follow(t *task) error {
+func (d *Set) follow(t *task) error {
 	raw, err := d.inotify.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("watch status file: %w", err)
@@ -42,7 +42,7 @@ func (d *Driver) follow(t *task) error {
 }
 
 // unfollow forgets the status file, which may become another task's. Where there is nothing to follow any more that is no error.
-func (d *Driver) unfollow(t *task) {
+func (d *Set) unfollow(t *task) {
 	raw, err := d.inotify.SyscallConn()
 	if err != nil {
 		return // the driver is closing
@@ -56,7 +56,7 @@ func (d *Driver) unfollow(t *task) {
 }
 
 // Run follows the shims until ctx ends. Tasks go on without it.
-func (d *Driver) Run(ctx context.Context) error {
+func (d *Set) Run(ctx context.Context) error {
 	defer d.close()
 	defer d.hub.Close()
 	defer d.wait.Wait()
@@ -89,7 +89,7 @@ type event struct {
 }
 
 // events reads one batch, several changes of a task folded into one.
-func (d *Driver) events(data []byte) []event {
+func (d *Set) events(data []byte) []event {
 	var events []event
 	place := map[int32]int{}
 	overflow := false

@@ -1,4 +1,4 @@
-package process
+package tasks
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 // Changes of a task are folded into one, a watch that ended is forgotten, and when the kernel lost some, every task is looked at.
 func TestEventsAreFolded(t *testing.T) {
 	a, b := &task{id: "a"}, &task{id: "b"}
-	d := &Driver{wds: map[int32]*task{1: a, 2: b}, tasks: map[string]*task{"a": a, "b": b}}
+	d := &Set{wds: map[int32]*task{1: a, 2: b}, tasks: map[string]*task{"a": a, "b": b}}
 	var data bytes.Buffer
 	for _, e := range []unix.InotifyEvent{
 		{Wd: 1, Mask: unix.IN_MODIFY}, {Wd: 2, Mask: unix.IN_MODIFY}, {Wd: 9, Mask: unix.IN_MODIFY}, {Wd: 1, Mask: unix.IN_CLOSE_WRITE},

@@ -1,4 +1,4 @@
-package process
+package tasks
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 )
 
 // Usage implements drivers.Driver.
-func (d *Driver) Usage(_ context.Context, id string) (drivers.Usage, error) {
+func (d *Set) Usage(_ context.Context, id string) (drivers.Usage, error) {
 	t, err := d.find(id)
 	if err != nil {
 		return drivers.Usage{}, err

@@ -1,4 +1,4 @@
-package process
+package tasks
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // Start implements drivers.Driver.
-func (d *Driver) Start(ctx context.Context, request drivers.Task) (drivers.Status, error) {
+func (d *Set) Start(ctx context.Context, request drivers.Task) (drivers.Status, error) {
 	if err := d.check(request); err != nil {
 		return drivers.Status{}, err
 	}
@@ -33,7 +33,7 @@ func (d *Driver) Start(ctx context.Context, request drivers.Task) (drivers.Statu
 			}
 			return status, nil
 		}
-		err := d.start(t, request)
+		err := d.start(ctx, t, request)
 		if err != nil {
 			d.forget(t)
 		}
@@ -46,7 +46,7 @@ func (d *Driver) Start(ctx context.Context, request drivers.Task) (drivers.Statu
 }
 
 // claim returns the task of that id, or makes one, which then is the caller's to start and unlock.
-func (d *Driver) claim(request drivers.Task) (t *task, mine bool) {
+func (d *Set) claim(request drivers.Task) (t *task, mine bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t := d.tasks[request.ID]; t != nil {
@@ -60,8 +60,11 @@ func (d *Driver) claim(request drivers.Task) (t *task, mine bool) {
 	return t, true
 }
 
-func (d *Driver) start(t *task, request drivers.Task) error {
+func (d *Set) start(ctx context.Context, t *task, request drivers.Task) error {
 	spec := d.spec(t, request)
+	if err := d.config.Kind.Prepare(ctx, request, &spec); err != nil {
+		return errors.Join(err, d.config.Kind.Discard(t.id, t.logDir))
+	}
 	spec.Spare = d.spares.take()
 	pid, err := shim.Start(d.shim, spec, func() error { return d.follow(t) })
 	if errors.Is(err, unix.E2BIG) {
@@ -73,7 +76,7 @@ func (d *Driver) start(t *task, request drivers.Task) error {
 		t.mu.Lock()
 		t.removed = true
 		t.mu.Unlock()
-		return errors.Join(err, shim.Remove(t.path, t.logDir, ""))
+		return errors.Join(err, d.config.Kind.Discard(t.id, t.logDir), shim.Remove(t.path, t.logDir, ""))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,12 +91,10 @@ func (d *Driver) start(t *task, request drivers.Task) error {
 	return nil
 }
 
-func (d *Driver) spec(own *task, t drivers.Task) shim.Spec {
-	other := os.Geteuid() == 0 && t.UID != 0
+func (d *Set) spec(own *task, t drivers.Task) shim.Spec {
 	spec := shim.Spec{
 		Record: own.path, LogDir: own.logDir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env,
-		UID: t.UID, GID: t.GID, SetUser: other,
-		Private:  other && d.exposed == "",
+		UID: t.UID, GID: t.GID, SetUser: os.Geteuid() == 0 && t.UID != 0,
 		FilesMax: t.FilesMax, FileBytes: t.DiskBytes,
 		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,
 		LeaseUntil: t.LeaseUntil, LeaseGraceMillis: t.LeaseGraceMillis, KillDelayMillis: t.KillDelayMillis,
@@ -109,7 +110,7 @@ func (d *Driver) spec(own *task, t drivers.Task) shim.Spec {
 }
 
 // forget drops a task from memory; its files are the caller's business.
-func (d *Driver) forget(t *task) {
+func (d *Set) forget(t *task) {
 	d.mu.Lock()
 	if d.tasks[t.id] == t {
 		delete(d.tasks, t.id)
@@ -126,7 +127,7 @@ func (d *Driver) forget(t *task) {
 }
 
 // Remove implements drivers.Driver.
-func (d *Driver) Remove(ctx context.Context, id string) error {
+func (d *Set) Remove(ctx context.Context, id string) error {
 	t, err := d.find(id)
 	if errors.Is(err, drivers.ErrNoTask) {
 		return nil
@@ -154,6 +155,9 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 		}
 	}
 	d.unfollow(t)
+	if err := d.config.Kind.Discard(t.id, t.logDir); err != nil { // before the records, since by these it is found
+		return fmt.Errorf("remove task %s: %w", id, err)
+	}
 	spare, keep := d.spares.place()
 	if err := shim.Remove(t.path, t.logDir, spare); err != nil {
 		return fmt.Errorf("remove task %s: %w", id, err)

@@ -1,4 +1,4 @@
-package process
+package tasks
 
 import (
 	"context"
@@ -31,7 +31,7 @@ type look struct {
 
 // watchDisks ends tasks whose work folder holds more than it may. There is no quota that every file system has, so the folder
 // is measured; but as long as its disk has not lost what the task had left, it need not be.
-func (d *Driver) watchDisks(ctx context.Context) {
+func (d *Set) watchDisks(ctx context.Context) {
 	ticker := time.NewTicker(diskEvery)
 	defer ticker.Stop()
 	for {
@@ -55,7 +55,7 @@ func (d *Driver) watchDisks(ctx context.Context) {
 	}
 }
 
-func (d *Driver) limitedDisks() []*task {
+func (d *Set) limitedDisks() []*task {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var tasks []*task
@@ -71,16 +71,21 @@ func (d *Driver) limitedDisks() []*task {
 
 // exceeds says whether the task holds more than it may; false as well when that cannot be found out, or need not be.
 func (t *task) exceeds() bool {
-	free, err := diskFree(t.workDir)
-	if err != nil {
-		return false // the folder is gone
+	folders := t.driver.config.Kind.Folders(t.logDir, t.workDir)
+	free := int64(0)
+	for _, folder := range folders {
+		here, err := diskFree(folder)
+		if err != nil {
+			return false // the folder is gone
+		}
+		free += here
 	}
 	since := time.Since(t.disk.at)
 	if since < 20*t.disk.took || since < diskAtLeast && free > t.disk.free-t.disk.left {
 		return false
 	}
 	began := time.Now()
-	used := t.diskUsed()
+	used := t.diskUsed(folders)
 	t.disk = look{at: began, took: time.Since(began), free: free, left: t.diskBytes - used}
 	return used > t.diskBytes
 }
@@ -93,37 +98,48 @@ func diskFree(dir string) (int64, error) {
 	return int64(s.Bfree)*s.Bsize + int64(s.Ffree)*diskFileCost, nil
 }
 
-// diskUsed measures a folder in which a hostile task works on: no link is followed, and each file counts once.
-func (t *task) diskUsed() int64 {
-	fd, err := unix.Open(t.workDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0
+// diskUsed measures folders in which a hostile task works on: no link is followed, and each file counts once.
+func (t *task) diskUsed(folders []string) int64 {
+	m := measure{linked: map[inode]bool{}, disks: map[uint64]bool{}, limit: t.diskBytes}
+	for _, path := range folders {
+		m.tree(path)
 	}
-	folder := os.NewFile(uintptr(fd), t.workDir)
-	defer folder.Close()
-	var top unix.Stat_t
-	if unix.Fstat(fd, &top) != nil {
-		return 0
-	}
-	m := measure{dev: top.Dev, linked: map[uint64]bool{}, limit: t.diskBytes}
-	m.folder(folder, 0)
 	m.unlinked(t.driver.cgroups.processes(t.id))
 	return m.used
 }
 
+func (m *measure) tree(path string) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	folder := os.NewFile(uintptr(fd), path)
+	defer folder.Close()
+	var top unix.Stat_t
+	if unix.Fstat(fd, &top) != nil {
+		return
+	}
+	m.dev, m.disks[top.Dev] = top.Dev, true
+	m.folder(folder, 0)
+}
+
 type measure struct {
-	dev    uint64
-	linked map[uint64]bool // files with several names, or none
+	dev    uint64          // of the folder being measured
+	disks  map[uint64]bool // of all of them
+	linked map[inode]bool  // files with several names, or none
 	limit  int64
 	used   int64
 }
 
+type inode struct{ dev, number uint64 }
+
 func (m *measure) count(s *unix.Stat_t) {
 	if s.Nlink != 1 && s.Mode&unix.S_IFMT != unix.S_IFDIR {
-		if m.linked[s.Ino] {
+		file := inode{s.Dev, s.Ino}
+		if m.linked[file] {
 			return
 		}
-		m.linked[s.Ino] = true
+		m.linked[file] = true
 	}
 	m.used += max(s.Blocks*512, diskFileCost)
 }
@@ -168,12 +184,19 @@ func (m *measure) unlinked(pids []int) {
 		}
 		for _, entry := range entries {
 			var s unix.Stat_t
-			err := unix.Stat(filepath.Join(dir, entry.Name()), &s)
-			if err == nil && s.Nlink == 0 && s.Dev == m.dev && s.Mode&unix.S_IFMT == unix.S_IFREG {
+			path := filepath.Join(dir, entry.Name())
+			err := unix.Stat(path, &s)
+			if err == nil && s.Nlink == 0 && s.Mode&unix.S_IFMT == unix.S_IFREG && (m.disks[s.Dev] || overlaid(path)) {
 				m.count(&s)
 			}
 		}
 	}
+}
+
+// overlaid says whether a file is seen through an overlay: then its disk's number is the overlay's own.
+func overlaid(path string) bool {
+	var s unix.Statfs_t
+	return unix.Statfs(path, &s) == nil && s.Type == unix.OVERLAYFS_SUPER_MAGIC
 }
 
 // processes lists a task's processes, as far as a cgroup knows them.

@@ -1,4 +1,4 @@
-package process
+package tasks
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // Control implements drivers.Driver.
-func (d *Driver) Control(ctx context.Context, id string, c drivers.Control) error {
+func (d *Set) Control(ctx context.Context, id string, c drivers.Control) error {
 	t, err := d.find(id)
 	if err != nil {
 		return err
