@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/coinop/coinop/api/client"
@@ -250,6 +251,25 @@ func wantProblem(t *testing.T, err error, status int, code string) {
 	}
 	if p.Status != status || p.Code != code || p.Detail == "" || p.Do == "" {
 		t.Fatalf("%d %s: %v; want %d %s", p.Status, p.Code, p, status, code)
+	}
+}
+
+func TestAJobWhoseDriverNoMachineHasIsRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	pool, ok := w.View().PoolByName("default")
+	if !ok {
+		t.Fatal("there is no default pool")
+	}
+	wide := *pool
+	wide.Drivers = []string{"process", "container"}
+	w.does(&machine.PoolSet{Pool: wide})
+	p := w.purse()
+	r := paid(p, p.issue(300), order(client.NewSecret()))
+	r.Job.Image = "busybox"
+	_, err := w.c.Submit(t.Context(), newKey(), "", r)
+	wantProblem(t, err, 422, "driver_refused")
+	if !strings.Contains(err.Error(), `no node of pool default has the driver "container"`) {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -15,7 +16,8 @@ import (
 // What a job asks for that does not say.
 const (
 	defaultPool     = "default"
-	defaultDriver   = "process"
+	processDriver   = "process"
+	containerDriver = "container"
 	defaultCPUMilli = 1000
 	defaultMemory   = 1 << 30
 	defaultFileMode = 0o644
@@ -56,10 +58,7 @@ func readSpec(v *machine.View, j client.JobSpec, pay funding.Amount) (spec, erro
 	if err := s.need.Validate(); err != nil {
 		return s, err
 	}
-	s.driver = j.Driver
-	if s.driver == "" {
-		s.driver = defaultDriver
-	}
+	s.driver = driverOf(j)
 	if err := s.readMode(j); err != nil {
 		return s, err
 	}
@@ -75,6 +74,17 @@ func readSpec(v *machine.View, j client.JobSpec, pay funding.Amount) (spec, erro
 		Tasks: s.tasks.Last - s.tasks.First + 1, AtOnce: s.atOnce,
 	}
 	return s, nil
+}
+
+// driverOf is the driver that a job names, or the one that its image needs.
+func driverOf(j client.JobSpec) string {
+	switch {
+	case j.Driver != "":
+		return j.Driver
+	case j.Image != "":
+		return containerDriver
+	}
+	return processDriver
 }
 
 func (s *spec) readMode(j client.JobSpec) error {
@@ -105,25 +115,32 @@ func (s *spec) readTasks(array *client.Array) error {
 // fits refuses what no machine of the pool could ever run. A pool whose machines have yet to come takes everything, and
 // so does one with a machine that has yet to tell what it has: it does so a moment after it has joined.
 func fits(v *machine.View, s spec) error {
+	if !slices.Contains(s.pool.Drivers, s.driver) {
+		return nil // refused where the entry is applied
+	}
 	shape := &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1}
 	if scheduler.Fits(v.Scheduler(), shape) {
 		return nil
 	}
 	var most scheduler.Resources // none of these need be of one machine
-	some := false
+	some, driven := false, false
 	for _, n := range v.Nodes() {
 		if n.Pool != s.pool.ID || n.State == scheduler.NodeRemoved {
 			continue
 		}
-		if n.Has.Memory == 0 || holds(n.Has, s.need) {
+		drives := slices.Contains(n.Drivers, s.driver)
+		if n.Has.Memory == 0 || drives && holds(n.Has, s.need) {
 			return nil // in the second case it is drained or lost today
 		}
-		some = true
+		some, driven = true, driven || drives
 		most.CPUMilli, most.Memory = max(most.CPUMilli, n.Has.CPUMilli), max(most.Memory, n.Has.Memory)
 		most.Disk, most.GPUs = max(most.Disk, n.Has.Disk), max(most.GPUs, n.Has.GPUs)
 	}
 	if !some {
 		return nil
+	}
+	if !driven {
+		return fail(string(machine.CodeDriverRefused), "no node of pool %s has the driver %q", s.pool.Name, s.driver)
 	}
 	return fail(string(machine.CodeTooBig), "no node of pool %s has %s", s.pool.Name, tooBig(s.need, most))
 }
@@ -176,7 +193,13 @@ func poolNames(v *machine.View) string {
 // readWork turns the rest of a job's JSON into what its executor needs, encoded.
 func readWork(j client.JobSpec) ([]byte, error) {
 	w := scheduler.Work{
-		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script,
+		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image,
+	}
+	switch driver := driverOf(j); {
+	case driver == processDriver && j.Image != "":
+		return nil, fail(string(machine.CodeInvalid), "image: the driver process runs what the machine has, without an image; leave out the driver, or name container")
+	case driver == containerDriver && j.Image == "":
+		return nil, fail(string(machine.CodeInvalid), "driver: container needs an image")
 	}
 	for name, value := range j.Env {
 		if strings.Contains(name, "=") {

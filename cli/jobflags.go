@@ -51,7 +51,7 @@ func jobArgs(cmd *cobra.Command, args []string) error {
 	if before > 1 {
 		return fmt.Errorf("one job file at most, and the command behind --: coinop %s -- %s", cmd.Name(), args[0])
 	}
-	if len(args) == 0 {
+	if len(args) == 0 && !cmd.Flags().Changed("image") { // which may have a command of its own
 		return errors.New("what is to run? Name a job file, - for standard input, or a command behind --")
 	}
 	return nil
@@ -79,8 +79,8 @@ func (a *app) job(cmd *cobra.Command, f *jobFlags, args []string) (jobfile.Job, 
 		}
 		job = job.Over(read)
 	}
-	if len(job.Command) == 0 && job.Script == nil {
-		return job, usageError{errors.New("the job has no command: add one behind --, or `command = [...]` to the file")}
+	if len(job.Command) == 0 && job.Script == nil && job.Image == "" {
+		return job, usageError{errors.New("the job has no command: add one behind --, or `command = [...]` to the file; only an image may have its own")}
 	}
 	if err := job.Check(); err != nil {
 		return job, usageError{err}
@@ -112,7 +112,7 @@ func (a *app) readJobFile(name string) (jobfile.Job, error) {
 // specOf is the job as the servers take it; its inputs' bytes are not sent yet.
 func specOf(j jobfile.Job, inputs []inputFile) client.JobSpec {
 	s := client.JobSpec{
-		Name: j.Name, Pool: j.Pool, CPUMilli: j.CPUMilli, MemoryBytes: j.Memory, DiskBytes: j.Disk, GPUs: j.GPUs,
+		Name: j.Name, Pool: j.Pool, Driver: j.Driver, Image: j.Image, CPUMilli: j.CPUMilli, MemoryBytes: j.Memory, DiskBytes: j.Disk, GPUs: j.GPUs,
 		TimeMs: int64(j.Time), BidMicro: int64(j.Bid), MaxTotalMicro: int64(j.MaxTotal),
 		Command: j.Command, Script: j.Script, Env: j.Env, Outputs: j.Outputs, Labels: j.Labels,
 	}

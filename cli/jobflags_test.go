@@ -72,12 +72,13 @@ func TestWrongJobsAreUsageErrors(t *testing.T) {
 		args  []string
 		want  string
 	}{
-		"nothing":            {"", nil, "what is to run?"},
-		"two files":          {"", []string{"a", "b"}, "behind --: coinop submit -- a"},
-		"no command":         {"job \"x\" {\n}\n", []string{"-"}, "no command"},
-		"a typo":             {"job \"x\" {\n  tiem = \"1m\"\n}\n", []string{"-"}, "standard input:2"},
-		"a typo in a script": {"#!/bin/sh\n#COINOP --tiem 1m\n", []string{"-"}, "Did you mean --time?"},
-		"neither":            {"just text", []string{"-"}, "standard input"},
+		"an empty image":     {"job \"x\" {\n}\n", []string{"--image", "", "-"}, "image: is empty"},
+		"nothing":               {"", nil, "what is to run?"},
+		"two files":             {"", []string{"a", "b"}, "behind --: coinop submit -- a"},
+		"no command":            {"job \"x\" {\n}\n", []string{"-"}, "no command"},
+		"a typo":                {"job \"x\" {\n  tiem = \"1m\"\n}\n", []string{"-"}, "standard input:2"},
+		"a typo in a script":    {"#!/bin/sh\n#COINOP --tiem 1m\n", []string{"-"}, "Did you mean --time?"},
+		"neither":               {"just text", []string{"-"}, "standard input"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := readJob(t, c.stdin, c.args...)
@@ -89,15 +90,23 @@ func TestWrongJobsAreUsageErrors(t *testing.T) {
 	}
 }
 
+func TestAnImageMayBringItsCommand(t *testing.T) {
+	job, err := readJob(t, "", "--image", "busybox:1")
+	if err != nil || job.Image != "busybox:1" || len(job.Argv()) != 0 {
+		t.Errorf("%+v, %v", job, err)
+	}
+}
+
 func TestWhatIsSentIsWhatWasSaid(t *testing.T) {
 	job, err := readJob(t, "", "--array", "2-5%3", "--mode", "stream", "--gpus", "1", "--disk", "1GiB", "--label", "a=b",
-		"--env", "X=1", "--output", "*.png", "--bid", "0.5", "--max-total", "9", "--", "true")
+		"--env", "X=1", "--output", "*.png", "--bid", "0.5", "--max-total", "9", "--driver", "container", "--image", "busybox:1", "--", "true")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := specOf(job, nil)
 	if s.Array == nil || s.Array.First != 2 || s.Array.Last != 5 || s.Array.AtOnce != 3 || s.Mode != "stream" || s.GPUs != 1 ||
-		s.DiskBytes != 1<<30 || s.Labels["a"] != "b" || s.Env["X"] != "1" || s.Outputs[0] != "*.png" || s.BidMicro != 500_000 || s.MaxTotalMicro != 9_000_000 {
+		s.DiskBytes != 1<<30 || s.Labels["a"] != "b" || s.Env["X"] != "1" || s.Outputs[0] != "*.png" || s.BidMicro != 500_000 || s.MaxTotalMicro != 9_000_000 ||
+		s.Driver != "container" || s.Image != "busybox:1" {
 		t.Errorf("%+v", s)
 	}
 }

@@ -59,7 +59,7 @@ func (a *app) printJob(j client.Job) {
 		a.note("name, command and money show with the job's key, which is not in this wallet")
 		return
 	}
-	a.fields(append(public, "because", saidOfEnd(j), "name", p.Name, "command", strings.Join(p.Command, " "), "labels", labels(p.Labels),
+	a.fields(append(public, "because", saidOfEnd(j), "name", p.Name, "image", p.Image, "command", strings.Join(p.Command, " "), "labels", labels(p.Labels),
 		"deposited", money(p.Pot.DepositedMicro), "spent", money(p.SpentMicro), "held", money(p.HeldMicro),
 		"free", money(p.Pot.FreeMicro), "billed", seconds(p.BilledMs), "funded until", clock(p.FundedUntil))...)
 	if len(p.Runs) == 0 {
@@ -92,6 +92,9 @@ func requestLine(j client.Job) string {
 	}
 	if j.GPUs > 0 {
 		line += ", " + count(int(j.GPUs), "GPU")
+	}
+	if j.Driver != "process" {
+		line += ", driver " + j.Driver
 	}
 	return line
 }

@@ -13,6 +13,7 @@ import (
 // The limits on what users and operators may ask for, all in this one place. They bound what one
 // entry costs every replica, in memory for as long as a job is kept.
 const (
+	ImageMax      = 512      // bytes of an image's name
 	ScriptMax     = 64 << 10 // bytes of a script; longer ones travel as inputs
 	NameMax       = 64       // bytes of a job's, pool's or node's name
 	ArgvMax       = 1024     // arguments of a command, itself included
@@ -74,7 +75,7 @@ func atMost(what string, got, limit int, unit string) error {
 // Validate checks the work against the limits and for what could not be run.
 func (w Work) Validate() error {
 	for _, err := range []error{
-		w.validateText(), w.validateArgv(), w.validateEnv(), w.validateInputs(), w.validateOutputs(), w.validateLabels(),
+		w.validateText(), w.validateImage(), w.validateArgv(), w.validateEnv(), w.validateInputs(), w.validateOutputs(), w.validateLabels(),
 	} {
 		if err != nil {
 			return err
@@ -92,8 +93,20 @@ func (w Work) validateText() error {
 	return atMost("script", len(w.Script), ScriptMax, "bytes")
 }
 
+// validateImage refuses what cannot be the name of an image. The rest of its grammar is a registry's matter, and told in
+// the reason of the task that could not start.
+func (w Work) validateImage() error {
+	if strings.HasSuffix(w.Image, ".sif") {
+		return &FieldError{"image", "a .sif file is Singularity's; name an image in a registry, which `singularity build` took it from or `apptainer push` puts it into"}
+	}
+	if i := strings.IndexFunc(w.Image, func(r rune) bool { return r <= ' ' || r > '~' }); i >= 0 {
+		return &FieldError{"image", fmt.Sprintf("%q is no name of an image", w.Image)}
+	}
+	return atMost("image", len(w.Image), ImageMax, "bytes")
+}
+
 func (w Work) validateArgv() error {
-	if len(w.Argv) == 0 && len(w.Script) == 0 {
+	if len(w.Argv) == 0 && len(w.Script) == 0 && w.Image == "" { // an image may have a command of its own
 		return &FieldError{"command", "is missing, and there is no script"}
 	}
 	if len(w.Argv) > 0 && w.Argv[0] == "" {

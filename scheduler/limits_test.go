@@ -64,6 +64,7 @@ func TestEdgesOfWork(t *testing.T) {
 	checkEdges(t, map[string]edge{
 		"script": {work(func(w *Work) { w.Script = make([]byte, ScriptMax) }), work(func(w *Work) { w.Script = make([]byte, ScriptMax+1) }), "script: 65537 bytes, the limit is 65536"},
 		"name":   {work(func(w *Work) { w.Name = long("n", NameMax) }), work(func(w *Work) { w.Name = long("n", NameMax+1) }), "name: 65 bytes, the limit is 64"},
+		"image":  {work(func(w *Work) { w.Image = long("i", ImageMax) }), work(func(w *Work) { w.Image = long("i", ImageMax+1) }), "image: 513 bytes, the limit is 512"},
 		"arguments": {work(func(w *Work) { w.Argv = repeat(ArgvMax, func(int) string { return "a" }) }),
 			work(func(w *Work) { w.Argv = repeat(ArgvMax+1, func(int) string { return "a" }) }), "the limit is 1024"},
 		"argument bytes": {work(func(w *Work) { w.Argv = []string{long("a", ArgvBytesMax)} }), work(func(w *Work) { w.Argv = []string{"a", long("a", ArgvBytesMax)} }), "the limit is 32768"},
@@ -93,6 +94,8 @@ func TestWorkThatCannotBeRun(t *testing.T) {
 		"set by the cluster":             func(w *Work) { w.Env = []string{"COINOP_JOB=1"} },
 		`"A" is given twice`:             func(w *Work) { w.Env = []string{"A=1", "A=2"} },
 		"is not sorted":                  func(w *Work) { w.Env = []string{"B=1", "A=2"} },
+		"image: a .sif file":             func(w *Work) { w.Image = "x.sif" },
+		`image: "a b" is no name`:        func(w *Work) { w.Image = "a b" },
 		"input: the path is empty":       func(w *Work) { w.Inputs = []Input{{}} },
 		"must be relative":               func(w *Work) { w.Inputs = []Input{{To: "/etc/passwd"}} },
 		"leaves the task's folder":       func(w *Work) { w.Inputs = []Input{{To: "a/../../b"}} },

@@ -162,6 +162,7 @@ type Work struct {
 	Outputs []string          `cbor:"5,keyasint,omitempty"` // globs
 	Labels  map[string]string `cbor:"6,keyasint,omitempty"`
 	Script  []byte            `cbor:"7,keyasint,omitempty"` // at most 64 KiB; run as the file "script" of the task's folder
+	Image   string            `cbor:"8,keyasint,omitempty"` // what a container is made from: a registry's REPOSITORY:TAG or REPOSITORY@DIGEST
 }
 
 // Input is one file put into the task's folder before it starts.

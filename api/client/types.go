@@ -20,7 +20,8 @@ const (
 type JobSpec struct {
 	Name          string            `json:"name,omitempty" doc:"seen with the view key only"`
 	Pool          string            `json:"pool,omitempty" doc:"default: default"`
-	Driver        string            `json:"driver,omitempty" doc:"default: process"`
+	Driver        string            `json:"driver,omitempty" doc:"default: process, with an image container"`
+	Image         string            `json:"image,omitempty" doc:"what a container is made from: a registry's REPOSITORY:TAG or REPOSITORY@DIGEST"`
 	CPUMilli      int64             `json:"cpu_milli,omitempty" doc:"thousandths of a CPU; default 1000"`
 	MemoryBytes   int64             `json:"memory_bytes,omitempty" doc:"default 1 GiB"`
 	DiskBytes     int64             `json:"disk_bytes,omitempty"`
@@ -138,6 +139,7 @@ type Job struct {
 // JobPrivate is what the view key shows.
 type JobPrivate struct {
 	Name          string            `json:"name,omitempty"`
+	Image         string            `json:"image,omitempty"`
 	Command       []string          `json:"command,omitempty"`
 	Labels        map[string]string `json:"labels,omitempty"`
 	Env           map[string]string `json:"env,omitempty"`

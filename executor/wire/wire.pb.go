@@ -1406,6 +1406,7 @@ type Spec struct {
 	Network        bool                   `protobuf:"varint,20,opt,name=network,proto3" json:"network,omitempty"`
 	PidsMax        int64                  `protobuf:"varint,21,opt,name=pids_max,json=pidsMax,proto3" json:"pids_max,omitempty"` // 0: the executor's default
 	FilesMax       int64                  `protobuf:"varint,22,opt,name=files_max,json=filesMax,proto3" json:"files_max,omitempty"`
+	Image          string                 `protobuf:"bytes,23,opt,name=image,proto3" json:"image,omitempty"` // what a container is made from
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1592,6 +1593,13 @@ func (x *Spec) GetFilesMax() int64 {
 		return x.FilesMax
 	}
 	return 0
+}
+
+func (x *Spec) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
 }
 
 // Input is one file put into the task's folder before it starts.
@@ -2016,7 +2024,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xe8\x04\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xfe\x04\n" +
 	"\x04Spec\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12\x12\n" +
@@ -2041,7 +2049,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x04user\x18\x13 \x01(\tR\x04user\x12\x18\n" +
 	"\anetwork\x18\x14 \x01(\bR\anetwork\x12\x19\n" +
 	"\bpids_max\x18\x15 \x01(\x03R\apidsMax\x12\x1b\n" +
-	"\tfiles_max\x18\x16 \x01(\x03R\bfilesMax\"W\n" +
+	"\tfiles_max\x18\x16 \x01(\x03R\bfilesMax\x12\x14\n" +
+	"\x05image\x18\x17 \x01(\tR\x05image\"W\n" +
 	"\x05Input\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x12\n" +

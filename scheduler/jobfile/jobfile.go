@@ -17,6 +17,8 @@ const FileMax = scheduler.ScriptMax
 type Job struct {
 	Name     string
 	Pool     string
+	Driver   string
+	Image    string
 	CPUMilli int64
 	Memory   int64 // bytes
 	Disk     int64 // bytes
@@ -67,6 +69,8 @@ func Parse(name string, src []byte, lookup func(string) (string, bool)) (Job, er
 func (j Job) Over(under Job) Job {
 	j.Name = or(j.Name, under.Name)
 	j.Pool = or(j.Pool, under.Pool)
+	j.Driver = or(j.Driver, under.Driver)
+	j.Image = or(j.Image, under.Image)
 	j.CPUMilli = or(j.CPUMilli, under.CPUMilli)
 	j.Memory = or(j.Memory, under.Memory)
 	j.Disk = or(j.Disk, under.Disk)
@@ -162,7 +166,7 @@ func (j Job) Check() error {
 			return err
 		}
 	}
-	w := scheduler.Work{Name: j.Name, Argv: j.Argv(), Env: j.Environ(), Outputs: j.Outputs, Labels: j.Labels, Script: j.Script}
+	w := scheduler.Work{Name: j.Name, Argv: j.Argv(), Env: j.Environ(), Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image}
 	for _, in := range j.Inputs {
 		w.Inputs = append(w.Inputs, scheduler.Input{To: in.To})
 	}

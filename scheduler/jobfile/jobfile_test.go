@@ -91,6 +91,8 @@ func TestEverySettingInHCL(t *testing.T) {
   cpus = 0.5
   memory = 512
   disk = "1.5GiB"
+  driver = "container"
+  image = "localhost:5000/tools:1"
   gpus = 1
   time = 90
   bid = 0.1
@@ -114,7 +116,7 @@ func TestEverySettingInHCL(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := jobfile.Job{
-		Name: "all", CPUMilli: 500, Memory: 512 << 20, Disk: 3 << 29, GPUs: 1, Time: 90_000, Bid: 100_000, Mode: funding.Stream,
+		Name: "all", Driver: "container", Image: "localhost:5000/tools:1", CPUMilli: 500, Memory: 512 << 20, Disk: 3 << 29, GPUs: 1, Time: 90_000, Bid: 100_000, Mode: funding.Stream,
 		Pot: "@pot.key", MaxTotal: 12 * funding.UnitMicro, Labels: map[string]string{"team": "film", "year": "2026"},
 		Script: []byte("#!/bin/sh\ntrue\n"),
 		Inputs: []jobfile.Input{{From: "/data/scene.bin", To: "scene.bin"}, {From: "a/../b.txt", To: "in/b.txt"}},
