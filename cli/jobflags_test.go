@@ -73,12 +73,12 @@ func TestWrongJobsAreUsageErrors(t *testing.T) {
 		want  string
 	}{
 		"an empty image":     {"job \"x\" {\n}\n", []string{"--image", "", "-"}, "image: is empty"},
-		"nothing":               {"", nil, "what is to run?"},
-		"two files":             {"", []string{"a", "b"}, "behind --: coinop submit -- a"},
-		"no command":            {"job \"x\" {\n}\n", []string{"-"}, "no command"},
-		"a typo":                {"job \"x\" {\n  tiem = \"1m\"\n}\n", []string{"-"}, "standard input:2"},
-		"a typo in a script":    {"#!/bin/sh\n#COINOP --tiem 1m\n", []string{"-"}, "Did you mean --time?"},
-		"neither":               {"just text", []string{"-"}, "standard input"},
+		"nothing":            {"", nil, "what is to run?"},
+		"two files":          {"", []string{"a", "b"}, "behind --: coinop submit -- a"},
+		"no command":         {"job \"x\" {\n}\n", []string{"-"}, "no command"},
+		"a typo":             {"job \"x\" {\n  tiem = \"1m\"\n}\n", []string{"-"}, "standard input:2"},
+		"a typo in a script": {"#!/bin/sh\n#COINOP --tiem 1m\n", []string{"-"}, "Did you mean --time?"},
+		"neither":            {"just text", []string{"-"}, "standard input"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := readJob(t, c.stdin, c.args...)
