@@ -100,8 +100,10 @@ func measures() []measure {
 			goBench("./consensus/machine", "^BenchmarkView$", "BenchmarkView ms", 1e-6)},
 		{"shim", "starts through the process driver with limits", bar{600, true},
 			goBench("./drivers/process", "^BenchmarkStart$", "BenchmarkStart/limits=true tasks/s", 1, "BenchmarkStart/reference tasks/s")},
-		{"payment", "a payment of five coins and ten blanks to its signed change", bar{},
+		{"payment", "a payment of five coins and ten blanks to its signed change, on one core: 400 a second", bar{2500, false},
 			goBench("./funding/mint", "^BenchmarkPayment$", "BenchmarkPayment payment-µs", 1, "BenchmarkPayment curve-µs")},
+		{"timing", "whether a multiplication's time tells of its secret: Welch's t, fixed against random", bar{4.5, false},
+			goBench("./funding/mint", "^BenchmarkTiming$", "BenchmarkTiming t", 1, "BenchmarkTiming leaky-t")},
 	}
 }
 
