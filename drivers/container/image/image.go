@@ -4,6 +4,7 @@ package image
 import (
 	"errors"
 
+	"github.com/coinop/coinop/drivers/container/image/bad"
 	"github.com/coinop/coinop/drivers/container/image/source"
 )
 
@@ -11,7 +12,7 @@ var (
 	// ErrFull: the store's limit, or its disk, leaves no room, and everything that it holds is in use.
 	ErrFull = errors.New("the image store is full")
 	// ErrBad: the image cannot be used as it is, however often it is asked for.
-	ErrBad = source.ErrBad
+	ErrBad = bad.Image
 )
 
 // Image is an image whose layers are present and unpacked. It is held until Release.

@@ -58,7 +58,9 @@ func (r Ref) Digest() string { return r.digest }
 
 // Local says that the reference reaches for something of the machine itself: a path, or a registry on loopback.
 // It is nothing that a stranger should name.
-func (r Ref) Local() bool { return r.path != "" || r.image != nil && loopback(r.image.Context().RegistryStr()) }
+func (r Ref) Local() bool {
+	return r.path != "" || r.image != nil && loopback(r.image.Context().RegistryStr())
+}
 
 // Repository is where a registry's image is, or the path; without tag and digest.
 func (r Ref) Repository() string {
