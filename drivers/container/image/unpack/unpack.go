@@ -59,7 +59,7 @@ func Unpack(ctx context.Context, dir string, compressed io.Reader, limits Limits
 	defer func() { _ = m.leave(0) }() // after an error there is a better one to tell
 	m.enter("", root)
 	if err := m.entries(tar.NewReader(stream)); err != nil {
-		return Layer{}, corrupt(err)
+		return Layer{}, err
 	}
 	if err := m.leave(0); err != nil {
 		return Layer{}, err
@@ -82,7 +82,7 @@ func (m *maker) entries(from *tar.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return corrupt(err)
 		}
 		if err := m.ctx.Err(); err != nil {
 			return err
