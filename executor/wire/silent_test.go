@@ -14,7 +14,7 @@ func (silent) Write(p []byte) (int, error) { return len(p), nil }
 func TestSilentPeerIsNoticed(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
-	session, err := accept(silent{a}, UnimplementedServersServer{}, patience{keepAlive: 10 * time.Millisecond, write: 20 * time.Millisecond})
+	session, err := accept(silent{a}, UnimplementedServersServer{}, patience{silence: 10 * time.Millisecond, write: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -42,7 +41,8 @@ const (
 	// bufferBytes is what is read at once; the stream below has a buffer too, and a server has thousands of these.
 	bufferBytes = 4 << 10
 
-	keepAlive    = 10 * time.Second
+	// silenceMax is after how long a connection ends over which nothing came: three heartbeats, or their answers.
+	silenceMax   = 30 * time.Second
 	writeTimeout = 10 * time.Second
 )
 
@@ -61,7 +61,7 @@ type Link struct {
 // Accept takes over conn, which the executor has dialled and both sides have authenticated. Calls of the executor go to
 // servers until the session is closed or the connection breaks. The session must be closed in either case.
 func Accept(conn net.Conn, servers ServersServer) (*Session, error) {
-	return accept(conn, servers, patience{keepAlive, writeTimeout})
+	return accept(conn, servers, patience{silenceMax, writeTimeout})
 }
 
 func accept(conn net.Conn, servers ServersServer, p patience) (*Session, error) {
@@ -74,7 +74,7 @@ func accept(conn net.Conn, servers ServersServer, p patience) (*Session, error) 
 
 // Connect takes over conn, which this side has dialled. Calls of the server go to node.
 func Connect(conn net.Conn, node NodeServer) (*Link, error) {
-	mux, err := newMux(conn, yamux.Client, patience{keepAlive, writeTimeout})
+	mux, err := newMux(conn, yamux.Client, patience{silenceMax, writeTimeout})
 	if err != nil {
 		return nil, fmt.Errorf("connect to server: %w", err)
 	}
@@ -95,30 +95,6 @@ func newLink(mux mux, node NodeServer) (*Link, error) {
 		return nil, fmt.Errorf("connect to server: %w", err)
 	}
 	return &Link{Servers: NewServersClient(p.client), peer: p}, nil
-}
-
-// mux makes many streams of one connection, in both directions.
-type mux interface {
-	net.Listener
-	Open() (net.Conn, error)
-	CloseChan() <-chan struct{}
-}
-
-// patience is how long a silent other side is borne.
-type patience struct{ keepAlive, write time.Duration }
-
-type muxSide func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)
-
-func newMux(conn net.Conn, side muxSide, p patience) (mux, error) {
-	config := yamux.DefaultConfig()
-	config.KeepAliveInterval = p.keepAlive
-	config.ConnectionWriteTimeout = p.write
-	config.LogOutput = io.Discard // what breaks is seen by whoever calls; the library's own words add nothing
-	session, err := side(conn, config)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start streams: %w", err), conn.Close())
-	}
-	return session, nil
 }
 
 // peer is one end of a connection: it serves one service and calls another.
