@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -65,9 +66,11 @@ func openNodes(v *machine.View, job scheduler.JobID) []string {
 func nodeNames(v *machine.View, ids []scheduler.NodeID) string {
 	names := make([]string, 0, len(ids))
 	for _, id := range ids {
+		name := fmt.Sprintf("a removed node (%d)", id)
 		if n, ok := v.Node(id); ok {
-			names = append(names, n.Name)
+			name = n.Name
 		}
+		names = append(names, name)
 	}
 	return strings.Join(names, ",")
 }

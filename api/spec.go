@@ -125,7 +125,7 @@ func fits(v *machine.View, s spec) error {
 	var most scheduler.Resources // none of these need be of one machine
 	some, driven := false, false
 	for _, n := range v.Nodes() {
-		if n.Pool != s.pool.ID || n.State == scheduler.NodeRemoved {
+		if n.Pool != s.pool.ID {
 			continue
 		}
 		drives := slices.Contains(n.Drivers, s.driver)

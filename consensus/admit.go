@@ -140,7 +140,7 @@ func (n *Node) knows(q pki.JoinRequest, pin pki.Pin) bool {
 		return ok && s.Cert == pin && s.Cluster == q.Cluster
 	}
 	node, ok := n.View().NodeByName(q.Name)
-	return ok && node.Cert == pin && node.State != scheduler.NodeRemoved
+	return ok && node.Cert == pin
 }
 
 // joinFacts is how an executor writes what its machine is, in JSON.

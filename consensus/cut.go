@@ -8,7 +8,6 @@ import (
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/consensus/pki"
 	"github.com/coinop/coinop/consensus/port"
-	"github.com/coinop/coinop/scheduler"
 )
 
 // departed are the names of members that the state has lost, until cutLoop takes them. Being absent is no reason to be
@@ -42,15 +41,11 @@ func (d *departed) take() map[string]bool {
 }
 
 // departures are the members that events remove.
-func departures(m *machine.Machine, events []machine.Event) (names []string) {
+func departures(events []machine.Event) (names []string) {
 	for _, e := range events {
 		switch e.Kind {
-		case machine.EventServerRemoved:
+		case machine.EventServerRemoved, machine.EventNodeRemoved:
 			names = append(names, e.Text)
-		case machine.EventNodeRemoved:
-			if node, ok := m.View().Node(e.Node); ok {
-				names = append(names, node.Name)
-			}
 		}
 	}
 	return names
@@ -96,5 +91,5 @@ func hasServer(v *machine.View, name string, pin pki.Pin) bool {
 
 func hasNode(v *machine.View, name string, pin pki.Pin) bool {
 	node, ok := v.NodeByName(name)
-	return ok && node.Cert == pin && node.State != scheduler.NodeRemoved
+	return ok && node.Cert == pin
 }

@@ -88,7 +88,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	f.visible.Store(last)
 	f.applied.reach(last)
 	f.changed.changed()
-	f.departed.add(departures(m, events))
+	f.departed.add(departures(events))
 	return results
 }
 

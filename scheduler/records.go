@@ -215,7 +215,8 @@ type Run struct {
 // NodeState says whether a node takes work.
 type NodeState uint8
 
-// A node is up, drained (no new work), lost (its lease lapsed) or quarantined (three faults).
+// A node is up, drained (no new work), lost (its lease lapsed) or quarantined (three faults). What was removed has no
+// record any more: removed is what an operator asks for, and is told.
 const (
 	NodeUp NodeState = iota + 1
 	NodeDraining

@@ -11,8 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/coinop/coinop/api"
 	"github.com/coinop/coinop/consensus/machine"
+	"github.com/coinop/coinop/consensus/port"
 	"github.com/coinop/coinop/executor/wire"
 	"github.com/coinop/coinop/scheduler"
 )
@@ -24,6 +27,8 @@ const (
 	leaseMargin = 15 * time.Second
 	// lostEvery is how often all nodes are looked at for such. The pulse asks at every entry.
 	lostEvery = time.Second
+	// closingMost is how many connections are closed at a time when office ends: this server has an election to take part in.
+	closingMost = 8
 	// callMax bounds one proposal on behalf of an executor.
 	callMax = 15 * time.Second
 )
@@ -79,10 +84,10 @@ func (x *executors) run(ctx context.Context) {
 // hash the state has pinned to the node.
 func (x *executors) serve(conn net.Conn, name string, cert [32]byte) error {
 	node, ok := x.truth.View().NodeByName(name)
-	if !ok || node.Cert != cert || node.State == scheduler.NodeRemoved {
+	if !ok || node.Cert != cert {
 		return errors.Join(errors.New("executor's certificate is pinned to no node"), conn.Close())
 	}
-	s := &session{executors: x, node: node.ID, name: node.Name, ended: make(chan struct{})}
+	s := &session{executors: x, node: node.ID, name: node.Name, ended: make(chan struct{}), entered: func() { port.Entered(conn) }}
 	w, err := wire.Accept(conn, s)
 	if err != nil {
 		return err
@@ -136,9 +141,14 @@ func (x *executors) leaveOffice() {
 		sessions = append(sessions, s)
 	}
 	x.mu.Unlock()
-	for _, s := range sessions {
-		x.wait.Go(func() { _ = s.wire.Close() })
-	}
+	x.wait.Go(func() {
+		var closing errgroup.Group
+		closing.SetLimit(closingMost)
+		for _, s := range sessions {
+			closing.Go(s.wire.Close)
+		}
+		_ = closing.Wait() // they may be broken already
+	})
 }
 
 func (x *executors) inOffice() (office, bool) {
@@ -171,7 +181,7 @@ func (x *executors) lost() []scheduler.NodeID {
 	var gone []scheduler.NodeID
 	for _, n := range x.truth.View().Nodes() {
 		here := n.State == scheduler.NodeUp || n.State == scheduler.NodeDraining || n.Open > 0
-		if n.State != scheduler.NodeRemoved && n.State != scheduler.NodeLost && here && time.Since(x.heard[n.ID]) >= limit {
+		if n.State != scheduler.NodeLost && here && time.Since(x.heard[n.ID]) >= limit {
 			gone = append(gone, n.ID)
 		}
 	}

@@ -36,7 +36,14 @@ func (c *Client) Undrain(ctx context.Context, name string) (Node, error) {
 
 // RemoveNode forgets a node that has no work.
 func (c *Client) RemoveNode(ctx context.Context, name string) error {
+	if _, err := c.Node(ctx, name); err != nil {
+		return err
+	}
 	_, err := call[Node](ctx, c, http.MethodDelete, nodePath(name, ""), "", "", nil)
+	var p *Problem
+	if errors.As(err, &p) && p.Code == codeNodeUnknown {
+		return nil // by an earlier attempt, whose answer was lost
+	}
 	return err
 }
 

@@ -84,4 +84,5 @@ const (
 	CodeNoLeader        = "no_leader"        // 503: nothing was tried
 	CodePaymentRequired = "payment_required" // 402 with a quote
 	codeServerUnknown   = "server_unknown"   // 404: it is no member
+	codeNodeUnknown     = "node_unknown"     // 404: there is none of that name
 )

@@ -90,25 +90,16 @@ func (c NodeJoin) apply(tx *Tx, at funding.Millis) (any, error) {
 	if known {
 		node = *tx.nodes.must(id)
 	}
-	gone := node.State == scheduler.NodeRemoved
 	switch {
-	case known && node.Cert == c.Cert && !gone:
+	case known && node.Cert == c.Cert:
 		return NodeJoinAnswer{Node: id, Cluster: tx.meta.Cluster}, tx.refresh(node, c.Facts)
-	case known && !gone:
+	case known:
 		return nil, refuse(CodeNameTaken, "there is a node %s with another certificate; remove it first", c.Name)
 	case tx.nodes.len() >= NodesMax:
 		return nil, refuse(CodeLimit, "there are %d nodes, the limit", NodesMax)
 	}
 	if err := tx.spendToken(c.Token, at, RoleJoinExecutor); err != nil {
 		return nil, err
-	}
-	if gone {
-		// The name goes to the new machine; what still runs on the old one stays its own.
-		if node.Open > 0 {
-			return nil, refuse(CodeNameTaken, "node %s was removed and has %d open runs", c.Name, node.Open)
-		}
-		tx.nodes.del(id)
-		node = scheduler.Node{Name: c.Name, Pool: pool, State: scheduler.NodeUp, Cert: c.Cert, Joined: at}
 	}
 	tx.meta.Node++
 	node.ID = tx.meta.Node

@@ -29,7 +29,7 @@ func (c NodeState) apply(tx *Tx, at funding.Millis) (any, error) {
 		}
 	}
 	old, ok := tx.nodes.get(c.Node)
-	if !ok || old.State == scheduler.NodeRemoved {
+	if !ok {
 		return nil, refuse(CodeNodeUnknown, "there is no node %d", c.Node)
 	}
 	if len(c.Reason) > factBytesMax || c.Deadline < 0 || c.Deadline > funding.MillisMax {
@@ -48,12 +48,13 @@ func (c NodeState) apply(tx *Tx, at funding.Millis) (any, error) {
 			// Its tasks may still run: were their places given away now, they might run twice.
 			return nil, refuse(CodeJobOpen, "node %s has %d open runs; drain it first", node.Name, node.Open)
 		}
-		node.State, node.Reason = scheduler.NodeRemoved, c.Reason
-		kind = EventNodeRemoved
+		tx.nodes.del(node.ID)
+		tx.emit(Event{Kind: EventNodeRemoved, Node: node.ID, Pool: node.Pool, Text: node.Name})
+		return NodeStateAnswer{}, nil
 	default:
 		return nil, refuse(CodeInvalid, "a node can be drained, taken back or removed")
 	}
-	if old.State == scheduler.NodeLost && node.State != scheduler.NodeRemoved {
+	if old.State == scheduler.NodeLost {
 		node.State, node.Was = scheduler.NodeLost, node.State // in force when it comes back
 	}
 	tx.nodes.put(node.ID, &node)

@@ -21,7 +21,7 @@ func (NodeUpdate) Kind() Kind { return KindNodeUpdate }
 
 func (c NodeUpdate) apply(tx *Tx, _ funding.Millis) (any, error) {
 	node, ok := tx.nodes.get(c.Node)
-	if !ok || node.State == scheduler.NodeRemoved {
+	if !ok {
 		return nil, refuse(CodeNodeUnknown, "there is no node %d", c.Node)
 	}
 	if err := tx.refresh(*node, c.Facts); err != nil {

@@ -80,6 +80,9 @@ func (w *world) nodeState(a args, state scheduler.NodeState) string {
 	if code := w.does(command, &NodeStateAnswer{}); code != "" {
 		return code
 	}
+	if _, ok := w.m.View().Node(command.Node); !ok {
+		return w.happened("removed")
+	}
 	return w.happened(w.stateOf(a.word(0)), EventQueued, EventEnded)
 }
 

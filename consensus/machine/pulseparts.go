@@ -8,7 +8,7 @@ import (
 // lose takes a node's lease as lapsed for good: its places are given away.
 func (tx *Tx) lose(id scheduler.NodeID) (bool, error) {
 	node, ok := tx.nodes.get(id)
-	if !ok || node.State == scheduler.NodeLost || node.State == scheduler.NodeRemoved {
+	if !ok || node.State == scheduler.NodeLost {
 		return false, nil
 	}
 	if err := tx.loseRuns(id, tx.at); err != nil {
