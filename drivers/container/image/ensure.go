@@ -43,7 +43,7 @@ func (s *Store) Ensure(ctx context.Context, ref source.Ref, auth source.Auth, pr
 	s.mu.Lock()
 	known, ok := s.records[imageKey(ref.Digest())]
 	s.mu.Unlock()
-	if ok && known.Public && !ref.Local() && s.take(known.keys()) {
+	if ok && known.Public && ref.Registry() != "" && s.take(known.keys()) {
 		s.touch(known.keys()...)
 		return s.image(ref, known), nil
 	}

@@ -15,8 +15,10 @@ import (
 	"github.com/coinop/coinop/drivers/container/image/bad"
 )
 
-// errStalled: from the other side came nothing, or next to nothing, for too long.
-var errStalled = errors.New("nothing comes from it")
+// stalled: from the other side came nothing, or next to nothing, for too long.
+type stalled struct{ stall time.Duration }
+
+func (s stalled) Error() string { return fmt.Sprintf("nothing comes from it for %s", s.stall) }
 
 // enough is what has to come within the time to stall. Less is a way to keep a place for ever.
 const enough = 64 << 10
@@ -86,7 +88,7 @@ func (p *patient) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	ctx, cancel := context.WithCancelCause(request.Context())
 	watch := &watched{ctx: ctx, left: p.stall, stall: p.stall}
-	watch.timer = time.AfterFunc(p.stall, func() { cancel(fmt.Errorf("%w for %s", errStalled, p.stall)) })
+	watch.timer = time.AfterFunc(p.stall, func() { cancel(stalled{p.stall}) })
 	watch.cancel = func() { watch.timer.Stop(); cancel(nil) }
 	answer, err := p.line.RoundTrip(request.WithContext(ctx))
 	watch.timer.Stop()

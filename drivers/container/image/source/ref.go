@@ -62,6 +62,14 @@ func (r Ref) Local() bool {
 	return r.path != "" || r.image != nil && loopback(r.image.Context().RegistryStr())
 }
 
+// Registry is where the image is asked for; empty: in a file or a folder.
+func (r Ref) Registry() string {
+	if r.image == nil {
+		return ""
+	}
+	return r.image.Context().RegistryStr()
+}
+
 // Repository is where a registry's image is, or the path; without tag and digest.
 func (r Ref) Repository() string {
 	if r.image == nil {

@@ -179,6 +179,9 @@ func (r *registry) explain(err error) error {
 	if errors.As(err, &refused) {
 		return r.status(refused.StatusCode)
 	}
+	if late := (stalled{}); errors.As(err, &late) { // of two ways of asking, with TLS and without, the one that got furthest
+		return fmt.Errorf("the registry %s: %w", r.repo.RegistryStr(), late)
+	}
 	var at *url.Error
 	if errors.As(err, &at) {
 		err = at.Err
@@ -190,9 +193,12 @@ func (r *registry) explain(err error) error {
 }
 
 func (r *registry) again(err error) bool {
-	var answered statusError
+	var (
+		answered statusError
+		late     stalled
+	)
 	if errors.As(err, &answered) {
 		return answered.code >= 500 || answered.code == http.StatusTooManyRequests || answered.code == http.StatusRequestTimeout
 	}
-	return !errors.Is(err, bad.Image) && !errors.Is(err, errStalled) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+	return !errors.Is(err, bad.Image) && !errors.As(err, &late) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }

@@ -114,6 +114,9 @@ func listing(t testing.TB, dir string) []string {
 			if err != nil {
 				return err
 			}
+			if len(text) > 1000 {
+				text = fmt.Appendf(nil, "%d bytes, %x", len(text), sha256.Sum256(text))
+			}
 			line += fmt.Sprintf(" %q", string(text))
 		}
 		if mark, err := attributeOf(path, "trusted.overlay.opaque"); err == nil {
