@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,11 +111,15 @@ func (r *run) start(ctx, wanted context.Context) error {
 	if err := r.config.step(r.id, "starting"); err != nil {
 		return err
 	}
+	can, err := r.describes(ctx, r.spec().GetDriver())
+	if err != nil {
+		return err
+	}
 	// From here on the outcome must be known, wanted or not.
 	var status drivers.Status
 	err = again(ctx, func() error {
 		var err error
-		status, err = driver.Start(ctx, r.task(user))
+		status, err = driver.Start(ctx, r.task(user, can))
 		return err
 	})
 	if err != nil {
@@ -192,30 +197,25 @@ func (r *run) awaitGo(ctx context.Context) error {
 }
 
 // task is what the driver is asked to start.
-func (r *run) task(user user) drivers.Task {
+func (r *run) task(user user, can drivers.Description) drivers.Task {
 	spec := r.spec()
 	dir := r.layout.run(r.id)
+	there := cmp.Or(can.WorkDir, filepath.Join(dir, workDir)) // the work folder as the task sees it
 	r.mu.Lock()
 	order, lease := r.order, r.written
 	r.mu.Unlock()
-	or := func(value, otherwise int64) int64 {
-		if value != 0 {
-			return value
-		}
-		return otherwise
-	}
 	argv := spec.GetArgv()
 	if len(spec.GetScript()) > 0 {
-		argv = append([]string{filepath.Join(dir, workDir, scriptFile)}, argv...)
+		argv = append([]string{filepath.Join(there, scriptFile)}, argv...)
 	}
 	return drivers.Task{
 		ID: r.journal.task, Dir: filepath.Join(dir, driverDir), WorkDir: filepath.Join(dir, workDir),
-		Argv: argv, Env: r.environment(order, r.config.Boot()),
+		Argv: argv, Env: r.environment(order, r.config.Boot(), there), Image: spec.GetImage(),
 		UID: user.uid, GID: user.gid,
-		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: or(spec.GetDiskBytes(), diskUnasked(spec)),
-		PidsMax: or(spec.GetPidsMax(), r.config.PidsMax), FilesMax: or(spec.GetFilesMax(), r.config.FilesMax),
+		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: cmp.Or(spec.GetDiskBytes(), diskUnasked(spec)),
+		PidsMax: cmp.Or(spec.GetPidsMax(), r.config.PidsMax), FilesMax: cmp.Or(spec.GetFilesMax(), r.config.FilesMax),
 		LeaseUntil:       lease,
-		LeaseGraceMillis: or(spec.GetLeaseGraceMs(), r.config.LeaseGrace.Milliseconds()),
+		LeaseGraceMillis: cmp.Or(spec.GetLeaseGraceMs(), r.config.LeaseGrace.Milliseconds()),
 		KillDelayMillis:  spec.GetKillDelayMs(),
 		Network:          spec.GetNetwork(),
 	}

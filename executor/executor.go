@@ -105,6 +105,7 @@ type Executor struct {
 	link    *wire.Link      // nil: no leader answers just now
 	linked  chan struct{}   // closed when link changes
 	facts   *wire.NodeFacts
+	can     map[string]drivers.Description // what drivers have said of themselves
 	leaving bool
 	told    []string // the servers' cluster ports, as the last leader has told
 	ill     string   // why nothing can be written to the disk; empty: it can
@@ -145,7 +146,7 @@ func New(config Config) (*Executor, error) {
 		config: config, log: config.Log.With("node", config.Name), layout: layout{config.Dir}, boot: boot,
 		prepare: make(chan struct{}, config.Workers), windUp: make(chan struct{}, config.Workers),
 		renew: make(chan struct{}, 1), send: make(chan struct{}, 1), diskNews: make(chan struct{}, 1),
-		runs: map[uint64]*run{}, dirty: map[uint64]*run{}, emptied: make(chan struct{}), linked: make(chan struct{}),
+		can: map[string]drivers.Description{}, runs: map[uint64]*run{}, dirty: map[uint64]*run{}, emptied: make(chan struct{}), linked: make(chan struct{}),
 	}
 	e.store = newStore(e.layout.store(), config.StoreBytes)
 	return e, nil

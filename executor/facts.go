@@ -59,6 +59,9 @@ func (e *Executor) describe(ctx context.Context) {
 			e.log.Warn("a driver cannot be used", "driver", name, "error", err)
 			continue
 		}
+		e.mu.Lock()
+		e.can[name] = d
+		e.mu.Unlock()
 		facts.Drivers = append(facts.Drivers, &wire.DriverFacts{
 			Name: name, Isolation: string(d.Isolation), Pause: d.Pause, Exec: d.Exec, Network: d.Network, Devices: d.Devices,
 		})
@@ -79,6 +82,24 @@ func (e *Executor) describe(ctx context.Context) {
 	e.facts = facts
 	e.mu.Unlock()
 	poke(e.send)
+}
+
+// describes is what a driver says of itself, asked for where it has not been yet.
+func (e *Executor) describes(ctx context.Context, name string) (d drivers.Description, err error) {
+	e.mu.Lock()
+	d, ok := e.can[name]
+	e.mu.Unlock()
+	if ok {
+		return d, nil
+	}
+	err = again(ctx, func() error {
+		d, err = e.config.Drivers[name].Describe(ctx)
+		return err
+	})
+	if err != nil {
+		return d, fmt.Errorf("ask driver %s what it can do: %w", name, err)
+	}
+	return d, nil
 }
 
 func sortedNames(m map[string]drivers.Driver) []string {

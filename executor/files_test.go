@@ -103,6 +103,27 @@ func TestTaskGetsTheDocumentedEnvironmentAndNothingElse(t *testing.T) {
 	})
 }
 
+func TestATaskInAnImageHasItsProgramsAndFindsItsFolderWhereTheDriverPutsIt(t *testing.T) {
+	onMachineWith(t, func(m *machine) { m.workDir = "/work" }, func(m *machine) {
+		run := running(1, "block")
+		run.Spec.Image, run.Spec.Script = "busybox:1", []byte("#!/bin/sh\n")
+		m.cluster.order(run)
+		m.cluster.awaitEnd(1) // the fake has no scripts
+		task := m.task(1)
+		if task.Image != "busybox:1" || task.Argv[0] != "/work/script" || task.WorkDir != filepath.Join(m.folder(1), "work") {
+			t.Errorf("the task is %+v", task)
+		}
+		for _, entry := range []string{"HOME=/work", "PWD=/work", "TMPDIR=/work/tmp", "COINOP_NOTICE_FILE="} {
+			if !slices.Contains(task.Env, entry) {
+				t.Errorf("%s is not in the environment: %v", entry, task.Env)
+			}
+		}
+		if slices.ContainsFunc(task.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=") || strings.HasPrefix(e, "LANG=") }) {
+			t.Errorf("the image's own PATH or LANG is outranked: %v", task.Env)
+		}
+	})
+}
+
 func TestImpossibleInputsAreTheUsersFault(t *testing.T) {
 	for _, to := range []string{"../evil", "/etc/passwd", "", ".", "a/../../b", "script/x", "tmp", "a\x00b"} {
 		t.Run(to, func(t *testing.T) {

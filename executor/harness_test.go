@@ -40,6 +40,7 @@ type machine struct {
 	driver  *fake.Driver
 	config  Config
 	began   time.Time
+	workDir string // where the driver's tasks find their work folder; empty: under its own name
 
 	mu      sync.Mutex
 	tasks   map[uint64][]drivers.Task // each start, by run
@@ -134,7 +135,9 @@ func (d *moody) Describe(ctx context.Context) (drivers.Description, error) {
 	if d.machine.isAway() {
 		return drivers.Description{}, drivers.ErrUnavailable
 	}
-	return d.Driver.Describe(ctx)
+	can, err := d.Driver.Describe(ctx)
+	can.WorkDir = d.machine.workDir
+	return can, err
 }
 
 func (d *moody) Watch(ctx context.Context, id string) (<-chan drivers.Status, error) {

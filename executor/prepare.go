@@ -126,10 +126,8 @@ func diskUnasked(spec *wire.Spec) int64 {
 }
 
 // environment is all that the task gets: a few names that every command expects, what the user gave, what the job is.
-func (r *run) environment(order *wire.Order, now int64) []string {
+func (r *run) environment(order *wire.Order, now int64, work string) []string {
 	spec := r.spec()
-	dir := r.layout.run(r.id)
-	work := filepath.Join(dir, workDir)
 	deadline, funded := "", ""
 	if limit := spec.GetTimeLimitMs(); limit > 0 {
 		deadline = unixSeconds(r.clusterTime(now) + limit)
@@ -138,8 +136,11 @@ func (r *run) environment(order *wire.Order, now int64) []string {
 	if until := order.GetFundedUntilUnixMs(); until > 0 {
 		funded = unixSeconds(until)
 	}
-	env := map[string]string{
-		"PATH": taskPath, "LANG": "C.UTF-8", "HOME": work, "PWD": work, "TMPDIR": filepath.Join(work, tmpDir),
+	env := map[string]string{"HOME": work, "PWD": work, "TMPDIR": filepath.Join(work, tmpDir)}
+	notice := ""
+	if spec.GetImage() == "" { // an image has its own programs, and does not see what lies beside the work folder
+		env["PATH"], env["LANG"] = taskPath, "C.UTF-8"
+		notice = filepath.Join(r.layout.run(r.id), noticeFile)
 	}
 	for _, entry := range spec.GetEnv() {
 		if name, value, ok := strings.Cut(entry, "="); ok && name != "" && !strings.HasPrefix(name, "COINOP_") {
@@ -150,7 +151,7 @@ func (r *run) environment(order *wire.Order, now int64) []string {
 		"JOB": strconv.FormatUint(spec.GetJob(), 10), "TASK": strconv.Itoa(int(spec.GetTask())),
 		"RUN": strconv.FormatUint(r.id, 10), "NAME": spec.GetName(), "POOL": spec.GetPool(), "NODE": r.config.Name,
 		"CPUS": thousandths(spec.GetCpuMilli()), "MEMORY_BYTES": strconv.FormatInt(spec.GetMemoryBytes(), 10),
-		"DEADLINE": deadline, "FUNDED_UNTIL": funded, "NOTICE_FILE": filepath.Join(dir, noticeFile),
+		"DEADLINE": deadline, "FUNDED_UNTIL": funded, "NOTICE_FILE": notice,
 	} {
 		env["COINOP_"+name] = value
 	}
