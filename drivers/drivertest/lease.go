@@ -132,11 +132,11 @@ func pausesUnderLease(s *Session) error {
 }
 
 func lapsesForGood(s *Session) error {
-	task, _, err := s.leased(100*time.Millisecond, 100)
+	task, _, err := s.leased(500*time.Millisecond, 100)
 	if err != nil {
 		return err
 	}
-	s.pass(100 * time.Millisecond)
+	s.pass(500 * time.Millisecond)
 	s.pass(100 * time.Millisecond)
 	st, err := s.awaitEnd(task.ID)
 	if err != nil {

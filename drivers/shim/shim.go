@@ -56,7 +56,7 @@ func Install(dir string) (string, error) {
 	}
 	path := filepath.Join(dir, "coinop-shim")
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, program) {
-		return path, nil
+		return path, os.Chmod(path, 0o755) // an earlier version's was for its owner alone
 	}
 	file, err := os.CreateTemp(dir, "coinop-shim-*")
 	if err != nil {
@@ -65,7 +65,7 @@ func Install(dir string) (string, error) {
 	defer os.Remove(file.Name())
 	_, err = file.Write(program)
 	if err == nil {
-		err = file.Chmod(0o700)
+		err = file.Chmod(0o755) // containers show it to their users
 	}
 	if closeErr := file.Close(); err == nil {
 		err = closeErr

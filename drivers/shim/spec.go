@@ -25,13 +25,38 @@ type Spec struct {
 	Missing          uint32 // bits for the record; the shim only keeps them
 
 	Cgroups []Cgroup
+	Box     *Box // nil: it runs in the machine's own file system
 }
+
+// Box is a container. Its folder holds the runtime's bundle, and these that the shim needs: lower with an empty folder for each
+// layer, named by its number; own/upper and own/work; rootfs; work, to find the
+// work folder in; and the files user, pid and init, empty, to mount things on.
+// The runtime writes the first process's number to the file first, and what it has to say is found in errors.
+type Box struct {
+	Dir     string
+	WorkDir string   // outside
+	Program string   // the shim's own, to be shown as init
+	Layers  []string // unpacked, the uppermost first
+	UIDMap  string   // as /proc/PID/uid_map wants it
+	GIDMap  string
+	Runtime []string // how to call it
+}
+
+// LayersMax is how many layers a shim can lay over each other.
+const LayersMax = 128
+
+// Without begins a command to which what is mounted there is not.
+func Without(program, mounted string) []string { return []string{program, "without", mounted} }
+
+// FirstArgv is what a runtime has to start: the program Box.Dir/init, shown inside as the first of them.
+func FirstArgv() []string { return []string{"/dev/coinop-init", "enter"} }
 
 // CgroupKind says what a cgroup folder is good for.
 type CgroupKind byte
 
 const (
 	Unified CgroupKind = '2' // version 2
+	Foreign CgroupKind = 'x' // made and removed for somebody else, and else left alone
 	Memory  CgroupKind = 'm' // the rest version 1
 	Pids    CgroupKind = 'p'
 	CPU     CgroupKind = 'c'
@@ -84,6 +109,15 @@ func (s Spec) arguments() []string {
 				file = "?" + file
 			}
 			args = append(args, "w"+file+"="+w.Value)
+		}
+	}
+	if b := s.Box; b != nil {
+		args = append(args, "B"+b.Dir, "I"+b.Program, "W"+b.WorkDir, "U"+b.UIDMap, "V"+b.GIDMap)
+		for _, layer := range b.Layers {
+			args = append(args, "L"+layer)
+		}
+		for _, word := range b.Runtime {
+			args = append(args, "r"+word)
 		}
 	}
 	return append(append(args, "--"), s.Argv...)

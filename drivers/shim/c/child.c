@@ -11,6 +11,11 @@ void step(const char *what, i64 result)
 		return;
 	S.child_step = what;
 	S.child_errno = (i32)-result;
+	if (S.answering) {
+		struct answer a = {(i32)-result, 0, {0}};
+		append(a.step, a.step + sizeof a.step, what);
+		SYS3(write, COMMAND_FD, &a, sizeof a);
+	}
 	SYS1(exit_group, 125);
 }
 
@@ -28,7 +33,7 @@ static void join(void)
 {
 	u32 i;
 	for (i = 0; i < S.spec.cgroup_count; i++)
-		if (S.spec.cgroups[i].kind != '2' || S.spec.set_user & 2)
+		if (S.spec.cgroups[i].kind != 'x' && (S.spec.cgroups[i].kind != '2' || S.spec.set_user & 2))
 			step("join cgroup", -cgroup_put(S.spec.cgroups[i].dir, "cgroup.procs", "0"));
 }
 
@@ -42,7 +47,7 @@ static void become_user(void)
 	step("set user", SYS3(setresuid, S.spec.uid, S.spec.uid, S.spec.uid));
 }
 
-static void plain_signals(void)
+void plain_signals(void)
 {
 	static struct sigaction plain;
 	u64 none = 0;
@@ -62,7 +67,7 @@ static const char *search_path(void)
 }
 
 /* As execvp: a name without a slash is looked for in the task's own PATH; a file that is there but refuses is remembered. */
-static i64 execute(void)
+static i64 search(void)
 {
 	char **argv = S.spec.argv;
 	const char *p, *name = argv[0];
@@ -89,6 +94,24 @@ static i64 execute(void)
 	}
 }
 
+/* The limits that a process has for itself, and its work folder. */
+void settle(void)
+{
+	limit(RLIMIT_CORE, 0);
+	if (S.spec.files)
+		limit(RLIMIT_NOFILE, S.spec.files);
+	if (S.spec.file_bytes)
+		limit(RLIMIT_FSIZE, S.spec.file_bytes);
+	step("enter the work folder", SYS1(chdir, S.spec.work_dir));
+	SYS1(umask, 022);
+}
+
+void execute(void)
+{
+	plain_signals();
+	step("execute", search());
+}
+
 static void child(void)
 {
 	join();
@@ -98,20 +121,27 @@ static void child(void)
 	step("connect streams", SYS3(dup3, S.null_fd, 0, 0));
 	step("connect streams", SYS3(dup3, S.child_out, 1, 0));
 	step("connect streams", SYS3(dup3, S.child_err, 2, 0));
-	limit(RLIMIT_CORE, 0);
-	if (S.spec.files)
-		limit(RLIMIT_NOFILE, S.spec.files);
-	if (S.spec.file_bytes)
-		limit(RLIMIT_FSIZE, S.spec.file_bytes);
-	step("enter the work folder", SYS1(chdir, S.spec.work_dir));
-	SYS1(umask, 022);
+	settle();
 	become_user();
 	step("forbid new privileges", SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	step("die with the shim", SYS2(prctl, PR_SET_PDEATHSIG, SIGKILL));
 	if (SYS0(getppid) != (S.spec.private ? 0 : S.status.shim_pid)) /* a parent outside of its namespace is 0 to it */
 		SYS1(exit_group, 125);
-	plain_signals();
-	step("execute", execute());
+	execute();
+}
+
+void not_started(const char *what, i32 error)
+{
+	int command = same(what, "execute");
+	fail(what, command ? S.spec.argv[0] : 0, error);
+	if (command)
+		S.status.code = error == ENOENT || error == ENOTDIR ? 127 : 126;
+}
+
+/* A child that shares this memory and a stack of its own until it executes or ends; what failed there is in S.child_errno. */
+long spawn_vfork(u64 flags, void (*fn)(void))
+{
+	return sys_spawn(NR_clone, (long)(CLONE_VM | CLONE_VFORK | SIGCHLD | flags), (long)(stack + sizeof stack), fn);
 }
 
 /* Returns the pid, or a negative errno with the reason recorded. */
@@ -144,16 +174,13 @@ long child_start(void)
 		SYS1(close, fd);
 	if (pid == -ENOSYS) { /* some containers forbid clone3: then the child joins the unified group by itself */
 		S.spec.set_user |= 2;
-		pid = sys_spawn(NR_clone, (long)(CLONE_VM | CLONE_VFORK | SIGCHLD | own), (long)(stack + sizeof stack), child);
+		pid = spawn_vfork(own, child);
 	}
 	if (pid < 0) {
 		fail("create process", 0, (i32)-pid);
 		return pid;
 	}
-	if (S.child_errno) {
-		fail(S.child_step, same(S.child_step, "execute") ? S.spec.argv[0] : 0, S.child_errno);
-		if (same(S.child_step, "execute"))
-			S.status.code = S.child_errno == ENOENT || S.child_errno == ENOTDIR ? 127 : 126;
-	}
+	if (S.child_errno)
+		not_started(S.child_step, S.child_errno);
 	return pid;
 }

@@ -48,6 +48,21 @@ static void option(char *o)
 		append(append(S.exit_path, S.exit_path + sizeof S.exit_path, v), S.exit_path + sizeof S.exit_path, "~exit");
 		return;
 	case 'p': s->private = 1; return;
+	case 'B': s->box.dir = v; return;
+	case 'W': s->box.work = v; return;
+	case 'I': s->box.program = v; return;
+	case 'U': s->box.uid_map = v; return;
+	case 'V': s->box.gid_map = v; return;
+	case 'L':
+		if (s->box.layer_count == LAYERS_MAX)
+			break;
+		s->box.layers[s->box.layer_count++] = v;
+		return;
+	case 'r':
+		if (s->box.runtime_count == RUNTIME_MAX)
+			break;
+		s->box.runtime[s->box.runtime_count++] = v;
+		return;
 	case 'w': add_write(v); return;
 	case 'c':
 		if (s->cgroup_count < CGROUPS_MAX) {
@@ -124,7 +139,7 @@ static void reap(void)
 }
 
 /* Takes the signals that have come, and says whether the driver's was among them. */
-static int signalled(void)
+int signalled(void)
 {
 	i64 at, n = SYS3(read, S.signal_fd, S.buffer, 4096);
 	int called = 0;
@@ -165,7 +180,7 @@ static void conclude(void)
 	struct status *s = &S.status;
 	i32 sig = S.main_status & 0x7f;
 	span_end(s->ended);
-	if (s->cause == START_FAILED)
+	if (s->cause) /* it never began */
 		return;
 	s->code = sig ? 128 + sig : S.main_status >> 8 & 0xff;
 	s->signal = sig;
@@ -190,13 +205,14 @@ static void run(void)
 	}
 	if (cgroups_make() < 0)
 		return;
-	pid = child_start();
+	pid = S.spec.box.dir ? box_start() : child_start();
 	SYS1(close, S.child_out);
 	SYS1(close, S.child_err);
 	SYS1(close, S.null_fd);
 	if (pid < 0)
 		return;
 	S.main_pid = (i32)pid;
+	init_await();
 	if (!S.status.cause) {
 		S.status.started = now();
 		S.status.pid = S.main_pid;
@@ -204,6 +220,10 @@ static void run(void)
 		publish();
 	}
 	timer_set();
+	if (S.spec.box.dir) { /* the signals may have come while the runtime was waited for */
+		control_read();
+		reap();
+	}
 	attend();
 	log_flush();
 	cgroups_account();
@@ -215,6 +235,10 @@ __attribute__((used, noreturn)) void shim_main(u64 *sp)
 {
 	u64 argc = sp[0], i;
 	char **argv = (char **)(sp + 1);
+	if (argc == 2 && same(argv[1], "enter"))
+		enter();
+	if (argc > 3 && same(argv[1], "without"))
+		without(argv[2], argv + 3, argv + argc + 1);
 	S.status.state = STARTING;
 	S.status.shim_pid = (i32)SYS0(getpid);
 	S.spec.envp = argv + argc + 1;

@@ -11,6 +11,7 @@ static void init(void)
 	static struct sigaction ignore = {SIG_IGN, 0, 0, 0};
 	i32 fd;
 	SYS2(prctl, PR_SET_PDEATHSIG, SIGKILL);
+	S.init_ready = 1;
 	SYS4(rt_sigaction, SIGCHLD, &ignore, 0, 8); /* then the kernel waits for them */
 	for (fd = 0; fd < 16; fd++) /* all that a shim has; the lock on the status file must end with the shim */
 		SYS1(close, fd);
@@ -18,15 +19,27 @@ static void init(void)
 		SYS5(ppoll, 0, 0, 0, 0, 8);
 }
 
-i64 init_start(void)
+i64 init_spawn(u64 flags)
 {
-	i64 e = SYS1(unshare, CLONE_NEWPID);
-	if (e < 0)
-		return e;
-	e = sys_spawn(NR_clone, CLONE_VM | SIGCHLD, (long)(init_stack + sizeof init_stack), init);
+	i64 e = sys_spawn(NR_clone, (long)(CLONE_VM | SIGCHLD | flags), (long)(init_stack + sizeof init_stack), init);
 	if (e > 0)
 		S.init_pid = (i32)e;
 	return e;
+}
+
+/* Until it would die with the shim. On a busy machine the task may be quicker than its namespace's first process. */
+void init_await(void)
+{
+	struct timespec pause = {0, 20000};
+	u64 until = now() + 10000000000UL;
+	while (S.init_pid > 0 && !S.init_ready && now() < until)
+		SYS2(nanosleep, &pause, 0);
+}
+
+i64 init_start(void)
+{
+	i64 e = SYS1(unshare, CLONE_NEWPID);
+	return e < 0 ? e : init_spawn(0);
 }
 
 static const char *below(const char *folder, const char *path)
@@ -36,7 +49,7 @@ static const char *below(const char *folder, const char *path)
 	return !*folder && *path == '/' ? path : 0;
 }
 
-static i64 move(i64 tree, const char *to)
+i64 move(i64 tree, const char *to)
 {
 	i64 e = SYS5(move_mount, tree, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
 	SYS1(close, tree);

@@ -12,8 +12,11 @@
 #define MESSAGE_MAX 104
 #define CHUNK 65536
 #define STATUS_FD 3
-#define CGROUPS_MAX 8
+#define CGROUPS_MAX 32
 #define WRITES_MAX 24
+#define LAYERS_MAX 128
+#define RUNTIME_MAX 32
+#define COMMAND_FD 3 /* where a container's first process finds its command, and says what became of it */
 
 enum state { STARTING = 1, RUNNING, FROZEN, EXITED };
 enum cause { EXITED_ITSELF = 1, SIGNALLED, OOM, LEASE, STOPPED, START_FAILED, DISK };
@@ -45,10 +48,26 @@ struct status {
  * may be zero: nothing was said of that yet. */
 struct orders { u64 until, seq; u32 kind, signal, group, pad; u64 arg; };
 
-struct cgroup { char kind; const char *dir; }; /* kind: '2' unified; in v1 m memory, p pids, c cpu, f freezer, a cpuacct */
+struct cgroup { char kind; const char *dir; }; /* kind: '2' unified; in v1 m memory, p pids, c cpu, f freezer, a cpuacct; x: not ours to use */
 struct cgroup_write { u32 cgroup; const char *file, *value; };
 
+/* A container: its folder, what its root is made of (uppermost first), and how its runtime is called. */
+struct box {
+	const char *dir, *program, *work, *uid_map, *gid_map;
+	const char *layers[LAYERS_MAX];
+	u32 layer_count;
+	char *runtime[RUNTIME_MAX + 1];
+	u32 runtime_count;
+};
+
+/* What a container's first process is told: this, then texts, each with its zero: the work folder, arguments, variables. */
+struct request { u64 bytes, files, file_bytes; u32 argc, envc; u32 streams, attend; };
+
+/* What it answers if it fails; or, told to attend, in the end: the status as wait4 has it. */
+struct answer { i32 error, status; char step[56]; };
+
 struct spec {
+	struct box box;
 	u32 uid, gid, set_user, private;
 	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
 	u32 has_lease;
@@ -70,11 +89,13 @@ struct shim {
 	i32 child_out, child_err, null_fd;
 	i32 main_pid, main_done, main_status;
 	i32 init_pid; /* of the task's own pid namespace; 0: it has none, or no more */
+	volatile u32 init_ready; /* written by it */
 	u64 lease_until, lease_frozen_at, kill_at;
 	u32 frozen;      /* mask of enum freeze */
 	u32 killed_for;  /* enum cause of our own SIGKILL, 0 if none */
 	u32 stop_sent;
 	u64 rusage_us, rusage_peak;
+	i32 answering; /* this is a container's first process: failures are told by COMMAND_FD */
 	i32 child_errno;
 	const char *child_step;
 	u64 obeyed; /* seq of the last command */
@@ -109,11 +130,29 @@ void cgroups_account(void);
 
 /* child.c */
 void step(const char *what, i64 result);
+void settle(void);
+void plain_signals(void);
+long spawn_vfork(u64 flags, void (*fn)(void));
+void execute(void);
+void not_started(const char *what, i32 error);
 long child_start(void);
 
 /* private.c */
 i64 init_start(void);
+i64 init_spawn(u64 flags);
+void init_await(void);
+i64 move(i64 tree, const char *to);
 void seclude(void);
+
+/* box.c */
+long box_start(void);
+
+/* enter.c */
+void enter(void);
+void without(const char *mounted, char **argv, char **envp);
+
+/* main.c */
+int signalled(void);
 
 /* tree.c */
 void tree_signal(i32 sig);

@@ -21,8 +21,10 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define EBUSY 16
 #define EEXIST 17
 #define ENOTDIR 20
+#define EIO 5
 #define EINVAL 22
 #define ENOSYS 38
+#define ETIME 62
 
 #define SIGCHLD 17
 #define SIGCONT 18
@@ -34,6 +36,13 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define AT_FDCWD (-100)
 #define AT_REMOVEDIR 0x200
 #define AT_SYMLINK_NOFOLLOW 0x100
+#define AT_EMPTY_PATH 0x1000
+#define AF_UNIX 1
+#define SOCK_STREAM 1
+#define PROT_RW 3
+#define MAP_PRIVATE_ANONYMOUS 0x22
+#define TIOCSCTTY 0x540e
+#define TIOCNOTTY 0x5422
 #define O_RDONLY 0
 #define O_WRONLY 1
 #define O_RDWR 2
@@ -70,12 +79,19 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define CLONE_NEWNS 0x20000UL
 #define CLONE_NEWIPC 0x8000000UL
 #define CLONE_NEWPID 0x20000000UL
+#define CLONE_NEWUSER 0x10000000UL
 
 #define MS_NOSUID 2
 #define MS_NODEV 4
 #define MS_NOEXEC 8
+#define MS_BIND 0x1000
 #define MS_REC 0x4000
 #define MS_SLAVE 0x80000
+#define MNT_DETACH 2
+#define MOUNT_ATTR_RDONLY 1
+#define MOUNT_ATTR_NOSUID 2
+#define MOUNT_ATTR_NODEV 4
+#define MOUNT_ATTR_IDMAP 0x100000
 #define OPEN_TREE_CLONE 1
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
 #define MOVE_MOUNT_F_EMPTY_PATH 4
@@ -91,6 +107,7 @@ struct rlimit { u64 cur, max; };
 struct rusage { struct timeval utime, stime; i64 maxrss, rest[13]; };
 struct sigaction { void *handler; u64 flags; void *restorer; u64 mask; };
 struct clone_args { u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup; };
+struct mount_attr { u64 set, clear, propagation, userns; };
 struct dirent { u64 ino; i64 off; unsigned short reclen; u8 type; char name[]; };
 
 #if defined(__x86_64__)
@@ -101,7 +118,8 @@ enum {
 	NR_setresgid = 119, NR_prctl = 157, NR_getdents64 = 217, NR_clock_gettime = 228, NR_openat = 257, NR_mkdirat = 258,
 	NR_unlinkat = 263, NR_renameat = 264, NR_ppoll = 271, NR_timerfd_create = 283, NR_timerfd_settime = 286,
 	NR_signalfd4 = 289, NR_pipe2 = 293, NR_prlimit64 = 302, NR_clone3 = 435, NR_nanosleep = 35,
-	NR_mount = 165, NR_unshare = 272, NR_keyctl = 250, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436
+	NR_mount = 165, NR_unshare = 272, NR_keyctl = 250, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436,
+	NR_umount2 = 166, NR_mount_setattr = 442, NR_mmap = 9, NR_ioctl = 16, NR_socketpair = 53
 };
 #elif defined(__aarch64__)
 enum {
@@ -111,7 +129,8 @@ enum {
 	NR_clock_gettime = 113, NR_kill = 129, NR_rt_sigaction = 134, NR_rt_sigprocmask = 135, NR_setresuid = 147, NR_setresgid = 149,
 	NR_setsid = 157, NR_setgroups = 159, NR_umask = 166, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
 	NR_execve = 221, NR_wait4 = 260, NR_prlimit64 = 261, NR_clone3 = 435,
-	NR_mount = 40, NR_unshare = 97, NR_keyctl = 219, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436
+	NR_mount = 40, NR_unshare = 97, NR_keyctl = 219, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436,
+	NR_umount2 = 39, NR_mount_setattr = 442, NR_mmap = 222, NR_ioctl = 29, NR_socketpair = 199
 };
 #else
 #error "no system call numbers for this architecture"
@@ -148,6 +167,7 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 #define SYS3(n, a, b, c) sys6(NR_##n, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define SYS4(n, a, b, c, d) sys6(NR_##n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define SYS5(n, a, b, c, d, e) sys6(NR_##n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+#define SYS6(n, a, b, c, d, e, f) sys6(NR_##n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 /* A child on a stack of its own calls fn and never returns; the parent gets its pid, or a negative errno. clone3 and clone
  * differ in where the stack is told; both leave it to the child to jump to fn. */
