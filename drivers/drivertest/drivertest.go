@@ -28,6 +28,7 @@ type Harness struct {
 
 	UID, GID  uint32
 	AllowRoot bool
+	Image     string                   // what every task runs in, for a driver that runs images: /bin/sh and the usual programs, nothing else, and root
 	Programs  bool                     // the machine's own programs can be run: the checks of real processes apply
 	Restart   func() error             // kills the driver's process; it comes back by itself. nil: it has none
 	Leaks     func() ([]string, error) // what is left of tasks that were removed
@@ -59,6 +60,8 @@ func Checks() []Check {
 	all := append(lifeChecks(), leaseChecks()...)
 	all = append(all, processChecks()...)
 	all = append(all, limitChecks()...)
+	all = append(all, execChecks()...)
+	all = append(all, imageChecks()...)
 	return append(all, endChecks()...)
 }
 
@@ -153,12 +156,33 @@ func (s *Session) task(argv ...string) (drivers.Task, error) {
 	s.ids = append(s.ids, id)
 	task := drivers.Task{
 		ID: id, Dir: filepath.Join(folder, driverDir), WorkDir: "/", Argv: argv, UID: s.UID, GID: s.GID, AllowRoot: s.AllowRoot,
-		Env: []string{"PATH=/usr/bin:/bin"}, KillDelayMillis: 60_000,
+		Image: s.Image, Env: []string{"PATH=/usr/bin:/bin"}, KillDelayMillis: 60_000,
 	}
 	if s.Mark != "" {
 		task.Env = append(task.Env, s.Mark)
 	}
+	if s.description.WorkDir != "" { // then it is shown by itself, and not as a part of all
+		task.WorkDir = filepath.Join(folder, "work")
+		if err := errors.Join(os.Mkdir(task.WorkDir, 0o755), os.Chown(task.WorkDir, int(s.UID), int(s.GID))); err != nil {
+			return drivers.Task{}, err
+		}
+	}
 	return task, nil
+}
+
+// seenWorkDir is where a task finds its work folder, and seenUser who it finds itself to be.
+func (s *Session) seenWorkDir() string {
+	if s.description.WorkDir != "" {
+		return s.description.WorkDir
+	}
+	return "/"
+}
+
+func (s *Session) seenUser() (uid, gid uint32) {
+	if s.description.Images {
+		return 0, 0
+	}
+	return s.UID, s.GID
 }
 
 func (s *Session) shell(script string) (drivers.Task, error) { return s.task("/bin/sh", "-c", script) }

@@ -345,8 +345,12 @@ func execs(s *Session) error {
 	if _, err := s.running(task); err != nil {
 		return err
 	}
+	argv := s.Exit(3)
+	if s.Programs {
+		argv = []string{"/bin/sh", "-c", "cat; printf hello >&2; exit 3"}
+	}
 	var out, errOut bytes.Buffer
-	exit, err := s.Driver().Exec(s.ctx, task.ID, drivers.ExecRequest{Argv: s.Exit(3)},
+	exit, err := s.Driver().Exec(s.ctx, task.ID, drivers.ExecRequest{Argv: argv},
 		drivers.ExecStreams{Stdin: strings.NewReader("over there"), Stdout: &out, Stderr: &errOut})
 	if !s.description.Exec {
 		if !errors.Is(err, drivers.ErrUnsupported) {

@@ -21,6 +21,7 @@ func processChecks() []Check {
 		{Name: "a signal is told, and reaches the group", Needs: programs, Run: signals},
 		{Name: "arguments and variables arrive byte for byte, and no others", Needs: programs, Run: passesBytes},
 		{Name: "a task starts clean", Needs: programs, Run: startsClean},
+		{Name: "a task is its user's to the machine", Needs: func(h Harness, _ drivers.Description) bool { return h.Programs && h.UID != 0 }, Run: runsAs},
 		{Name: "output keeps its order", Needs: programs, Run: keepsOrder},
 		{Name: "output is capped to its first and last bytes", Needs: programs, Run: capsOutput},
 		{Name: "a reader beside the writer sees true bytes", Needs: programs, Run: readsBeside},
@@ -173,7 +174,7 @@ func passesBytes(s *Session) error {
 func startsClean(s *Session) error {
 	task, err := s.shell(`read -r line; echo "stdin $?"; echo "umask $(umask)"; echo "core $(ulimit -c)"
 		printf "fds"; for f in /proc/$$/fd/*; do [ -e $f ] && printf " ${f##*/}"; done; echo
-		while read -r key value rest; do case $key in NoNewPrivs:|SigIgn:|SigBlk:|Groups:|Uid:) echo $key $value $rest;; esac; done </proc/$$/status
+		cat /proc/self/status | while read -r key value rest; do case $key in NoNewPrivs:|SigIgn:|SigBlk:|Groups:|Uid:) echo $key $value $rest;; esac; done
 		cut -d' ' -f5,6 /proc/$$/stat; echo $$; pwd`)
 	if err != nil {
 		return err
@@ -196,11 +197,34 @@ func startsClean(s *Session) error {
 	if err := expect("group and session", lines[len(lines)-3], pid+" "+pid); err != nil {
 		return err
 	}
-	if err := expect("work folder", lines[len(lines)-1], "/"); err != nil {
+	if err := expect("work folder", lines[len(lines)-1], s.seenWorkDir()); err != nil {
 		return err
 	}
-	if s.UID != 0 && (!strings.Contains(got, fmt.Sprintf("Uid: %d %d", s.UID, s.UID)) || !strings.Contains(got, fmt.Sprintf("Groups: %d\n", s.GID))) {
-		return fmt.Errorf("it does not run as %d:%d alone: %q", s.UID, s.GID, got)
+	uid, gid := s.seenUser()
+	if s.UID != 0 && (!strings.Contains(got, fmt.Sprintf("Uid: %d %d", uid, uid)) || !strings.Contains(got, fmt.Sprintf("Groups: %d\n", gid))) {
+		return fmt.Errorf("it does not run as %d:%d alone: %q", uid, gid, got)
+	}
+	return nil
+}
+
+// runsAs looks from outside, where a container's own word for its user does not count.
+func runsAs(s *Session) error {
+	task, err := s.task(s.Block...)
+	if err != nil {
+		return err
+	}
+	st, err := s.running(task)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", st.Pid))
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{fmt.Sprintf("Uid:\t%d\t%[1]d\t%[1]d\t%[1]d\n", s.UID), fmt.Sprintf("Gid:\t%d\t%[1]d\t%[1]d\t%[1]d\n", s.GID)} {
+		if !strings.Contains(string(data), want) {
+			return fmt.Errorf("%q is not in %q", want, data)
+		}
 	}
 	return nil
 }
@@ -273,10 +297,10 @@ func capsOutput(s *Session) error {
 	return expect("bytes written", usage.LogBytes, int64(total))
 }
 
-// readsBeside reads a small ring at its oldest and newest places while it is being overwritten. Every line of seq is its number,
-// so each byte read can be told from its offset.
+// readsBeside reads a small ring at its oldest and newest places while it is being overwritten. Every line of seq is a number that
+// grows with it, so each byte read can be told from its offset.
 func readsBeside(s *Session) error {
-	task, err := s.task("seq", "-f", "%07g", "1", "299999")
+	task, err := s.task("seq", "1000001", "1299999")
 	if err != nil {
 		return err
 	}
@@ -307,7 +331,7 @@ func readsBeside(s *Session) error {
 			}
 			var want []byte
 			for line := chunk.Offset/8 + 1; line <= chunk.Next/8+1; line++ {
-				want = fmt.Appendf(want, "%07d\n", line)
+				want = fmt.Appendf(want, "%d\n", 1_000_000+line)
 			}
 			want = want[chunk.Offset%8:][:len(chunk.Data)]
 			if !bytes.Equal(chunk.Data, want) {
