@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/container"
+	"github.com/coinop/coinop/drivers/container/containertest"
 	"github.com/coinop/coinop/drivers/drivertest"
 	"github.com/coinop/coinop/drivers/fake"
 	"github.com/coinop/coinop/drivers/plugin"
@@ -63,6 +65,13 @@ func serve(kind, dir string) error {
 	if kind == "fake" {
 		return plugin.Serve(plugin.ServeConfig{Driver: fake.New(fake.Config{Start: shim.Boottime()})})
 	}
+	if kind == "container" {
+		d, err := container.New(container.Config{Dir: dir, Log: log, Images: containertest.Store(filepath.Join(filepath.Dir(dir), "image"))})
+		if err != nil {
+			return err
+		}
+		return plugin.Serve(plugin.ServeConfig{Driver: d, Log: log, Idle: idle})
+	}
 	d, err := process.New(process.Config{Dir: dir, Log: log})
 	if err != nil {
 		return err
@@ -77,7 +86,7 @@ func pluginConfig(t testing.TB, kind, dir string) plugin.Config {
 	}
 	return plugin.Config{
 		Dir: filepath.Join(dir, "plugin"), Command: []string{self},
-		Env: []string{"PLUGIN_TEST_ROLE=" + kind + ":" + filepath.Join(dir, "state")},
+		Env: []string{"PLUGIN_TEST_ROLE=" + kind + ":" + filepath.Join(dir, "state"), "PATH=" + os.Getenv("PATH")},
 	}
 }
 
@@ -162,6 +171,24 @@ func TestProcessDriverAsPlugin(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("the plugin left %q, %v", left, err)
 	}
+}
+
+// So does the container driver, terminals included.
+func TestContainerDriverAsPlugin(t *testing.T) {
+	containertest.Need(t)
+	dir := containertest.Yard(t)
+	containertest.MakeRoot(t, filepath.Join(dir, "image"))
+	config := pluginConfig(t, "container", dir)
+	client := run(t, config)
+	if _, err := client.Describe(t.Context()); errors.Is(err, drivers.ErrUnsupported) {
+		t.Skip(err)
+	}
+	h := processHarness(t, dir)
+	h.Folder = func() (string, error) { return containertest.TaskFolder(dir) }
+	h.Image = containertest.Busybox
+	h.Driver = func() drivers.Driver { return client }
+	h.Restart = func() error { return syscall.Kill(pid(t, config), syscall.SIGKILL) }
+	drivertest.Run(t, h)
 }
 
 // The fake has an Exec, so its streams are seen to pass the socket. Its clock stands still, so only what needs none is asked.

@@ -18,6 +18,7 @@ type cgroups struct {
 	unified     string                     // parent folder in version 2, "" if not usable
 	controllers map[string]bool            // of unified: cpu, memory, pids
 	v1          map[shim.CgroupKind]string // parent folders of usable version 1 controllers
+	parents     []string                   // in every hierarchy, those included that are good for nothing here
 	why         string                     // why something is missing
 	prefix      string                     // of the folders of this driver's tasks
 }
@@ -42,6 +43,7 @@ func findCgroups(parent, prefix string) (cgroups, error) {
 			}
 			continue
 		}
+		c.parents = append(c.parents, dir)
 		if m.unified {
 			c.unified = dir
 			c.enable(m.dir, parent)
@@ -169,6 +171,35 @@ func (c *cgroups) all(id string) map[shim.CgroupKind]string {
 		dirs[kind] = c.dir(parent, id)
 	}
 	return dirs
+}
+
+// foreign lists the folders that somebody else may use for a task, by a name that no task has.
+func (c *cgroups) foreign(id string) []string {
+	var dirs []string
+	for _, parent := range c.parents {
+		dirs = append(dirs, c.dir(parent, id+"~"))
+	}
+	return dirs
+}
+
+// Foreign is for a program that insists on cgroups of its own for a task: a path that it may use in every hierarchy, and what a
+// shim is told so that they end with the task.
+func (d *Set) Foreign(id string) (path string, groups []shim.Cgroup) {
+	for _, dir := range d.cgroups.foreign(id) {
+		groups = append(groups, shim.Cgroup{Kind: shim.Foreign, Dir: dir})
+	}
+	return filepath.Join("/", d.config.CgroupParent, d.cgroups.prefix+id+"~"), groups
+}
+
+// Join puts one more process into a running task, limits and lease included.
+func (d *Set) Join(id string, pid int) error {
+	for kind, dir := range d.cgroups.all(id) {
+		err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("join cgroup %c of task %s: %w", kind, id, err)
+		}
+	}
+	return nil
 }
 
 type cgroupMount struct {

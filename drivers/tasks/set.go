@@ -26,7 +26,7 @@ type Kind interface {
 	Check(t drivers.Task) error
 	// Prepare makes what the task needs before its shim is there, and completes what the shim is told.
 	Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) error
-	// Discard removes what Prepare made, all of it or what is left of it. dir is Task.Dir.
+	// Discard removes what Prepare made, all of it or what is left of it. dir is Task.Dir, "" if that is not known any more.
 	Discard(id, dir string) error
 	// Folders lists what counts to the task's disk.
 	Folders(dir, workDir string) []string
@@ -156,6 +156,23 @@ func (d *Set) Try(spec shim.Spec) (message string, err error) {
 		return "", err
 	}
 	return explain(r.Text()), nil
+}
+
+// Running waits until a task runs, and says where its driver's folder is.
+func (d *Set) Running(ctx context.Context, id string) (dir string, err error) {
+	t, err := d.find(id)
+	if err != nil {
+		return "", err
+	}
+	if _, err := t.until(ctx, func(r shim.Record) bool { return r.State >= shim.Running }); err != nil {
+		return "", fmt.Errorf("task %s: %w", id, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.final || t.removed {
+		return "", fmt.Errorf("task %s: %w", id, drivers.ErrEnded)
+	}
+	return t.logDir, nil
 }
 
 // Watch implements drivers.Driver.

@@ -130,7 +130,7 @@ func (d *Set) forget(t *task) {
 func (d *Set) Remove(ctx context.Context, id string) error {
 	t, err := d.find(id)
 	if errors.Is(err, drivers.ErrNoTask) {
-		return nil
+		return d.config.Kind.Discard(id, "") // a start that was cut short may have left something under its name
 	}
 	if err != nil {
 		return err

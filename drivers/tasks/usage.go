@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -143,14 +145,15 @@ func (c *cgroups) destroy(id string) error {
 		_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) // older kernels lack it; then as in version 1
 	}
 	deadline := time.Now().Add(5 * time.Second)
-	for kind, dir := range dirs {
+	paths := append(slices.Collect(maps.Values(dirs)), c.foreign(id)...)
+	for _, dir := range paths {
 		for {
 			err := unix.Rmdir(dir)
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
 				break
 			}
 			if time.Now().After(deadline) {
-				return fmt.Errorf("remove cgroup %c %s: %w", kind, dir, err)
+				return fmt.Errorf("remove cgroup %s: %w", dir, err)
 			}
 			killAll(dir)
 			time.Sleep(2 * time.Millisecond) // the kernel tells nobody when the last one has left
