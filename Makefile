@@ -61,9 +61,10 @@ BENCH  ?=
 ROUNDS ?= 5
 JOBS   ?= 1000000
 NODES  ?= 10000
+PULL   ?= 500
 .PHONY: bench
-bench: need ## measure against the bars, beside references of the same run; BENCH=http names one, JOBS live where that matters, NODES idle
-	@$(GO) run ./testbed/bench -run '$(BENCH)' -rounds $(ROUNDS) -jobs $(JOBS) -nodes $(NODES)
+bench: need ## measure against the bars, beside references of the same run; BENCH=http names one, JOBS live where that matters, NODES idle, PULL MiB of image
+	@$(GO) run ./testbed/bench -run '$(BENCH)' -rounds $(ROUNDS) -jobs $(JOBS) -nodes $(NODES) -pull $(PULL)
 
 ROWS ?= .
 .PHONY: accept

@@ -22,6 +22,7 @@ func main() {
 	binary := flag.String("coinop", "", "a built coinop; without it one is built from here")
 	jobs := flag.Int("jobs", 1_000_000, "how many jobs live where that matters, and a tenth as many entries are caught up with")
 	nodes := flag.Int("nodes", 10_000, "how many executors are idle")
+	pull := flag.Int("pull", 500, "how many MiB the image has that is pulled")
 	crowded := flag.Bool("crowd", false, "be executors, as standard input says, for the measure idle")
 	bare := flag.String("bare", "", "be the bare HTTP server on this address, for the measure http")
 	flag.Parse()
@@ -34,7 +35,7 @@ func main() {
 	case *crowded:
 		err = serveCrowd(ctx, os.Stdin, os.Stdout)
 	default:
-		err = run(ctx, os.Stdout, *names, bench{binary: *binary, rounds: *rounds, jobs: *jobs, nodes: *nodes})
+		err = run(ctx, os.Stdout, *names, bench{binary: *binary, rounds: *rounds, jobs: *jobs, nodes: *nodes, pull: *pull})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -49,6 +50,7 @@ type bench struct {
 	rounds int
 	jobs   int
 	nodes  int
+	pull   int // MiB
 }
 
 // reading is one number of one round.
@@ -100,6 +102,7 @@ func measures() []measure {
 			goBench("./consensus/machine", "^BenchmarkView$", "BenchmarkView ms", 1e-6)},
 		{"shim", "starts through the process driver with limits", bar{600, true},
 			goBench("./drivers/process", "^BenchmarkStart$", "BenchmarkStart/limits=true tasks/s", 1, "BenchmarkStart/reference tasks/s")},
+		{"pull", "an image in ten layers from a registry on loopback into an empty store, against cp and tar -xz of them", bar{2, false}, readPull},
 		{"payment", "a payment of five coins and ten blanks to its signed change, on one core: 400 a second", bar{2500, false},
 			goBench("./funding/mint", "^BenchmarkPayment$", "BenchmarkPayment payment-µs", 1, "BenchmarkPayment curve-µs")},
 		{"timing", "whether a multiplication's time tells of its secret: Welch's t, fixed against random", bar{4.5, false},

@@ -29,7 +29,7 @@ const (
 func readAhead(ctx context.Context, from io.Reader) *ahead {
 	a := &ahead{ctx: ctx, full: make(chan block, blocks), empty: make(chan []byte, blocks), done: make(chan struct{})}
 	for range blocks {
-		a.empty <- make([]byte, blockBytes)
+		a.empty <- nil // made when it is needed: most layers are small
 	}
 	go a.fill(from)
 	return a
@@ -42,6 +42,9 @@ func (a *ahead) fill(from io.Reader) {
 		case <-a.ctx.Done():
 			return
 		case b := <-a.empty:
+			if b == nil {
+				b = make([]byte, blockBytes)
+			}
 			n, err := 0, error(nil)
 			for n < len(b) && err == nil {
 				var more int

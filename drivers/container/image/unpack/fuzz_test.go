@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -24,29 +25,65 @@ func FuzzUnpack(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, layer []byte) {
-		above := t.TempDir()
-		dir, canary := filepath.Join(above, "fs"), filepath.Join(above, "canary")
-		for _, d := range []string{dir, canary} {
-			if err := os.Mkdir(d, 0o755); err != nil {
-				t.Fatal(err)
+	f.Fuzz(unpackAndLook)
+}
+
+// FuzzEntries is the same with layers that are always well-formed: each line is an entry's type, name and link, so that
+// what is tried is names against names.
+func FuzzEntries(f *testing.F) {
+	for _, seed := range []string{
+		"0 a/b\n2 a/l ../..\n0 a/l/x\n",
+		"5 d\n2 d/e f\n0 f/.wh.g\n1 h d/e\n0 h\n",
+		"0 .wh.a\n0 a/b\n0 a/.wh..wh..opq\n5 a\n6 p\n3 c\n",
+		"2 l .\n0 l/l/l/x\n1 y l/x\n2 x /\n5 x\n",
+		"2 canary ../canary\n0 canary/file\n1 f canary/file\n0 f\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var entries []entry
+		for line := range strings.Lines(text) {
+			parts := strings.Split(strings.TrimSuffix(line, "\n"), " ")
+			if len(parts) < 2 || len(parts[0]) != 1 || len(entries) == 50 || strings.ContainsRune(line, 0) {
+				continue
+			}
+			e := entry{kind: parts[0][0], name: parts[1]}
+			if len(parts) > 2 {
+				e.link = parts[2]
+			}
+			if e.kind == tar.TypeReg {
+				e.text = "text"
+			}
+			if strings.ContainsRune("0123567", rune(e.kind)) && (e.kind == tar.TypeDir || !strings.HasSuffix(e.name, "/")) {
+				entries = append(entries, e)
 			}
 		}
-		if err := os.WriteFile(filepath.Join(canary, "file"), []byte("alive"), 0o644); err != nil {
+		unpackAndLook(t, layerOf(t, entries...))
+	})
+}
+
+func unpackAndLook(t *testing.T, layer []byte) {
+	above := t.TempDir()
+	dir, canary := filepath.Join(above, "fs"), filepath.Join(above, "canary")
+	for _, d := range []string{dir, canary} {
+		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		var grown int64
-		limits := Limits{Bytes: 1 << 20, Entries: 100, Ratio: 250, RatioFrom: 1 << 20}
-		_, _ = Unpack(t.Context(), dir, bytes.NewReader(layer), limits, func(more int64) error { grown += more; return nil })
-		if grown > limits.Bytes {
-			t.Errorf("%d bytes were taken, %d were allowed", grown, limits.Bytes)
-		}
-		outside(t, above)
-		inside(t, dir)
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
+	}
+	if err := os.WriteFile(filepath.Join(canary, "file"), []byte("alive"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var grown int64
+	limits := Limits{Bytes: 1 << 20, Entries: 100, Ratio: 250, RatioFrom: 1 << 20}
+	_, _ = Unpack(t.Context(), dir, bytes.NewReader(layer), limits, func(more int64) error { grown += more; return nil })
+	if grown > limits.Bytes {
+		t.Errorf("%d bytes were taken, %d were allowed", grown, limits.Bytes)
+	}
+	outside(t, above)
+	inside(t, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Error(err)
+	}
 }
 
 // finder is told what is wrong.
