@@ -87,13 +87,14 @@ func (s *Store) fetch(ctx context.Context, ref source.Ref, auth source.Auth, pro
 		return record{}, err
 	}
 	held = append(held, imageKey(r.Digest))
+	var there record // which somebody else may have made
+	if err = readJSON(s.path(imageKey(r.Digest), "image.json"), &there); err != nil {
+		return record{}, err
+	}
+	r = there
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if there, ok := s.records[imageKey(r.Digest)]; ok {
-		r = there // somebody else has made it
-	} else {
-		s.records[imageKey(r.Digest)] = r
-	}
+	s.records[imageKey(r.Digest)] = r
 	for _, key := range held { // below a layer that hides all others there may be some
 		if !slices.Contains(r.keys(), key) {
 			s.release(key)

@@ -15,8 +15,8 @@ import (
 	"github.com/coinop/coinop/drivers/container/image/bad"
 )
 
-// zstdWindow is what `zstd --ultra --long` asks for; a frame may ask for gigabytes.
-const zstdWindow = 128 << 20
+// zstdWindow is what zstd asks for at its level 20; a frame may ask for gigabytes of our memory.
+const zstdWindow = 32 << 20
 
 // plain is a layer's bytes as they were before compression, counted, hashed, and bounded. It is read by one goroutine.
 type plain struct {
@@ -103,6 +103,8 @@ func corrupt(err error) error {
 		return reading.error
 	case errors.Is(err, bad.Image), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.Is(err, zstd.ErrWindowSizeExceeded):
+		return bad.Errorf("unpacking the layer takes more than %d MiB of memory: compress it with a zstd level of 20 or less", zstdWindow>>20)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return bad.Errorf("the layer ends in its midst")
 	}

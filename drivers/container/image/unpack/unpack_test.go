@@ -294,7 +294,7 @@ func TestHostileLayers(t *testing.T) {
 		{"a declared size only", layerOf(t, entry{name: "f", text: strings.Repeat("x", 17<<20)})[:2048], "more than the 16 MiB"},
 		{"a bomb", gzipped(t, layerOf(t, entry{name: "f", text: strings.Repeat("\x00", 15<<20)})), "taken for a bomb"},
 		{"a bomb behind the end", gzipped(t, append(layerOf(t, entry{name: "f"}), make([]byte, 200<<20)...)), "bomb"},
-		{"zstd that wants gigabytes", []byte("\x28\xb5\x2f\xfd\x00\xb8\x00\x00\x00"), "corrupt"},
+		{"zstd that wants gigabytes", []byte("\x28\xb5\x2f\xfd\x00\xb8\x00\x00\x00"), "more than 32 MiB of memory"},
 		{"torn gzip", gzipped(t, layerOf(t, entry{name: "f", text: "text"}))[:60], "ends in its midst"},
 		{"torn tar", layerOf(t, entry{name: "f", text: strings.Repeat("x", 4000)})[:2048], "ends in its midst"},
 		{"no tar", []byte(strings.Repeat("these are no headers ", 100)), "corrupt"},

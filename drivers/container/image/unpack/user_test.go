@@ -54,6 +54,16 @@ func TestAsAPlainUser(t *testing.T) {
 	if made.DiffID == "" {
 		t.Error("no digest")
 	}
+	lower, _, err := unpackTo(t, layerOf(t, entry{name: "gone"}, entry{name: "bin/hidden"}, entry{name: "kept"}), small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mount := exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", `mount -t overlay -o "userxattr,lowerdir=$1:$2" overlay "$3" && cd "$3" && echo * bin/*`, "sh", dir, lower, t.TempDir())
+	if out, err := mount.CombinedOutput(); err != nil {
+		t.Logf("no overlay for plain users here: %v: %s", err, out)
+	} else if string(out) != "bin dev etc kept link pipe bin/su\n" {
+		t.Errorf("overlayfs shows %q", out)
+	}
 }
 
 // asNobody runs the test that calls it once more as a plain user.
@@ -72,7 +82,7 @@ func asNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := exec.Command(binary, "-test.run", "^"+t.Name()+"$", "-test.v")
-	again.Dir, again.Env = dir, []string{"TMPDIR=" + dir}
+	again.Dir, again.Env = dir, []string{"TMPDIR=" + dir, "PATH=" + os.Getenv("PATH")}
 	again.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := again.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
