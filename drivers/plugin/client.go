@@ -3,37 +3,22 @@ package plugin
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"log/slog"
-	"path/filepath"
 	"sync"
+
+	"google.golang.org/grpc"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/plugin/driverpb"
+	"github.com/coinop/coinop/drivers/plugin/keep"
 	"github.com/coinop/coinop/drivers/watch"
 )
 
 // Config says which plugin to keep running.
-type Config struct {
-	Dir     string   // absolute; made 0700: the socket, and who serves it
-	Command []string // starts the plugin
-	Env     []string // all that the plugin gets, beside what the handshake needs
-	Stderr  io.Writer
-	Log     *slog.Logger // nil: none
-}
+type Config = keep.Config
 
 // Client is a drivers.Driver in another process. Calls wait for a plugin that is being started and are repeated after one that
 // died, so a signal may arrive twice.
-type Client struct {
-	config Config
-
-	mu      sync.Mutex
-	link    *link
-	failure error         // why there is no link, once a start has failed
-	changed chan struct{} // closed and replaced when link or failure change
-}
+type Client struct{ *keep.Keeper[link] }
 
 // link is one connection with one plugin process.
 type link struct {
@@ -47,83 +32,19 @@ type link struct {
 
 // New checks the configuration. Nothing is started before Run.
 func New(config Config) (*Client, error) {
-	if !filepath.IsAbs(config.Dir) || len(config.Command) == 0 {
-		return nil, fmt.Errorf("driver plugin: %w: it needs an absolute folder and a command", drivers.ErrInvalid)
+	keeper, err := keep.New(config, contract(), func(ctx context.Context, conn *grpc.ClientConn, begun func(*link)) error {
+		l := &link{api: driverpb.NewDriverClient(conn), statuses: map[string]drivers.Status{}, removed: map[string]bool{}}
+		return l.follow(ctx, func() { begun(l) })
+	})
+	if err != nil {
+		return nil, err
 	}
-	if config.Log == nil {
-		config.Log = slog.New(slog.DiscardHandler)
-	}
-	if config.Stderr == nil {
-		config.Stderr = io.Discard
-	}
-	return &Client{config: config, changed: make(chan struct{})}, nil
-}
-
-func (c *Client) set(l *link, failure error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.link, c.failure = l, failure
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-// current waits for a plugin. If the last attempt to start one failed, it says so at once.
-func (c *Client) current(ctx context.Context) (*link, error) {
-	for {
-		c.mu.Lock()
-		l, failure, changed := c.link, c.failure, c.changed
-		c.mu.Unlock()
-		if l != nil {
-			return l, nil
-		}
-		if failure != nil {
-			return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, failure)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, context.Cause(ctx))
-		}
-	}
-}
-
-// call repeats a request until a plugin has answered it.
-func (c *Client) call(ctx context.Context, request func(*link) error) error {
-	for {
-		l, err := c.current(ctx)
-		if err != nil {
-			return err
-		}
-		err = fromWire(request(l))
-		if !errors.Is(err, drivers.ErrUnavailable) || ctx.Err() != nil {
-			return err
-		}
-		if err := c.replaced(ctx, l); err != nil {
-			return err
-		}
-	}
-}
-
-// replaced waits until a link that failed is given up.
-func (c *Client) replaced(ctx context.Context, l *link) error {
-	for {
-		c.mu.Lock()
-		same, changed := c.link == l, c.changed
-		c.mu.Unlock()
-		if !same {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", drivers.ErrUnavailable, context.Cause(ctx))
-		}
-	}
+	return &Client{keeper}, nil
 }
 
 // Describe implements drivers.Driver.
 func (c *Client) Describe(ctx context.Context) (description drivers.Description, err error) {
-	err = c.call(ctx, func(l *link) error {
+	err = c.Call(ctx, func(l *link) error {
 		answer, err := l.api.Describe(ctx, &driverpb.DescribeRequest{})
 		description = describeFromWire(answer)
 		return err
@@ -133,7 +54,7 @@ func (c *Client) Describe(ctx context.Context) (description drivers.Description,
 
 // Start implements drivers.Driver.
 func (c *Client) Start(ctx context.Context, task drivers.Task) (status drivers.Status, err error) {
-	err = c.call(ctx, func(l *link) error {
+	err = c.Call(ctx, func(l *link) error {
 		l.expect(task.ID)
 		answer, err := l.api.Start(ctx, taskToWire(task))
 		if err == nil {
@@ -146,7 +67,7 @@ func (c *Client) Start(ctx context.Context, task drivers.Task) (status drivers.S
 
 // Control implements drivers.Driver.
 func (c *Client) Control(ctx context.Context, id string, command drivers.Control) error {
-	return c.call(ctx, func(l *link) error {
+	return c.Call(ctx, func(l *link) error {
 		_, err := l.api.Control(ctx, &driverpb.ControlRequest{
 			Id: id, Kind: int32(command.Kind), Signal: int32(command.Signal), Group: command.Group,
 			KillDelayMillis: command.KillDelayMillis, Until: command.Until,
@@ -157,7 +78,7 @@ func (c *Client) Control(ctx context.Context, id string, command drivers.Control
 
 // Usage implements drivers.Driver.
 func (c *Client) Usage(ctx context.Context, id string) (usage drivers.Usage, err error) {
-	err = c.call(ctx, func(l *link) error {
+	err = c.Call(ctx, func(l *link) error {
 		u, err := l.api.Usage(ctx, &driverpb.UsageRequest{Id: id})
 		usage = drivers.Usage{
 			CPUMillis: u.GetCpuMillis(), MemoryPeakBytes: u.GetMemoryPeakBytes(), PidsPeak: u.GetPidsPeak(), LogBytes: u.GetLogBytes(),
@@ -169,7 +90,7 @@ func (c *Client) Usage(ctx context.Context, id string) (usage drivers.Usage, err
 
 // Remove implements drivers.Driver.
 func (c *Client) Remove(ctx context.Context, id string) error {
-	return c.call(ctx, func(l *link) error {
+	return c.Call(ctx, func(l *link) error {
 		_, err := l.api.Remove(ctx, &driverpb.RemoveRequest{Id: id})
 		if err == nil {
 			l.drop(ctx, id)
@@ -180,7 +101,7 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 
 // Watch implements drivers.Driver. All watches are fed by one stream from the plugin.
 func (c *Client) Watch(ctx context.Context, id string) (<-chan drivers.Status, error) {
-	l, err := c.current(ctx)
+	l, err := c.Current(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -2,17 +2,15 @@ package plugin
 
 import (
 	"context"
-	"errors"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/plugin/keep"
 )
 
-// kinds pairs the errors of the contract with the codes that carry them.
-func kinds() map[codes.Code]error {
-	return map[codes.Code]error{
+func kinds() keep.Errors {
+	return keep.Errors{
 		codes.Unimplemented:      drivers.ErrUnsupported,
 		codes.NotFound:           drivers.ErrNoTask,
 		codes.FailedPrecondition: drivers.ErrEnded,
@@ -23,34 +21,5 @@ func kinds() map[codes.Code]error {
 	}
 }
 
-func toWire(err error) error {
-	if err == nil {
-		return nil
-	}
-	for code, kind := range kinds() {
-		if errors.Is(err, kind) {
-			return status.Error(code, err.Error())
-		}
-	}
-	return status.Error(codes.Internal, err.Error())
-}
-
-// remoteError has the other side's words, and is one of the contract's errors.
-type remoteError struct {
-	text string
-	kind error
-}
-
-func (e *remoteError) Error() string { return e.text }
-func (e *remoteError) Unwrap() error { return e.kind }
-
-func fromWire(err error) error {
-	if err == nil {
-		return nil
-	}
-	s, ok := status.FromError(err)
-	if !ok {
-		return err
-	}
-	return &remoteError{text: s.Message(), kind: kinds()[s.Code()]}
-}
+func toWire(err error) error   { return kinds().ToWire(err) }
+func fromWire(err error) error { return kinds().FromWire(err) }

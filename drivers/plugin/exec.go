@@ -93,7 +93,7 @@ func (s sender) Write(p []byte) (int, error) {
 
 // Exec implements drivers.Driver. It is not repeated by itself: the command may have run.
 func (c *Client) Exec(ctx context.Context, id string, r drivers.ExecRequest, streams drivers.ExecStreams) (drivers.Exit, error) {
-	l, err := c.current(ctx)
+	l, err := c.Current(ctx)
 	if err != nil {
 		return drivers.Exit{}, err
 	}

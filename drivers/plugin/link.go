@@ -7,6 +7,7 @@ import (
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/plugin/driverpb"
+	"github.com/coinop/coinop/drivers/plugin/keep"
 )
 
 // follow passes the plugin's statuses on until the stream breaks; begun is called when it stands.
@@ -93,7 +94,7 @@ func (l *link) drop(ctx context.Context, id string) {
 }
 
 func (l *link) await(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout) // the plugin is another's program and may never say
+	ctx, cancel := context.WithTimeout(ctx, keep.AnswerTimeout) // the plugin is another's program and may never say
 	defer cancel()
 	statuses, err := l.hub.Watch(ctx, id, func() ([]drivers.Status, error) {
 		l.mu.Lock()

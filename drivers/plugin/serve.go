@@ -2,51 +2,25 @@ package plugin
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"sync"
-	"syscall"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/stats"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/plugin/driverpb"
+	"github.com/coinop/coinop/drivers/plugin/keep"
 )
 
-// handshake keeps people from starting a plugin by hand; it is no secret.
-func handshake() goplugin.HandshakeConfig {
-	return goplugin.HandshakeConfig{
-		ProtocolVersion: drivers.ProtocolVersion, MagicCookieKey: "COINOP_DRIVER_PLUGIN", MagicCookieValue: "62d1c1ab",
+// contract is package drivers' own, as plugins serve it.
+func contract() keep.Contract {
+	return keep.Contract{
+		Name: "driver", Version: drivers.ProtocolVersion, Errors: kinds(),
+		Hello: func(ctx context.Context, conn *grpc.ClientConn) (int, error) {
+			d, err := driverpb.NewDriverClient(conn).Describe(ctx, &driverpb.DescribeRequest{})
+			return int(d.GetProtocolVersion()), err
+		},
 	}
-}
-
-// messageMax is above what Linux takes as a command and its environment, so that the refusal is Linux's.
-const messageMax = 16 << 20
-
-// adapter fits the driver contract into go-plugin: one of its sides is used in each process.
-type adapter struct {
-	goplugin.NetRPCUnsupportedPlugin
-	driver drivers.Driver
-}
-
-func (a *adapter) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	driverpb.RegisterDriverServer(s, &server{driver: a.driver})
-	return nil
-}
-
-func (a *adapter) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return driverpb.NewDriverClient(conn), nil
-}
-
-func pluginSets(d drivers.Driver) map[int]goplugin.PluginSet {
-	return map[int]goplugin.PluginSet{drivers.ProtocolVersion: {"driver": &adapter{driver: d}}}
 }
 
 // Runner is a driver with a life of its own.
@@ -62,80 +36,13 @@ type ServeConfig struct {
 	Idle   time.Duration // a plugin that nobody has been connected to for so long ends; 0: ten minutes
 }
 
-// Serve is the whole of a plugin process: it offers the driver on a socket until its client ends it or stays away for too long.
-// The client's death is no reason to end: the next one takes up where it left. Must be called once, from main.
+// Serve is the whole of a plugin process, as keep.Serve says. Must be called once, from main.
 func Serve(config ServeConfig) error {
-	if config.Log == nil {
-		config.Log = slog.New(slog.DiscardHandler)
-	}
-	if config.Idle == 0 {
-		config.Idle = 10 * time.Minute
-	}
-	// Standard error is a pipe to the agent. When the agent is killed, a write to it must be an error and no death.
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	idle := &idleness{limit: config.Idle}
-	idle.timer = time.AfterFunc(min(config.Idle, 30*time.Second), func() { // a client killed in the handshake never connects
-		config.Log.Info("nobody is connected, ending")
-		cancel()
+	return keep.Serve(keep.ServeConfig{
+		Contract: contract(), Run: config.Driver.Run, Log: config.Log, Idle: config.Idle,
+		Register: func(s grpc.ServiceRegistrar) { driverpb.RegisterDriverServer(s, &server{driver: config.Driver}) },
 	})
-	defer idle.timer.Stop()
-	ran := make(chan error, 1)
-	go func() {
-		ran <- config.Driver.Run(ctx)
-		cancel()
-	}()
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		goplugin.Serve(&goplugin.ServeConfig{
-			HandshakeConfig:  handshake(),
-			VersionedPlugins: pluginSets(config.Driver),
-			Logger:           hclog.NewNullLogger(),
-			GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
-				return grpc.NewServer(append(options, grpc.StatsHandler(idle), grpc.MaxRecvMsgSize(messageMax))...)
-			},
-		})
-	}()
-	select {
-	case <-served:
-		cancel()
-	case <-ctx.Done(): // go-plugin has no way to be told; the process ends with this function
-	}
-	if err := <-ran; err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("driver plugin: %w", err)
-	}
-	return nil
 }
 
 // Asked says whether this process was started as a plugin.
-func Asked() bool { return os.Getenv(handshake().MagicCookieKey) == handshake().MagicCookieValue }
-
-// idleness counts connections and lets the timer run while there are none.
-type idleness struct {
-	limit time.Duration
-	timer *time.Timer
-
-	mu          sync.Mutex
-	connections int
-}
-
-func (i *idleness) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
-func (i *idleness) HandleRPC(context.Context, stats.RPCStats)                         {}
-func (i *idleness) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-
-func (i *idleness) HandleConn(_ context.Context, s stats.ConnStats) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	switch s.(type) {
-	case *stats.ConnBegin:
-		i.connections++
-		i.timer.Stop()
-	case *stats.ConnEnd:
-		i.connections--
-		if i.connections == 0 {
-			i.timer.Reset(i.limit)
-		}
-	}
-}
+func Asked() bool { return keep.Asked() }

@@ -1,4 +1,4 @@
-package plugin
+package keep
 
 import (
 	"context"
@@ -16,13 +16,15 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
 
 	"github.com/coinop/coinop/drivers"
-	"github.com/coinop/coinop/drivers/plugin/driverpb"
 )
 
+// AnswerTimeout is for a plugin that is there but says nothing.
+const AnswerTimeout = 10 * time.Second
+
 const (
-	answerTimeout  = 10 * time.Second // for a plugin that is there but says nothing
 	restartPause   = 50 * time.Millisecond
 	restartPauseTo = 5 * time.Second
 )
@@ -33,20 +35,20 @@ type address struct {
 	Pid    int    `json:"pid"`
 }
 
-func (c *Client) addressFile() string { return filepath.Join(c.config.Dir, "plugin.json") }
+func (c *Keeper[L]) addressFile() string { return filepath.Join(c.config.Dir, "plugin.json") }
 
 // Run keeps the plugin running until ctx ends, and then ends it; its tasks go on. If the caller is killed instead, the plugin
 // goes on too, and the next Run finds it.
-func (c *Client) Run(ctx context.Context) error {
+func (c *Keeper[L]) Run(ctx context.Context) error {
 	if err := os.MkdirAll(c.config.Dir, 0o700); err != nil {
-		return fmt.Errorf("run driver plugin: %w", err)
+		return fmt.Errorf("run %s plugin: %w", c.contract.Name, err)
 	}
 	if err := os.Chmod(c.config.Dir, 0o700); err != nil {
-		return fmt.Errorf("run driver plugin: %w", err)
+		return fmt.Errorf("run %s plugin: %w", c.contract.Name, err)
 	}
 	unlock, err := lock(filepath.Join(c.config.Dir, "lock"))
 	if err != nil {
-		return fmt.Errorf("run driver plugin: %w", err)
+		return fmt.Errorf("run %s plugin: %w", c.contract.Name, err)
 	}
 	defer unlock()
 	defer c.set(nil, errors.New("it has been stopped"))
@@ -58,9 +60,9 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		if begun {
 			pause = restartPause
-			c.config.Log.Warn("driver plugin lost, starting it again", "err", err)
+			c.config.Log.Warn(c.contract.Name+" plugin lost, starting it again", "err", err)
 		} else {
-			c.config.Log.Error("driver plugin does not start", "err", err, "again_in", pause)
+			c.config.Log.Error(c.contract.Name+" plugin does not start", "err", err, "again_in", pause)
 			c.set(nil, err)
 		}
 		select {
@@ -86,14 +88,13 @@ func lock(path string) (unlock func(), err error) {
 }
 
 // once lives through one plugin process. begun says whether it answered.
-func (c *Client) once(ctx context.Context) (begun bool, err error) {
-	plugin, api, err := c.connect(ctx)
+func (c *Keeper[L]) once(ctx context.Context) (begun bool, err error) {
+	plugin, conn, err := c.connect(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer c.end(plugin)
-	l := &link{api: api, statuses: map[string]drivers.Status{}, removed: map[string]bool{}}
-	err = l.follow(ctx, func() {
+	err = c.live(ctx, conn, func(l *L) {
 		begun = true
 		c.set(l, nil)
 	})
@@ -102,21 +103,21 @@ func (c *Client) once(ctx context.Context) (begun bool, err error) {
 }
 
 // connect takes up a plugin that is running already, or starts one.
-func (c *Client) connect(ctx context.Context) (*goplugin.Client, driverpb.DriverClient, error) {
+func (c *Keeper[L]) connect(ctx context.Context) (*goplugin.Client, *grpc.ClientConn, error) {
 	config := &goplugin.ClientConfig{
-		HandshakeConfig: handshake(), VersionedPlugins: pluginSets(nil), AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		Logger: hclog.NewNullLogger(), Stderr: c.config.Stderr, SkipHostEnv: true, StartTimeout: answerTimeout,
+		HandshakeConfig: c.contract.handshake(), VersionedPlugins: c.contract.sets(nil), AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		Logger: hclog.NewNullLogger(), Stderr: c.config.Stderr, SkipHostEnv: true, StartTimeout: AnswerTimeout,
 	}
 	if old := c.reattach(); old != nil {
 		again := *config
 		again.Reattach = old
-		again.Plugins = pluginSets(nil)[drivers.ProtocolVersion]
-		plugin, api, err := c.dial(ctx, goplugin.NewClient(&again))
+		again.Plugins = c.contract.sets(nil)[c.contract.Version]
+		plugin, conn, err := c.dial(ctx, goplugin.NewClient(&again))
 		if err == nil {
-			c.config.Log.Info("found the driver plugin running", "pid", old.Pid)
-			return plugin, api, nil
+			c.config.Log.Info("found the "+c.contract.Name+" plugin running", "pid", old.Pid)
+			return plugin, conn, nil
 		}
-		c.config.Log.Warn("a driver plugin runs and does not answer, starting another", "pid", old.Pid, "err", err)
+		c.config.Log.Warn("a "+c.contract.Name+" plugin runs and does not answer, starting another", "pid", old.Pid, "err", err)
 	}
 	c.sweep()
 	base, err := c.socketDir()
@@ -127,16 +128,16 @@ func (c *Client) connect(ctx context.Context) (*goplugin.Client, driverpb.Driver
 	config.Cmd = exec.Command(c.config.Command[0], c.config.Command[1:]...)
 	config.Cmd.Env = c.config.Env
 	config.Cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is the agent's business
-	plugin, api, err := c.dial(ctx, goplugin.NewClient(config))
+	plugin, conn, err := c.dial(ctx, goplugin.NewClient(config))
 	if err != nil {
 		return nil, nil, fmt.Errorf("start %s: %w", strings.Join(c.config.Command, " "), err)
 	}
-	return plugin, api, nil
+	return plugin, conn, nil
 }
 
 // dial connects and hears one answer. On an error the plugin is dead.
-func (c *Client) dial(ctx context.Context, plugin *goplugin.Client) (*goplugin.Client, driverpb.DriverClient, error) {
-	fail := func(err error) (*goplugin.Client, driverpb.DriverClient, error) {
+func (c *Keeper[L]) dial(ctx context.Context, plugin *goplugin.Client) (*goplugin.Client, *grpc.ClientConn, error) {
+	fail := func(err error) (*goplugin.Client, *grpc.ClientConn, error) {
 		c.end(plugin)
 		return nil, nil, err
 	}
@@ -144,51 +145,51 @@ func (c *Client) dial(ctx context.Context, plugin *goplugin.Client) (*goplugin.C
 	if err != nil {
 		return fail(err)
 	}
-	raw, err := connection.Dispense("driver")
+	raw, err := connection.Dispense(c.contract.Name)
 	if err != nil {
 		return fail(err)
 	}
-	api, ok := raw.(driverpb.DriverClient)
+	conn, ok := raw.(*grpc.ClientConn)
 	if !ok {
-		return fail(fmt.Errorf("%w: it is no driver", drivers.ErrInvalid))
+		return fail(fmt.Errorf("%w: it is no %s", drivers.ErrInvalid, c.contract.Name))
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, AnswerTimeout)
 	defer cancel()
-	d, err := api.Describe(ctx, &driverpb.DescribeRequest{})
+	version, err := c.contract.Hello(ctx, conn)
 	if err != nil {
-		return fail(fromWire(err))
+		return fail(c.contract.Errors.FromWire(err))
 	}
-	if d.GetProtocolVersion() != drivers.ProtocolVersion {
-		return fail(fmt.Errorf("%w: it speaks version %d, not %d", drivers.ErrInvalid, d.GetProtocolVersion(), drivers.ProtocolVersion))
+	if version != c.contract.Version {
+		return fail(fmt.Errorf("%w: it speaks version %d, not %d", drivers.ErrInvalid, version, c.contract.Version))
 	}
 	if err := c.note(plugin); err != nil {
 		return fail(err)
 	}
-	return plugin, api, nil
+	return plugin, conn, nil
 }
 
 // note writes down how to find the plugin again.
-func (c *Client) note(plugin *goplugin.Client) error {
+func (c *Keeper[L]) note(plugin *goplugin.Client) error {
 	found := plugin.ReattachConfig()
 	if found == nil {
-		return fmt.Errorf("note the driver plugin: %w: it has no address", drivers.ErrUnavailable)
+		return fmt.Errorf("note the plugin: %w: it has no address", drivers.ErrUnavailable)
 	}
 	data, err := json.Marshal(address{Socket: found.Addr.String(), Pid: found.Pid})
 	if err != nil {
-		return fmt.Errorf("note the driver plugin: %w", err)
+		return fmt.Errorf("note the plugin: %w", err)
 	}
 	temporary := c.addressFile() + ".new"
 	if err := os.WriteFile(temporary, data, 0o600); err != nil {
-		return fmt.Errorf("note the driver plugin: %w", err)
+		return fmt.Errorf("note the plugin: %w", err)
 	}
 	if err := os.Rename(temporary, c.addressFile()); err != nil {
-		return fmt.Errorf("note the driver plugin: %w", err)
+		return fmt.Errorf("note the plugin: %w", err)
 	}
 	return nil
 }
 
 // reattach returns how to reach the plugin of an earlier client, nil if it is gone.
-func (c *Client) reattach() *goplugin.ReattachConfig {
+func (c *Keeper[L]) reattach() *goplugin.ReattachConfig {
 	data, err := os.ReadFile(c.addressFile())
 	if err != nil {
 		return nil
@@ -202,13 +203,13 @@ func (c *Client) reattach() *goplugin.ReattachConfig {
 		return nil
 	}
 	return &goplugin.ReattachConfig{
-		Protocol: goplugin.ProtocolGRPC, ProtocolVersion: drivers.ProtocolVersion, Pid: a.Pid,
+		Protocol: goplugin.ProtocolGRPC, ProtocolVersion: c.contract.Version, Pid: a.Pid,
 		Addr: &net.UnixAddr{Name: a.Socket, Net: "unix"}, ReattachFunc: runner.attach,
 	}
 }
 
 // socketDir is the client's own folder, unless its name is too long for a socket's address.
-func (c *Client) socketDir() (string, error) {
+func (c *Keeper[L]) socketDir() (string, error) {
 	const roomForNames = 48
 	if len(c.config.Dir)+roomForNames < 107 {
 		return c.config.Dir, nil
@@ -223,7 +224,7 @@ func (c *Client) socketDir() (string, error) {
 const socketDirPrefix = "coinop-plugin-"
 
 // sweep removes what dead plugins left.
-func (c *Client) sweep() {
+func (c *Keeper[L]) sweep() {
 	var a address
 	if data, err := os.ReadFile(c.addressFile()); err == nil && json.Unmarshal(data, &a) == nil {
 		removeSocketDir(a.Socket)
@@ -251,7 +252,7 @@ func removeSocketDir(socket string) {
 }
 
 // end ends the plugin's process for certain, since two of them must not serve one folder.
-func (c *Client) end(plugin *goplugin.Client) {
+func (c *Keeper[L]) end(plugin *goplugin.Client) {
 	plugin.Kill()
 	c.sweep()
 }

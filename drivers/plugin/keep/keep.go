@@ -1,0 +1,123 @@
+// Package keep keeps a plugin's process running, finds it again, and serves what it is asked for.
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/coinop/coinop/drivers"
+)
+
+// Contract is what plugins of a kind serve. Both processes have the same.
+type Contract struct {
+	Name    string // of the kind: driver
+	Version int
+	Errors  Errors
+	// Hello asks one question, by which the plugin shows that it lives, and returns the version that it speaks.
+	Hello func(ctx context.Context, conn *grpc.ClientConn) (version int, err error)
+}
+
+// Config says which plugin to keep running.
+type Config struct {
+	Dir     string   // absolute; made 0700: the socket, and who serves it
+	Command []string // starts the plugin
+	Env     []string // all that the plugin gets, beside what the handshake needs
+	Stderr  io.Writer
+	Log     *slog.Logger // nil: none
+}
+
+// Keeper keeps one plugin process, with which its user has a link, of a type of its own.
+type Keeper[L any] struct {
+	config   Config
+	contract Contract
+	live     func(ctx context.Context, conn *grpc.ClientConn, begun func(*L)) error
+
+	mu      sync.Mutex
+	link    *L
+	failure error         // why there is no link, once a start has failed
+	changed chan struct{} // closed and replaced when link or failure change
+}
+
+// New checks the configuration. Nothing is started before Run. live lives through one connection until it breaks, and calls begun
+// when it stands.
+func New[L any](config Config, contract Contract, live func(ctx context.Context, conn *grpc.ClientConn, begun func(*L)) error) (*Keeper[L], error) {
+	if !filepath.IsAbs(config.Dir) || len(config.Command) == 0 {
+		return nil, fmt.Errorf("%s plugin: %w: it needs an absolute folder and a command", contract.Name, drivers.ErrInvalid)
+	}
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.Stderr == nil {
+		config.Stderr = io.Discard
+	}
+	return &Keeper[L]{config: config, contract: contract, live: live, changed: make(chan struct{})}, nil
+}
+
+func (c *Keeper[L]) set(l *L, failure error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.link, c.failure = l, failure
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Current waits for a plugin. If the last attempt to start one failed, it says so at once.
+func (c *Keeper[L]) Current(ctx context.Context) (*L, error) {
+	for {
+		c.mu.Lock()
+		l, failure, changed := c.link, c.failure, c.changed
+		c.mu.Unlock()
+		if l != nil {
+			return l, nil
+		}
+		if failure != nil {
+			return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, failure)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, context.Cause(ctx))
+		}
+	}
+}
+
+// Call repeats a request until a plugin has answered it.
+func (c *Keeper[L]) Call(ctx context.Context, request func(*L) error) error {
+	for {
+		l, err := c.Current(ctx)
+		if err != nil {
+			return err
+		}
+		err = c.contract.Errors.FromWire(request(l))
+		if !errors.Is(err, drivers.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		if err := c.replaced(ctx, l); err != nil {
+			return err
+		}
+	}
+}
+
+// replaced waits until a link that failed is given up.
+func (c *Keeper[L]) replaced(ctx context.Context, l *L) error {
+	for {
+		c.mu.Lock()
+		same, changed := c.link == l, c.changed
+		c.mu.Unlock()
+		if !same {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", drivers.ErrUnavailable, context.Cause(ctx))
+		}
+	}
+}
