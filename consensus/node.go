@@ -150,7 +150,7 @@ func (n *Node) openPort(ln net.Listener, p *papers) *port.TLS {
 	return port.NewTLS(port.TLSConfig{
 		Listener: ln, Network: n.cfg.Network, Identity: p.identity, Admit: n.admit, Log: n.cfg.Log,
 		Open:  map[string]bool{ProtoJoin: true},
-		Kinds: map[string]pki.Kind{ProtoExecutor: pki.Executor},
+		Kinds: map[string]pki.Kind{ProtoExecutor: pki.Executor}, Elsewhere: func() bool { return !n.Leads() },
 	})
 }
 

@@ -32,7 +32,7 @@ func (e *errNotLeader) Error() string { return fmt.Sprintf("not the leader (whic
 func (e *Executor) connect(ctx context.Context) {
 	e.describe(ctx)
 	servers := e.servers()
-	wait, hints, turn := retryFirst, 0, rand.IntN(len(servers))
+	wait, hints, asked, turn := retryFirst, 0, 0, rand.IntN(len(servers))
 	address := servers[turn]
 	for ctx.Err() == nil {
 		obeyed, err := e.session(ctx, address)
@@ -40,7 +40,7 @@ func (e *Executor) connect(ctx context.Context) {
 			return
 		}
 		if obeyed {
-			wait, hints = retryFirst, 0
+			wait, hints, asked = retryFirst, 0, 0
 		}
 		var elsewhere *errNotLeader
 		if errors.As(err, &elsewhere) && elsewhere.leader != "" && elsewhere.leader != address && hints < hintsMax {
@@ -56,11 +56,15 @@ func (e *Executor) connect(ctx context.Context) {
 		servers = e.servers()
 		turn, hints = turn+1, 0
 		address = servers[turn%len(servers)]
+		rest := retryFirst // one of them leads: all are asked before the wait grows
+		if asked++; asked%len(servers) == 0 {
+			rest = wait
+			wait = min(2*wait, retryMost)
+		}
 		// Spread, or a cluster's machines come back all in one moment.
-		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
+		if err := pause(ctx, rest/2+rand.N(rest)); err != nil {
 			return
 		}
-		wait = min(2*wait, retryMost)
 	}
 }
 

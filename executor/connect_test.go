@@ -30,6 +30,31 @@ func TestAnyServerLeadsToTheLeader(t *testing.T) {
 	})
 }
 
+func TestAllServersAreAskedBeforeTheWaitGrows(t *testing.T) {
+	servers := []string{"a:1", "b:1", "c:1", "d:1", "e:1"}
+	alone := func(c *cluster, leader string) {
+		c.leader = leader
+		for _, s := range servers {
+			c.dead[s] = s != leader
+		}
+	}
+	onMachineWith(t, func(m *machine) {
+		m.config.Servers = servers
+		alone(m.cluster, "a:1")
+	}, func(m *machine) {
+		m.cluster.order(running(1, "exit", "0"))
+		m.cluster.awaitEnd(1)
+		m.cluster.change(func() { alone(m.cluster, "e:1") }) // which is asked last
+		began := time.Now()
+		m.cluster.cut()
+		m.cluster.order(running(2, "exit", "0"))
+		m.cluster.awaitEnd(2)
+		if took := time.Since(began); took > 800*time.Millisecond { // five rests of 50 to 150 ms
+			t.Errorf("the only server that is left was found after %s", took)
+		}
+	})
+}
+
 func TestServersThatNameEachOtherAreNotAskedInALoop(t *testing.T) {
 	onMachineWith(t, func(m *machine) { m.cluster.leader = "nobody:1"; m.cluster.dead["nobody:1"] = true }, func(m *machine) {
 		m.wait(time.Minute)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -77,10 +78,15 @@ func (r *reports) write(ctx context.Context, batch []machine.RunReport) error {
 	return result.Err()
 }
 
-// verifyGap is the least time from one question to the next: ten thousand machines' heartbeats are a thousand reports a
-// second, and each question goes to every other server. A lease lasts thousands of times as long. After a quiet moment
-// the question is asked at once.
-const verifyGap = 10 * time.Millisecond
+const (
+	// verifyGap is the least time from one question to the next: ten thousand machines' heartbeats are a thousand reports a
+	// second, and each question goes to every other server. A lease lasts hundreds of times as long. After a quiet moment
+	// the question is asked at once.
+	verifyGap = 100 * time.Millisecond
+	// answersMost is how many are answered before others may run: each answer wakes several goroutines, and what servers say
+	// to each other waits behind them.
+	answersMost = 16
+)
 
 // verifier confirms leadership for many waiters at once: those who come while one question is under way, or just after
 // it, share the next one, which is asked after they came.
@@ -127,8 +133,11 @@ func (v *verifier) run(ctx context.Context) {
 		if err != nil {
 			waiting = nil // leadership is lost or in doubt: no lease
 		}
-		for _, then := range waiting {
+		for i, then := range waiting {
 			then()
+			if i%answersMost == answersMost-1 {
+				runtime.Gosched()
+			}
 		}
 		select {
 		case <-ctx.Done():

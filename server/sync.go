@@ -29,6 +29,8 @@ type session struct {
 	name  string
 	wire  *wire.Session
 	ended chan struct{} // closed when the connection is gone
+
+	entered func() // says that another machine may be let in
 }
 
 func (s *session) cluster() string {
@@ -257,6 +259,7 @@ func (st *stream) sendOnce() (time.Duration, error) {
 		if err := st.out.Send(m); err != nil {
 			return 0, err
 		}
+		st.entered()
 		st.servers, st.answered, st.applied, st.sent = servers, verified, view.Index(), orders
 	}
 	if d.next == 0 {

@@ -59,13 +59,18 @@ func echo(_ context.Context, c net.Conn, _ *x509.Certificate) { io.Copy(c, c) }
 
 func open(t *testing.T, id pki.Identity, p *pins) *TLS {
 	t.Helper()
+	return openWhere(t, id, p, nil)
+}
+
+func openWhere(t *testing.T, id pki.Identity, p *pins, elsewhere func() bool) *TLS {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	port := NewTLS(TLSConfig{
 		Listener: ln, Network: TCP{}, Identity: id, Admit: p.admit, Log: slog.New(slog.DiscardHandler),
-		Open: map[string]bool{"join": true}, Kinds: map[string]pki.Kind{"executor": pki.Executor},
+		Open: map[string]bool{"join": true}, Kinds: map[string]pki.Kind{"executor": pki.Executor}, Elsewhere: elsewhere,
 	})
 	port.Handle("raft", echo)
 	port.Handle("join", echo)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/coinop/coinop/consensus/pki"
@@ -22,6 +23,8 @@ type TLSConfig struct {
 	Identity pki.Identity
 	Open     map[string]bool     // protocols that take peers without a certificate
 	Kinds    map[string]pki.Kind // the kind that a protocol wants; Server where nothing is said
+	// Elsewhere says that machines should call another server now. Nil: they never should.
+	Elsewhere func() bool
 	// Admit says whether the certificate is still a member's of that kind. It is asked at every
 	// handshake, on either side.
 	Admit func(kind pki.Kind, cert *x509.Certificate) error
@@ -30,15 +33,18 @@ type TLSConfig struct {
 
 // TLS is a port with mutual TLS; the protocol is negotiated by ALPN.
 type TLS struct {
-	cfg   TLSConfig
-	ln    net.Listener
-	h     *handlers
-	turns turns
+	cfg TLSConfig
+	ln  net.Listener
+	h   *handlers
+
+	callers   turns // who shakes hands and is no server
+	entering  turns // machines that are members, until their handlers have told them something
+	redirects seldom
 }
 
 // NewTLS makes a port; it answers from Serve on.
 func NewTLS(cfg TLSConfig) *TLS {
-	return &TLS{cfg: cfg, ln: cfg.Listener, h: newHandlers(), turns: newTurns()}
+	return &TLS{cfg: cfg, ln: cfg.Listener, h: newHandlers(), callers: newCallers(), entering: newTurns(enteringMost, enteredMost)}
 }
 
 // Addr is where others reach this port.
@@ -98,21 +104,57 @@ func (p *TLS) serve(ctx context.Context, raw net.Conn) {
 		peer = state.PeerCertificates[0]
 		p.h.is(raw, peer)
 	}
+	if p.ofMachines(state.NegotiatedProtocol) {
+		if answers.entered, err = p.enter(ctx); err != nil {
+			p.cfg.Log.Info("a machine was turned away", "error", err)
+			return
+		}
+		defer answers.entered()
+	}
 	f(ctx, conn, peer)
 	conn.Close()
 }
 
+// enter waits until a machine may be let in. The returned function says that it is.
+func (p *TLS) enter(ctx context.Context) (func(), error) {
+	limited, cancel := context.WithTimeout(ctx, callersWait)
+	defer cancel()
+	end, err := p.entering.take(limited)
+	if err != nil {
+		return nil, err
+	}
+	slow := time.AfterFunc(enteringMax, end)
+	return func() {
+		slow.Stop()
+		end()
+	}, nil
+}
+
+// begin lets a peer's handshake be computed, which answers.end ends.
+func (p *TLS) begin(hello *tls.ClientHelloInfo, answers *answered) (err error) {
+	if p.ofServers(hello.SupportedProtos) {
+		return nil
+	}
+	if slices.ContainsFunc(hello.SupportedProtos, p.ofMachines) {
+		if p.entering.full() {
+			return errCrowd
+		}
+		if p.cfg.Elsewhere != nil && p.cfg.Elsewhere() && !p.redirects.now() {
+			return errElsewhere
+		}
+	}
+	limited, cancel := context.WithTimeout(hello.Context(), callersWait)
+	defer cancel()
+	answers.end, err = p.callers.take(limited)
+	return err
+}
+
 func (p *TLS) serverConfig(answers *answered) *tls.Config {
 	return &tls.Config{
-		GetConfigForClient: func(hello *tls.ClientHelloInfo) (_ *tls.Config, err error) {
-			if !p.ofServers(hello.SupportedProtos) {
-				answers.end, err = p.turns.take(hello.Context())
-			}
-			return nil, err
-		},
-		MinVersion:   tls.VersionTLS13,
-		Certificates: []tls.Certificate{p.cfg.Identity.Cert},
-		NextProtos:   p.h.protos(),
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return nil, p.begin(hello, answers) },
+		MinVersion:         tls.VersionTLS13,
+		Certificates:       []tls.Certificate{p.cfg.Identity.Cert},
+		NextProtos:         p.h.protos(),
 		// A resumed session would skip nothing that matters, but would have to be thought about.
 		SessionTicketsDisabled: true,
 		ClientAuth:             tls.RequestClientCert,
@@ -139,6 +181,11 @@ func (p *TLS) kindOf(proto string) pki.Kind {
 		return kind
 	}
 	return pki.Server
+}
+
+// ofMachines says whether executors speak a protocol.
+func (p *TLS) ofMachines(proto string) bool {
+	return !p.cfg.Open[proto] && p.kindOf(proto) == pki.Executor
 }
 
 // ofServers says whether servers speak all of these protocols among themselves.
