@@ -5,9 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/coinop/coinop/drivers/container/image/source"
 )
 
 // A layer that names a folder only in a path does not change the folder.
@@ -48,6 +51,16 @@ func TestFoldersKeepWhatLowerLayersGaveThem(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	var all sync.WaitGroup // whoever of several makes it, each gets it
+	fresh := openStore(t, Config{})
+	for range 8 {
+		all.Go(func() {
+			if got, err := fresh.Ensure(t.Context(), w.ref("app:1"), source.Auth{}, nil); err != nil || len(got.Layers) != 5 {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+	all.Wait()
 	if len(ensure(t, s, w.push("app:2", imageOf(t, layerOf(t, "etc/"), layerOf(t, "etc/y=2")))).Layers) != 2 {
 		t.Error("a folder above the layers that changes nothing")
 	}
