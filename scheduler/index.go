@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/google/btree"
-
 	"github.com/coinop/coinop/funding"
 )
 
@@ -16,14 +14,14 @@ import (
 // changes may be read by any number of goroutines at once.
 type Index struct {
 	own    *owner
-	pools  *btree.BTreeG[numbered[PoolID, *Pool]]
-	shapes *btree.BTreeG[numbered[ShapeID, shapeInfo]]
-	jobs   *btree.BTreeG[numbered[JobID, *Job]] // those not done
-	queue  *btree.BTreeG[ticket]
-	claims *btree.BTreeG[claim]
-	stands *btree.BTreeG[stand] // best claim of each pot and shape, by pool and pot
-	heads  *btree.BTreeG[stand] // best of each pot, by pool and bid
-	spots  *btree.BTreeG[spotRun]
+	pools  tree[numbered[PoolID, *Pool]]
+	shapes tree[numbered[ShapeID, shapeInfo]]
+	jobs   tree[numbered[JobID, *Job]] // those not done
+	queue  tree[ticket]
+	claims tree[claim]
+	stands tree[stand] // best claim of each pot and shape, by pool and pot
+	heads  tree[stand] // best of each pot, by pool and bid
+	spots  tree[spotRun]
 	fleet  fleet
 }
 
@@ -57,14 +55,14 @@ func ticketLess(a, b ticket) bool {
 func NewIndex() *Index {
 	return &Index{
 		own:    new(owner),
-		pools:  tree(numberedLess[PoolID, *Pool]),
-		shapes: tree(numberedLess[ShapeID, shapeInfo]),
-		jobs:   tree(numberedLess[JobID, *Job]),
-		queue:  tree(ticketLess),
-		claims: tree(claimLess),
-		stands: tree(standLess),
-		heads:  tree(headLess),
-		spots:  tree(spotRunLess),
+		pools:  newTree(numberedLess[PoolID, *Pool]),
+		shapes: newTree(numberedLess[ShapeID, shapeInfo]),
+		jobs:   newTree(numberedLess[JobID, *Job]),
+		queue:  newTree(ticketLess),
+		claims: newTree(claimLess),
+		stands: newTree(standLess),
+		heads:  newTree(headLess),
+		spots:  newTree(spotRunLess),
 	}
 }
 
@@ -76,24 +74,9 @@ type numbered[ID cmp.Ordered, R any] struct {
 
 func numberedLess[ID cmp.Ordered, R any](a, b numbered[ID, R]) bool { return a.id < b.id }
 
-func find[ID cmp.Ordered, R any](t *btree.BTreeG[numbered[ID, R]], id ID) (R, bool) {
+func find[ID cmp.Ordered, R any](t tree[numbered[ID, R]], id ID) (R, bool) {
 	k, ok := t.Get(numbered[ID, R]{id: id})
 	return k.record, ok
-}
-
-// tree keeps no freed nodes: the garbage collector does. See [Index] for who may do what.
-func tree[T any](less btree.LessFunc[T]) *btree.BTreeG[T] {
-	const degree = 32 // 31 to 63 items in a node
-	return btree.NewWithFreeListG(degree, less, btree.NewFreeListG[T](0))
-}
-
-// first is the first item at or after a pivot.
-func first[T any](t *btree.BTreeG[T], pivot T) (item T, ok bool) {
-	t.AscendGreaterOrEqual(pivot, func(i T) bool {
-		item, ok = i, true
-		return false
-	})
-	return item, ok
 }
 
 // Copy is a snapshot in constant time; the two share what neither has changed since.
@@ -101,14 +84,14 @@ func (x *Index) Copy() *Index {
 	x.own = new(owner) // from here on x, too, must copy what it changes
 	return &Index{
 		own:    new(owner),
-		pools:  x.pools.Clone(),
-		shapes: x.shapes.Clone(),
-		jobs:   x.jobs.Clone(),
-		queue:  x.queue.Clone(),
-		claims: x.claims.Clone(),
-		stands: x.stands.Clone(),
-		heads:  x.heads.Clone(),
-		spots:  x.spots.Clone(),
+		pools:  x.pools.Copy(),
+		shapes: x.shapes.Copy(),
+		jobs:   x.jobs.Copy(),
+		queue:  x.queue.Copy(),
+		claims: x.claims.Copy(),
+		stands: x.stands.Copy(),
+		heads:  x.heads.Copy(),
+		spots:  x.spots.Copy(),
 		fleet:  x.fleet,
 	}
 }
@@ -119,7 +102,7 @@ func (x *Index) JobChanged(old, new *Job) {
 		x.jobs.Delete(numbered[JobID, *Job]{id: old.ID})
 	}
 	if new != nil && new.State != JobDone {
-		x.jobs.ReplaceOrInsert(numbered[JobID, *Job]{new.ID, new})
+		x.jobs.Set(numbered[JobID, *Job]{new.ID, new})
 	}
 	was, is := startable(old), startable(new)
 	same := was && is && old.Shape == new.Shape && old.Effective() == new.Effective() && old.Pot == new.Pot && old.Pool == new.Pool
@@ -128,7 +111,7 @@ func (x *Index) JobChanged(old, new *Job) {
 		x.reclaim(old, false)
 	}
 	if is {
-		x.queue.ReplaceOrInsert(ticketOf(new))
+		x.queue.Set(ticketOf(new))
 	}
 	if is && !same {
 		x.reclaim(new, true)
@@ -165,7 +148,7 @@ func (x *Index) ShapeAdded(s *Shape) {
 	if _, ok := find(x.shapes, s.ID); ok {
 		return
 	}
-	x.shapes.ReplaceOrInsert(numbered[ShapeID, shapeInfo]{s.ID, shapeInfo{Shape: s}})
+	x.shapes.Set(numbered[ShapeID, shapeInfo]{s.ID, shapeInfo{Shape: s}})
 	x.refit(s.ID)
 }
 
@@ -177,7 +160,7 @@ func (x *Index) PoolChanged(old, new *Pool) {
 	var weights Weights
 	switch {
 	case new != nil:
-		x.pools.ReplaceOrInsert(numbered[PoolID, *Pool]{new.ID, new})
+		x.pools.Set(numbered[PoolID, *Pool]{new.ID, new})
 		weights = new.Weights
 	case old != nil:
 		x.pools.Delete(numbered[PoolID, *Pool]{id: old.ID})
@@ -235,7 +218,7 @@ func usable(n *Node) bool { return n != nil && n.State == NodeUp }
 // refitAll looks again at which shapes fit an empty node; machines come and go seldom.
 func (x *Index) refitAll() {
 	var changed []ShapeID
-	x.shapes.Ascend(func(s numbered[ShapeID, shapeInfo]) bool {
+	x.shapes.Scan(func(s numbered[ShapeID, shapeInfo]) bool {
 		if x.fleet.fits(s.record.Shape) != s.record.fits {
 			changed = append(changed, s.id)
 		}
@@ -254,5 +237,5 @@ func (x *Index) refit(id ShapeID) {
 		return
 	}
 	x.eachPot(id, func(best claim) { x.standing(best, fits) })
-	x.shapes.ReplaceOrInsert(numbered[ShapeID, shapeInfo]{id, shapeInfo{s.Shape, fits}})
+	x.shapes.Set(numbered[ShapeID, shapeInfo]{id, shapeInfo{s.Shape, fits}})
 }

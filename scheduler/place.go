@@ -3,8 +3,6 @@ package scheduler
 import (
 	"slices"
 
-	"github.com/google/btree"
-
 	"github.com/coinop/coinop/funding"
 )
 
@@ -50,7 +48,7 @@ type lane struct {
 	worth   int64
 	classes []int // that can run it
 	head    ticket
-	queue   *btree.BTreeG[ticket]
+	queue   tree[ticket]
 	read    [readAhead]ticket
 	ahead   []ticket // of read, next first
 }
@@ -58,12 +56,12 @@ type lane struct {
 // lanes opens the queue of each shape that has both work and room, the first head on top.
 func (p *placing) lanes(x *Index) []*lane {
 	var lanes []*lane
-	t, ok := first(x.queue, ticket{bid: topRate})
+	t, ok := x.queue.First(ticket{bid: topRate})
 	for ok {
 		if l := p.lane(x, t); l != nil {
 			lanes = append(lanes, l)
 		}
-		t, ok = first(x.queue, ticket{shape: t.shape + 1, bid: topRate})
+		t, ok = x.queue.First(ticket{shape: t.shape + 1, bid: topRate})
 	}
 	for i := len(lanes)/2 - 1; i >= 0; i-- {
 		sink(lanes, i)
@@ -98,7 +96,7 @@ const readAhead = 64
 func (l *lane) advance() bool {
 	if len(l.ahead) == 0 {
 		l.ahead = l.read[:0]
-		l.queue.AscendGreaterOrEqual(l.head, func(t ticket) bool {
+		l.queue.Ascend(l.head, func(t ticket) bool {
 			if t.shape == l.shape.ID && t.id != l.head.id {
 				l.ahead = append(l.ahead, t)
 			}

@@ -85,7 +85,7 @@ func (x *Index) RunChanged(old, new *Run) {
 		x.spots.Delete(spotRunOf(old))
 	}
 	if is {
-		x.spots.ReplaceOrInsert(spotRunOf(new))
+		x.spots.Set(spotRunOf(new))
 	}
 }
 
@@ -103,7 +103,7 @@ func (x *Index) reclaim(j *Job, enter bool) {
 	s, _ := find(x.shapes, c.shape)
 	before, had := x.bestClaim(c.shape, c.pot)
 	if enter {
-		x.claims.ReplaceOrInsert(c)
+		x.claims.Set(c)
 	} else {
 		x.claims.Delete(c)
 	}
@@ -120,7 +120,7 @@ func (x *Index) reclaim(j *Job, enter bool) {
 }
 
 func (x *Index) bestClaim(s ShapeID, pot funding.PotID) (claim, bool) {
-	c, ok := first(x.claims, claim{shape: s, pot: pot, bid: topRate})
+	c, ok := x.claims.First(claim{shape: s, pot: pot, bid: topRate})
 	return c, ok && c.shape == s && c.pot == pot
 }
 
@@ -129,10 +129,10 @@ const topRate = 2*funding.RateMax + 1
 
 // eachPot visits the best claim of each pot that has work of a shape waiting.
 func (x *Index) eachPot(s ShapeID, visit func(claim)) {
-	c, ok := first(x.claims, claim{shape: s, bid: topRate})
+	c, ok := x.claims.First(claim{shape: s, bid: topRate})
 	for ok && c.shape == s {
 		visit(c)
-		c, ok = first(x.claims, claim{shape: s, pot: c.pot + 1, bid: topRate})
+		c, ok = x.claims.First(claim{shape: s, pot: c.pot + 1, bid: topRate})
 	}
 }
 
@@ -141,7 +141,7 @@ func (x *Index) standing(c claim, enter bool) {
 	before, had := x.bestStand(c.pool, c.pot)
 	s := stand{c.pot, c.bid, c.pool, c.shape}
 	if enter {
-		x.stands.ReplaceOrInsert(s)
+		x.stands.Set(s)
 	} else {
 		x.stands.Delete(s)
 	}
@@ -153,18 +153,18 @@ func (x *Index) standing(c claim, enter bool) {
 		x.heads.Delete(stand{pot: c.pot, bid: before.bid, pool: c.pool})
 	}
 	if has {
-		x.heads.ReplaceOrInsert(stand{pot: c.pot, bid: after.bid, pool: c.pool})
+		x.heads.Set(stand{pot: c.pot, bid: after.bid, pool: c.pool})
 	}
 }
 
 func (x *Index) bestStand(p PoolID, pot funding.PotID) (stand, bool) {
-	s, ok := first(x.stands, stand{pool: p, pot: pot, bid: topRate})
+	s, ok := x.stands.First(stand{pool: p, pot: pot, bid: topRate})
 	return s, ok && s.pool == p && s.pot == pot
 }
 
 // lowest is the run that would be the first to go.
 func (x *Index) lowest(p PoolID) (spotRun, bool) {
-	r, ok := first(x.spots, spotRun{pool: p, bid: -1})
+	r, ok := x.spots.First(spotRun{pool: p, bid: -1})
 	return r, ok && r.pool == p
 }
 
@@ -205,7 +205,7 @@ func Price(x *Index, p PoolID) funding.Rate {
 func (x *Index) rival(p PoolID, own funding.PotID) (funding.Rate, bool) {
 	var bid funding.Rate
 	found := false
-	x.heads.AscendGreaterOrEqual(stand{pool: p, bid: topRate}, func(s stand) bool {
+	x.heads.Ascend(stand{pool: p, bid: topRate}, func(s stand) bool {
 		if s.pool != p {
 			return false
 		}

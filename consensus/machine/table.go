@@ -93,21 +93,21 @@ func (t *table[K, V]) note(key K, value V, has bool) {
 // scan visits the records from a key on as this entry has left them, in their order. The overlay
 // must not be changed meanwhile.
 func (t *table[K, V]) scan(from K, visit func(K, V) bool) {
-	var added []change[K, V]
-	for _, c := range t.changes {
-		if c.has && t.compare(c.key, from) >= 0 {
-			added = append(added, c)
+	var added []int // numbers of changes: sorting the changes would compile a sort for each kind of table, in whoever imports this
+	for i := range t.changes {
+		if c := &t.changes[i]; c.has && t.compare(c.key, from) >= 0 {
+			added = append(added, i)
 		}
 	}
-	slices.SortFunc(added, func(a, b change[K, V]) int { return t.compare(a.key, b.key) })
+	slices.SortFunc(added, func(a, b int) int { return t.compare(t.changes[a].key, t.changes[b].key) })
 	stopped := false
 	give := func(key K, value V) bool {
 		stopped = stopped || !visit(key, value)
 		return !stopped
 	}
 	t.ascend(from, func(key K, value V) bool {
-		for len(added) > 0 && t.compare(added[0].key, key) < 0 {
-			if !give(added[0].key, added[0].new) {
+		for len(added) > 0 && t.compare(t.changes[added[0]].key, key) < 0 {
+			if c := &t.changes[added[0]]; !give(c.key, c.new) {
 				return false
 			}
 			added = added[1:]
@@ -118,7 +118,8 @@ func (t *table[K, V]) scan(from K, visit func(K, V) bool) {
 		return give(key, value)
 	})
 	for i := 0; i < len(added) && !stopped; i++ {
-		give(added[i].key, added[i].new)
+		c := &t.changes[added[i]]
+		give(c.key, c.new)
 	}
 }
 
