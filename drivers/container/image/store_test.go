@@ -229,39 +229,62 @@ func TestTasksHoldTheirImagesAcrossRestarts(t *testing.T) {
 func TestNothingHalfIsTrusted(t *testing.T) {
 	w := newWorld(t)
 	ref := w.push("app:1", imageOf(t, layerOf(t, "a=1"), layerOf(t, "b=2")))
-	damage := map[string]func(t *testing.T, s *Store, img *Image){
-		"a layer without its record": func(t *testing.T, s *Store, img *Image) { remove(t, filepath.Join(img.Layers[0], "../layer.json")) },
-		"a torn record": func(t *testing.T, s *Store, img *Image) {
-			write(t, filepath.Join(img.Layers[1], "../layer.json"), `{"DiffID":"sha`)
+	// Each harms something, and says what has to be gone when the store is opened again.
+	damage := map[string]func(t *testing.T, s *Store, img *Image) (gone string){
+		"a layer without its record": func(t *testing.T, s *Store, img *Image) string {
+			remove(t, filepath.Join(img.Layers[0], "../layer.json"))
+			return img.Layers[0]
 		},
-		"a record of another layer": func(t *testing.T, s *Store, img *Image) {
+		"a torn record": func(t *testing.T, s *Store, img *Image) string {
+			write(t, filepath.Join(img.Layers[1], "../layer.json"), `{"DiffID":"sha`)
+			return img.Layers[1]
+		},
+		"a record of another layer": func(t *testing.T, s *Store, img *Image) string {
 			text, err := os.ReadFile(filepath.Join(img.Layers[0], "../layer.json"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			write(t, filepath.Join(img.Layers[1], "../layer.json"), string(text))
+			return img.Layers[1]
 		},
-		"a torn record of the image": func(t *testing.T, s *Store, img *Image) { write(t, s.path(imageKey(img.Digest), "image.json"), "{") },
-		"a layer in the making": func(t *testing.T, s *Store, img *Image) {
+		"a torn record of the image": func(t *testing.T, s *Store, img *Image) string {
+			write(t, s.path(imageKey(img.Digest), "image.json"), "{")
+			return s.path(imageKey(img.Digest))
+		},
+		"a record of another image": func(t *testing.T, s *Store, img *Image) string {
+			write(t, s.path(imageKey(img.Digest), "image.json"), `{"Digest":"sha256:00"}`)
+			return s.path(imageKey(img.Digest))
+		},
+		"a layer in the making": func(t *testing.T, s *Store, img *Image) string {
 			if err := os.MkdirAll(s.path("tmp", "123", "fs", "x"), 0o700); err != nil {
 				t.Fatal(err)
 			}
+			return s.path("tmp", "123")
 		},
-		"a task's torn file": func(t *testing.T, s *Store, img *Image) { write(t, s.path("tasks", "t1"), `["lay`) },
-		"a hold of what is gone": func(t *testing.T, s *Store, img *Image) {
+		"a task's torn file": func(t *testing.T, s *Store, img *Image) string {
+			write(t, s.path("tasks", "t1"), `["lay`)
+			return s.path("tasks", "t1")
+		},
+		"a hold of what is gone": func(t *testing.T, s *Store, img *Image) string {
 			write(t, s.path("tasks", "t1"), `["layers/gone"]`)
+			return s.path("layers", "gone")
 		},
-		"a stray file": func(t *testing.T, s *Store, img *Image) { write(t, s.path("layers", "stray"), "") },
+		"a stray file": func(t *testing.T, s *Store, img *Image) string {
+			write(t, s.path("layers", "stray"), "")
+			return s.path("layers", "stray")
+		},
 	}
 	for name, harm := range damage {
 		t.Run(name, func(t *testing.T) {
 			config := Config{Dir: filepath.Join(t.TempDir(), "store")}
 			s := openStore(t, config)
-			img := ensure(t, s, ref)
-			harm(t, s, img)
+			gone := harm(t, s, ensure(t, s, ref))
 			s.Close()
 			s = openStore(t, config)
 			s.left(t)
+			if _, err := os.Lstat(gone); !os.IsNotExist(err) {
+				t.Errorf("%s is still there: %v", gone, err)
+			}
 			if diff := cmp.Diff([]string{"a=1", "b=2"}, contents(t, ensure(t, s, ref))); diff != "" {
 				t.Error(diff)
 			}
