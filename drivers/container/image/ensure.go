@@ -40,11 +40,7 @@ const atOnce = 3
 // Ensure has an image's layers present and unpacked, and holds it. progress may be nil; it is called by one goroutine at a
 // time and must return soon. A reference by digest that is there asks no registry, unless it took credentials to get it.
 func (s *Store) Ensure(ctx context.Context, ref source.Ref, auth source.Auth, progress func(Progress)) (*Image, error) {
-	s.mu.Lock()
-	known, ok := s.records[imageKey(ref.Digest())]
-	s.mu.Unlock()
-	if ok && known.Public && ref.Registry() != "" && s.take(known.keys()) {
-		s.touch(known.keys()...)
+	if known, ok := s.known(ref); ok {
 		return s.image(ref, known), nil
 	}
 	r, err := s.fetch(ctx, ref, auth, progress)
@@ -52,6 +48,21 @@ func (s *Store) Ensure(ctx context.Context, ref source.Ref, auth source.Auth, pr
 		return nil, fmt.Errorf("image %s: %w", ref, err)
 	}
 	return s.image(ref, r), nil
+}
+
+// known finds and holds an image that is there and that anybody may have who knows its digest.
+func (s *Store) known(ref source.Ref) (record, bool) {
+	key := imageKey(ref.Digest())
+	if ref.Registry() == "" || ref.Digest() == "" || !s.take([]string{key}) {
+		return record{}, false
+	}
+	defer s.give(key)
+	var r record
+	if err := readJSON(s.path(key, "image.json"), &r); err != nil || !r.Public || !s.take(r.keys()) {
+		return record{}, false
+	}
+	s.touch(r.keys()...)
+	return r, true
 }
 
 // fetch makes what is missing of an image and holds all of it.
@@ -82,7 +93,7 @@ func (s *Store) fetch(ctx context.Context, ref source.Ref, auth source.Auth, pro
 	for _, l := range seen {
 		r.DiffIDs = append(r.DiffIDs, l.DiffID)
 	}
-	err = s.make(ctx, imageKey(r.Digest), func(dir string, grow func(int64) error) error { return s.describe(ctx, dir, &r, seen, grow) })
+	err = s.make(ctx, imageKey(r.Digest), "", func(dir string, grow func(int64) error) error { return s.describe(ctx, dir, &r, seen, grow) })
 	if err != nil {
 		return record{}, err
 	}
@@ -92,12 +103,9 @@ func (s *Store) fetch(ctx context.Context, ref source.Ref, auth source.Auth, pro
 		return record{}, err
 	}
 	r = there
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.records[imageKey(r.Digest)] = r
 	for _, key := range held { // below a layer that hides all others there may be some
 		if !slices.Contains(r.keys(), key) {
-			s.release(key)
+			s.give(key)
 		}
 	}
 	return r, nil
@@ -109,6 +117,7 @@ func (s *Store) layers(ctx context.Context, from *source.Source, layers []source
 	all, ctx := errgroup.WithContext(ctx)
 	all.SetLimit(atOnce)
 	told := newTold(progress)
+	where := from.Where()
 	places := map[string]int{}
 	for i, l := range layers {
 		key := layerKey(l.DiffID)
@@ -126,7 +135,7 @@ func (s *Store) layers(ctx context.Context, from *source.Source, layers []source
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			err := s.make(ctx, key, func(dir string, grow func(int64) error) error { return s.unpack(ctx, dir, from, l, told, grow) })
+			err := s.make(ctx, key, where, func(dir string, grow func(int64) error) error { return s.unpack(ctx, dir, from, l, told, grow) })
 			if err != nil {
 				return fmt.Errorf("layer %s (%d of %d): %w", l, i+1, len(layers), err)
 			}

@@ -2,7 +2,6 @@ package image
 
 import (
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,12 +40,4 @@ func syncAll(dir string) error {
 	}
 	defer file.Close()
 	return os.NewSyscallError("syncfs", unix.Syncfs(int(file.Fd())))
-}
-
-func syncDir(dir string) error {
-	file, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(file.Sync(), file.Close())
 }

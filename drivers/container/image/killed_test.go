@@ -26,7 +26,19 @@ func TestKilledInTheMidstOfALayer(t *testing.T) {
 	img := imageOf(t, layerOf(t, "a=1"), filled(t, "b", mib))
 	ref := w.push("app:1", img)
 	digest, text := layerBytes(t, img, 1)
-	w.handler = changed(w.inner, digest, hang(text[:len(text)/2]))
+	var killed atomic.Bool
+	var asked atomic.Int64 // for blobs after the kill, other than the layer that was not whole
+	torn := changed(w.inner, digest, hang(text[:len(text)/2]))
+	w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch {
+		case !killed.Load():
+			torn.ServeHTTP(rw, r)
+			return
+		case filepath.Base(r.URL.Path) != digest && filepath.Base(filepath.Dir(r.URL.Path)) == "blobs":
+			asked.Add(1)
+		}
+		w.inner.ServeHTTP(rw, r)
+	})
 	dir := filepath.Join(t.TempDir(), "store")
 	child := exec.Command("/proc/self/exe", "-test.run", "^TestKilledInTheMidstOfALayer$")
 	child.Env = append(os.Environ(), "COINOP_TEST_STORE="+dir, "COINOP_TEST_REF="+ref.String())
@@ -47,14 +59,7 @@ func TestKilledInTheMidstOfALayer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = child.Wait()
-
-	var asked atomic.Int64
-	w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if filepath.Base(r.URL.Path) != digest && filepath.Base(filepath.Dir(r.URL.Path)) == "blobs" {
-			asked.Add(1)
-		}
-		w.inner.ServeHTTP(rw, r)
-	})
+	killed.Store(true)
 	s := openStore(t, Config{Dir: dir})
 	s.left(t)
 	if held := s.held(); held != "0 of 1" {

@@ -12,8 +12,10 @@ import (
 )
 
 // make has an item there and holds it: it is there, or somebody else is making it, or fill makes it in a folder that
-// takes its place when it is whole. fill asks for room before it uses it.
-func (s *Store) make(ctx context.Context, key string, fill func(dir string, grow func(int64) error) error) error {
+// takes its place when it is whole. fill asks for room before it uses it. Work is shared with those who get the item from
+// the same place: whoever names a place of his own could let everybody wait for it.
+func (s *Store) make(ctx context.Context, key, place string, fill func(dir string, grow func(int64) error) error) error {
+	shared := place + " " + key
 	for {
 		s.mu.Lock()
 		if s.items[key] != nil {
@@ -22,7 +24,7 @@ func (s *Store) make(ctx context.Context, key string, fill func(dir string, grow
 			s.touch(key)
 			return nil
 		}
-		other, busy := s.making[key]
+		other, busy := s.making[shared]
 		if !busy {
 			break
 		}
@@ -34,31 +36,29 @@ func (s *Store) make(ctx context.Context, key string, fill func(dir string, grow
 		}
 	}
 	done := make(chan struct{})
-	s.making[key] = done
+	s.making[shared] = done
 	s.mu.Unlock()
-	bytes, err := s.build(key, fill)
+	err := s.build(key, fill)
 	s.mu.Lock()
-	delete(s.making, key)
-	if err == nil {
-		s.items[key] = &item{bytes: bytes, used: time.Now()}
-		s.hold(key)
-	} else {
-		s.bytes -= bytes
-	}
+	delete(s.making, shared)
 	s.mu.Unlock()
 	close(done)
 	return err
 }
 
-// build makes an item. It tells how much room was taken for it, with an error too.
-func (s *Store) build(key string, fill func(string, func(int64) error) error) (bytes int64, err error) {
+// build makes an item and holds it.
+func (s *Store) build(key string, fill func(string, func(int64) error) error) (err error) {
+	var bytes int64
 	dir, err := os.MkdirTemp(s.path("tmp"), "")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() {
-		if err != nil {
+		if dir != "" {
 			os.RemoveAll(dir)
+			s.mu.Lock()
+			s.bytes -= bytes
+			s.mu.Unlock()
 		}
 		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 			err = fmt.Errorf("%w: its disk has no room or no inodes left, below its limit of %d MiB: free some, or lower the limit", ErrFull, s.config.LimitBytes>>20)
@@ -72,15 +72,22 @@ func (s *Store) build(key string, fill func(string, func(int64) error) error) (b
 		return nil
 	}
 	if err := fill(dir, grow); err != nil {
-		return bytes, err
+		return err
 	}
 	if err := syncAll(dir); err != nil {
-		return bytes, err
+		return err
 	}
-	if err := os.Rename(dir, s.path(key)); err != nil {
-		return bytes, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.items[key] == nil { // or somebody was faster, with the same from another place
+		if err := os.Rename(dir, s.path(key)); err != nil {
+			return err
+		}
+		s.items[key] = &item{bytes: bytes}
+		dir = ""
 	}
-	return bytes, syncDir(filepath.Dir(s.path(key)))
+	s.hold(key)
+	return nil
 }
 
 // hold is to be called with mu held.
@@ -157,7 +164,6 @@ func (s *Store) evict(more int64) (gone []string, err error) {
 		gone = append(gone, to)
 		s.bytes -= s.items[oldest].bytes
 		delete(s.items, oldest)
-		delete(s.records, oldest)
 	}
 	s.bytes += more
 	return gone, nil

@@ -32,12 +32,11 @@ type Store struct {
 
 	holding sync.Mutex // while tasks/ changes; taken before mu
 
-	mu      sync.Mutex
-	items   map[string]*item // what is there, by its path below the folder
-	making  map[string]chan struct{}
-	bytes   int64               // of the items, and of what is being made
-	tasks   map[string][]string // the items that each holds
-	records map[string]record   // of images that are there
+	mu     sync.Mutex
+	items  map[string]*item         // what is there, by its path below the folder
+	making map[string]chan struct{} // by their places and paths; closed when it has been made, or has not
+	bytes  int64                    // of the items, and of what is being made
+	tasks  map[string][]string      // the items that each holds
 }
 
 // item is a folder that is there in full.
@@ -55,7 +54,7 @@ func Open(config Config) (*Store, error) {
 	if config.Stall == 0 {
 		config.Stall = time.Minute
 	}
-	s := &Store{config: config, items: map[string]*item{}, making: map[string]chan struct{}{}, tasks: map[string][]string{}, records: map[string]record{}}
+	s := &Store{config: config, items: map[string]*item{}, making: map[string]chan struct{}{}, tasks: map[string][]string{}}
 	err := os.MkdirAll(config.Dir, 0o700)
 	if err == nil {
 		err = s.takeLock()
@@ -137,9 +136,6 @@ func (s *Store) loadItem(kind, key string) (int64, error) {
 		err := readJSON(s.path(key, "image.json"), &r)
 		if err == nil && imageKey(r.Digest) != key {
 			err = errors.New("it is of another image")
-		}
-		if err == nil {
-			s.records[key] = r
 		}
 		return r.Bytes, err
 	}

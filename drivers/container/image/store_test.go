@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,6 +130,39 @@ func TestACancelledPullIsTakenOver(t *testing.T) {
 		t.Errorf("the second: %v", err)
 	}
 	s.left(t)
+}
+
+// A registry that hangs keeps nobody waiting who gets the same layer elsewhere; nor does it matter who is first.
+func TestASlowRegistryIsNobodyElsesAffair(t *testing.T) {
+	img := imageOf(t, filled(t, "shared", mib))
+	digest, text := layerBytes(t, img, 0)
+	slow, good := newWorld(t), newWorld(t)
+	there := slow.push("trap:1", img)
+	started, gate := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	slow.handler = changed(slow.inner, digest, func(rw http.ResponseWriter, _ *http.Request) {
+		once.Do(func() { close(started); <-gate })
+		_, _ = rw.Write(text)
+	})
+	s := openStore(t, Config{})
+	first := make(chan error, 1)
+	go func() {
+		got, err := s.Ensure(t.Context(), there, source.Auth{}, nil)
+		if err == nil {
+			got.Release()
+		}
+		first <- err
+	}()
+	<-started
+	ensure(t, s, good.push("app:1", img)).Release()
+	close(gate)
+	if err := <-first; err != nil {
+		t.Errorf("the slow one: %v", err)
+	}
+	s.left(t)
+	if s.held() != "0 of 2" {
+		t.Errorf("held %s", s.held())
+	}
 }
 
 func TestTheOldestGoesAndWhatIsInUseStays(t *testing.T) {

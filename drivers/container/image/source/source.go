@@ -124,6 +124,14 @@ func (s *Source) config(ctx context.Context, d v1.Descriptor) ([]byte, error) {
 // Layer reads a layer as it is stored. Its end comes only if size and digest are those of the manifest.
 func (s *Source) Layer(ctx context.Context, l Layer) io.ReadCloser { return s.open(ctx, l.blob) }
 
+// Where is the registry that gives the layers, or the file or folder.
+func (s *Source) Where() string {
+	if s.ref.image != nil {
+		return s.ref.image.Context().RegistryStr()
+	}
+	return s.ref.path
+}
+
 // Public says that a registry gives the image to whoever asks.
 func (s *Source) Public() bool {
 	r, ok := s.place.(*registry)
