@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,9 +9,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/container"
 	"github.com/coinop/coinop/drivers/plugin"
 	"github.com/coinop/coinop/executor"
 	"github.com/coinop/coinop/executor/identity"
@@ -34,17 +37,20 @@ func (a *app) logger(level string) *slog.Logger {
 
 // machineConfig is one executor as the command line tells it.
 type machineConfig struct {
-	dir       string
-	servers   []string
-	token     string // a join token, for the first start
-	name      string
-	pool      string
-	labels    map[string]string
-	cpuMilli  int64
-	memory    int64
-	disk      int64
-	user      string
-	stopTasks bool // end them with the executor, uncharged
+	dir          string
+	servers      []string
+	token        string // a join token, for the first start
+	name         string
+	pool         string
+	labels       map[string]string
+	cpuMilli     int64
+	memory       int64
+	disk         int64
+	user         string
+	images       int64  // bytes that they may take; 0: imageBytes
+	registryAuth string // a file
+	localImages  bool   // also from this machine itself
+	stopTasks    bool   // end them with the executor, uncharged
 }
 
 // runMachine joins if it has to, and runs an executor with its drivers until ctx ends. Tasks live on in their shims
@@ -61,12 +67,7 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	if err != nil {
 		return fmt.Errorf("start executor: %w", err)
 	}
-	process, err := plugin.New(plugin.Config{
-		Dir:     filepath.Join(dir, "plugins", "process"),
-		Command: []string{self, "plugin", "process", "--dir", filepath.Join(dir, "drivers", "process")},
-		Env:     []string{"PATH=" + os.Getenv("PATH")},
-		Stderr:  a.err, Log: log,
-	})
+	plugins, absent, err := a.plugins(self, dir, c, log)
 	if err != nil {
 		return err
 	}
@@ -75,8 +76,11 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	}
 	config := executor.Config{
 		Dir: dir, Name: c.name, Pool: c.pool, Labels: c.labels, Version: a.version,
-		Drivers:  map[string]drivers.Driver{"process": process},
+		Drivers: map[string]drivers.Driver{}, Absent: absent,
 		CPUMilli: c.cpuMilli, MemoryBytes: c.memory, DiskBytes: c.disk, User: c.user, StopTasks: c.stopTasks, Log: log,
+	}
+	for name, driver := range plugins {
+		config.Drivers[name] = driver
 	}
 	id, err := a.joinMachine(ctx, c, dir, log)
 	if err != nil {
@@ -91,13 +95,51 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	if joined != nil {
 		joined()
 	}
-	drive, stopDriver := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopDriver()
-	driven := make(chan error, 1)
-	go func() { driven <- process.Run(drive) }()
+	drive, stopDrivers := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDrivers()
+	driven := make(chan error, len(plugins))
+	for _, driver := range plugins {
+		go func() { driven <- driver.Run(drive) }()
+	}
 	err = agent.Run(ctx)
-	stopDriver()
-	return errors.Join(err, <-driven)
+	stopDrivers()
+	for range plugins {
+		err = errors.Join(err, <-driven)
+	}
+	return err
+}
+
+// imageBytes is how much the images on a machine may take if nobody says.
+const imageBytes = 20 << 30
+
+// plugins are the built-in drivers that this machine may be able to use, and why not the others.
+func (a *app) plugins(self, dir string, c machineConfig, log *slog.Logger) (map[string]*plugin.Client, map[string]string, error) {
+	plugins, absent := map[string]*plugin.Client{}, map[string]string{}
+	for _, name := range builtIn() {
+		command := []string{self, "plugin", name, "--dir", filepath.Join(dir, "drivers", name)}
+		if name == "container" {
+			if os.Geteuid() != 0 {
+				absent[name] = "it needs root"
+				continue
+			}
+			if err := container.Installed(); err != nil {
+				absent[name] = err.Error()
+				continue
+			}
+			command = append(command, "--image-bytes", strconv.FormatInt(cmp.Or(c.images, imageBytes), 10), fmt.Sprintf("--local-images=%v", c.localImages))
+			if c.registryAuth != "" {
+				command = append(command, "--registry-auth", c.registryAuth)
+			}
+		}
+		client, err := plugin.New(plugin.Config{
+			Dir: filepath.Join(dir, "plugins", name), Command: command, Env: []string{"PATH=" + os.Getenv("PATH")}, Stderr: a.err, Log: log,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		plugins[name] = client
+	}
+	return plugins, absent, nil
 }
 
 // joinMachine is the executor's identity: the one in its folder, or a new one for the token.

@@ -242,7 +242,7 @@ func (d *devCluster) client(url string) (*app, error) {
 func (d *devCluster) executor(ctx context.Context, url string, i int) error {
 	name := fmt.Sprintf("n%d", i+1)
 	c := machineConfig{
-		dir: filepath.Join(d.dir, name), servers: []string{d.cluster}, name: name, pool: "default", cpuMilli: d.cpuMilli, stopTasks: true,
+		dir: filepath.Join(d.dir, name), servers: []string{d.cluster}, name: name, pool: "default", cpuMilli: d.cpuMilli, stopTasks: true, localImages: true,
 	}
 	if _, err := os.Stat(filepath.Join(c.dir, "identity")); errors.Is(err, os.ErrNotExist) {
 		own, err := d.client(url)

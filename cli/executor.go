@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,8 @@ import (
 type executorFlags struct {
 	dir, cluster, pool, name        string
 	cpus, memory, disk, user, level string
+	images, registryAuth            string
+	localImages                     bool
 	labels                          []string
 	config                          string
 }
@@ -46,6 +49,9 @@ func (a *app) executorVerb() *cobra.Command {
 	fl.StringVar(&f.memory, "memory", "", "memory to offer (default: all)")
 	fl.StringVar(&f.disk, "disk", "", "disk to offer (default: what is free)")
 	fl.StringVar(&f.user, "user", "", "whom tasks run as, where the pool names nobody")
+	fl.StringVar(&f.images, "images", "", "the most `SIZE` that the images of containers may take (default: 20GiB)")
+	fl.StringVar(&f.registryAuth, "registry-auth", "", "credentials for registries, a `FILE` in the form of docker's config.json")
+	fl.BoolVar(&f.localImages, "local-images", false, "also take images from this machine: paths, and registries on loopback (not for strangers' pools)")
 	fl.StringArrayVar(&f.labels, "label", nil, "a label of the node as `NAME=VALUE`; may be given again")
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
@@ -53,7 +59,7 @@ func (a *app) executorVerb() *cobra.Command {
 }
 
 func (a *app) machineConfig(f executorFlags) (machineConfig, error) {
-	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, labels: map[string]string{}}
+	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, localImages: f.localImages, labels: map[string]string{}}
 	if f.dir == "" || f.cluster == "" {
 		return c, usageError{fmt.Errorf("an executor needs --dir DIR and --cluster HOST:PORT")}
 	}
@@ -74,12 +80,18 @@ func (a *app) machineConfig(f executorFlags) (machineConfig, error) {
 		{"cpus", f.cpus, jobfile.ParseCPUs, &c.cpuMilli},
 		{"memory", f.memory, jobfile.ParseSize, &c.memory},
 		{"disk", f.disk, jobfile.ParseSize, &c.disk},
+		{"images", f.images, jobfile.ParseSize, &c.images},
 	} {
 		if v.text == "" {
 			continue
 		}
 		if *v.to, err = v.parse(v.text); err != nil {
 			return c, usageError{fmt.Errorf("--%s: %w", v.flag, err)}
+		}
+	}
+	if f.registryAuth != "" {
+		if c.registryAuth, err = filepath.Abs(f.registryAuth); err != nil {
+			return c, err
 		}
 	}
 	if a.tokenFile != "" {

@@ -134,12 +134,13 @@ func (a *app) tokensVerb() *cobra.Command {
 
 func (a *app) poolSetVerb() *cobra.Command {
 	var admission, floor, bid, fee, timeDefault, timeMax, killDelay, grace, user string
+	var drivers []string
 	cmd := &cobra.Command{
 		Use:   "set NAME",
 		Short: "make a pool, or change what the flags name; what is left out stays",
 		Long: "Make a pool, or change it. A raised floor refuses lower bids at once, with their money, and raises\n" +
 			"the price only as far as the lowest running bid.",
-		Example:           "  coinop operator pool set night --admission open --floor 0.5 --default-bid 1",
+		Example:           "  coinop operator pool set night --admission open --drivers container --floor 0.5 --default-bid 1",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePools,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -150,7 +151,7 @@ func (a *app) poolSetVerb() *cobra.Command {
 			if err := oneOf("admission", admission, "open", "trusted"); err != nil {
 				return err
 			}
-			var r client.PoolSet
+			r := client.PoolSet{Drivers: drivers}
 			set := poolSetter{changed: cmd.Flags().Changed}
 			set.text("admission", admission, &r.Admission)
 			set.text("user", user, &r.User)
@@ -175,6 +176,7 @@ func (a *app) poolSetVerb() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&admission, "admission", "", "open: anyone who pays, isolating drivers only; trusted: holders of a submit token")
+	f.StringSliceVar(&drivers, "drivers", nil, "what its jobs may be run by, as `process,container`")
 	f.StringVar(&floor, "floor", "", "the least bid, in credits per billing unit and second")
 	f.StringVar(&bid, "default-bid", "", "the bid of who names none")
 	f.StringVar(&fee, "submit-fee", "", "credits for each submission")

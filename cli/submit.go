@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -162,8 +163,12 @@ func (a *app) submit(cmd *cobra.Command, f *jobFlags, args []string) (client.Sub
 
 // prepareJob writes the whole request down, coins and all.
 func (a *app) prepareJob(ctx context.Context, p *purse, job jobfile.Job, spec client.JobSpec) (wallet.Payment, error) {
+	named := cmp.Or(job.Name, job.Image) // an image may have its own command
+	if argv := job.Argv(); job.Name == "" && len(argv) > 0 {
+		named = argv[0]
+	}
 	order := wallet.Order{
-		Mint: p.mint, Purpose: "job " + or(job.Name, job.Argv()[0]), Method: "POST", Path: "/v1/jobs",
+		Mint: p.mint, Purpose: "job " + named, Method: "POST", Path: "/v1/jobs",
 		Name: job.Name, SecretKind: "job",
 	}
 	spend, fund := "", ""

@@ -67,7 +67,7 @@ type Description struct {
 	Devices         []string
 	Images          bool           // runs Task.Image; a driver that does not runs the machine's own programs
 	WorkDir         string         // where its tasks find Task.WorkDir; "": under its own name
-	Note            string         // for people: by what means it runs tasks, and why by these
+	Note            string         // for people: why it runs tasks by worse means than it knows; "": it does not
 	Limits          []LimitSupport // every limit of this contract, in a fixed order
 }
 

@@ -19,6 +19,9 @@ const leaseLeastNs = int64(time.Second)
 // limit, and leaves the kill at the limit itself to the executor that is there.
 const limitSlackNs = 2 * int64(time.Second)
 
+// errUndone: nobody waits for the start any more, and nothing of it is left.
+var errUndone = errors.New("its start was made undone")
+
 // refusal is an error that is due to the command or its files, not to the machine.
 type refusal struct{ message string }
 
@@ -37,7 +40,7 @@ func (r *run) begin(ctx context.Context) (*ended, error) {
 		return nil, nil
 	case ctx.Err() != nil, errors.Is(err, errHalted):
 		return nil, err
-	case wanted.Err() != nil && !r.wasStarted():
+	case errors.Is(err, errUndone), wanted.Err() != nil && !r.wasStarted():
 		return r.neverStarted()
 	case r.journal.starting == "" && diskTrouble(err) && r.noRoom(): // its driver was not asked, and another machine can do better
 		r.diskFailed(err)
@@ -115,13 +118,20 @@ func (r *run) start(ctx, wanted context.Context) error {
 	if err != nil {
 		return err
 	}
-	// From here on the outcome must be known, wanted or not.
+	// From here on the outcome must be known, wanted or not. An image may be long in coming, though, and a start that nobody
+	// waits for is made undone.
 	var status drivers.Status
-	err = again(ctx, func() error {
+	err = again(wanted, func() error {
 		var err error
-		status, err = driver.Start(ctx, r.task(user, can))
+		status, err = driver.Start(wanted, r.task(user, can))
 		return err
 	})
+	if err != nil && wanted.Err() != nil && ctx.Err() == nil {
+		if err := r.removeTask(ctx); err != nil {
+			return err
+		}
+		return errUndone
+	}
 	if err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	Labels  map[string]string         // of the node
 	Version string                    // of this program
 	Drivers map[string]drivers.Driver // by name
+	Absent  map[string]string         // drivers that there are, but not on this machine, and why
 
 	Servers []string                                                    // host:port of cluster ports, tried in turn
 	Dial    func(ctx context.Context, address string) (net.Conn, error) // with mutual TLS done

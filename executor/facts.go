@@ -2,7 +2,9 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -47,6 +49,9 @@ func (e *Executor) describe(ctx context.Context) {
 	if user.why != "" {
 		facts.Missing = append(facts.Missing, "user: "+user.why)
 	}
+	for _, name := range slices.Sorted(maps.Keys(e.config.Absent)) {
+		facts.Missing = append(facts.Missing, fmt.Sprintf("driver %s: %s", name, e.config.Absent[name]))
+	}
 	for _, name := range sortedNames(e.config.Drivers) {
 		d, err := e.config.Drivers[name].Describe(ctx)
 		if err == nil && d.ProtocolVersion != drivers.ProtocolVersion {
@@ -57,6 +62,9 @@ func (e *Executor) describe(ctx context.Context) {
 		}
 		if err != nil {
 			e.log.Warn("a driver cannot be used", "driver", name, "error", err)
+			if errors.Is(err, drivers.ErrUnsupported) {
+				facts.Missing = append(facts.Missing, fmt.Sprintf("driver %s: %s", name, err))
+			}
 			continue
 		}
 		e.mu.Lock()
@@ -65,11 +73,7 @@ func (e *Executor) describe(ctx context.Context) {
 		facts.Drivers = append(facts.Drivers, &wire.DriverFacts{
 			Name: name, Isolation: string(d.Isolation), Pause: d.Pause, Exec: d.Exec, Network: d.Network, Devices: d.Devices,
 		})
-		for _, limit := range d.Limits {
-			if limit.Reason != "" || !limit.Supported {
-				facts.Missing = append(facts.Missing, fmt.Sprintf("%s of driver %s: %s", limit.Limit, name, limit.Reason))
-			}
-		}
+		facts.Missing = append(facts.Missing, shortcomings(name, d)...)
 	}
 	e.mu.Lock()
 	if e.ill != "" {
@@ -82,6 +86,19 @@ func (e *Executor) describe(ctx context.Context) {
 	e.facts = facts
 	e.mu.Unlock()
 	poke(e.send)
+}
+
+// shortcomings are what people should know of a driver that can be used.
+func shortcomings(name string, d drivers.Description) (all []string) {
+	if d.Note != "" {
+		all = append(all, fmt.Sprintf("driver %s: %s", name, d.Note))
+	}
+	for _, limit := range d.Limits {
+		if limit.Reason != "" || !limit.Supported {
+			all = append(all, fmt.Sprintf("%s of driver %s: %s", limit.Limit, name, limit.Reason))
+		}
+	}
+	return all
 }
 
 // describes is what a driver says of itself, asked for where it has not been yet.

@@ -35,12 +35,14 @@ func TestMain(m *testing.M) {
 
 // machine is one machine with a fake driver, on virtual time. Its tasks print what "print:" among their variables says.
 type machine struct {
-	t       *testing.T
-	cluster *cluster
-	driver  *fake.Driver
-	config  Config
-	began   time.Time
-	workDir string // where the driver's tasks find their work folder; empty: under its own name
+	t        *testing.T
+	cluster  *cluster
+	driver   *fake.Driver
+	config   Config
+	began    time.Time
+	workDir  string                           // where the driver's tasks find their work folder; empty: under its own name
+	describe func(*drivers.Description) error // what else the driver says of itself
+	starting time.Duration                    // how long starting a task takes
 
 	mu      sync.Mutex
 	tasks   map[uint64][]drivers.Task // each start, by run
@@ -48,6 +50,7 @@ type machine struct {
 	refuse  map[drivers.ControlKind]error
 	away    bool // the driver's process is gone
 	signals int
+	begun   int           // starts that take their time
 	leases  int           // that were written
 	slow    time.Duration // how long removing a task takes
 	cancel  context.CancelFunc
@@ -137,6 +140,9 @@ func (d *moody) Describe(ctx context.Context) (drivers.Description, error) {
 	}
 	can, err := d.Driver.Describe(ctx)
 	can.WorkDir = d.machine.workDir
+	if d.machine.describe != nil {
+		err = errors.Join(err, d.machine.describe(&can))
+	}
 	return can, err
 }
 
@@ -150,6 +156,14 @@ func (d *moody) Watch(ctx context.Context, id string) (<-chan drivers.Status, er
 func (d *moody) Start(ctx context.Context, task drivers.Task) (drivers.Status, error) {
 	if d.machine.isAway() {
 		return drivers.Status{}, drivers.ErrUnavailable
+	}
+	if d.machine.starting > 0 {
+		d.machine.mu.Lock()
+		d.machine.begun++
+		d.machine.mu.Unlock()
+		if err := pause(ctx, d.machine.starting); err != nil {
+			return drivers.Status{}, err
+		}
 	}
 	return d.Driver.Start(ctx, task)
 }

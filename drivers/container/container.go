@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/shim"
@@ -49,7 +51,7 @@ type Driver struct {
 	*tasks.Set
 	images  Images
 	runtime runtime
-	note    string // which runtime it is, and why
+	note    string // why it is not the best one; "": it is
 	useless string // why there is none; "": there is one
 }
 
@@ -66,6 +68,16 @@ func New(config Config) (*Driver, error) {
 	d.Set = set
 	d.choose(config.Runtime)
 	return d, nil
+}
+
+// Installed says whether a runtime is there to be tried, and else what to do. It costs nothing.
+func Installed() error {
+	for _, name := range known() {
+		if _, err := exec.LookPath(name); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("none of %s is installed: apt-get install --no-install-recommends %s", strings.Join(known(), ", "), known()[0])
 }
 
 // Describe implements drivers.Driver.

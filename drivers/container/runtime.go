@@ -55,7 +55,9 @@ func (d *Driver) choose(only string) {
 		}
 		why := d.probe(name)
 		if why == "" {
-			d.note = strings.Join(append([]string{"by " + version(name)}, said...), "; ")
+			if len(said) > 0 {
+				d.note = "containers run by " + version(name) + ": " + strings.Join(said, "; ")
+			}
 			return
 		}
 		said = append(said, why)

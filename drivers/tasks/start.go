@@ -63,8 +63,11 @@ func (d *Set) claim(request drivers.Task) (t *task, mine bool) {
 func (d *Set) start(ctx context.Context, t *task, request drivers.Task) error {
 	spec := d.spec(t, request)
 	if err := d.config.Kind.Prepare(ctx, request, &spec); err != nil {
-		return errors.Join(err, d.config.Kind.Discard(t.id, t.logDir))
+		return errors.Join(err, d.config.Kind.Discard(t.id, t.logDir), shim.Remove(t.path, t.logDir, ""))
 	}
+	t.mu.Lock()
+	spec.LeaseUntil = t.leaseUntil // which may have been renewed while an image came
+	t.mu.Unlock()
 	spec.Spare = d.spares.take()
 	pid, err := shim.Start(d.shim, spec, func() error { return d.follow(t) })
 	if errors.Is(err, unix.E2BIG) {

@@ -105,11 +105,11 @@ func Clear(dir string) error {
 // cgroups are those of the drivers whose folders lie in dir.
 func cgroups(dir string) ([]string, error) {
 	var prefixes []string
-	drivers, err := filepath.Glob(filepath.Join(dir, "*", "drivers", "process"))
+	drivers, err := filepath.Glob(filepath.Join(dir, "*", "drivers", "*"))
 	if err != nil {
 		return nil, fmt.Errorf("look for cgroups: %w", err)
 	}
-	deeper, err := filepath.Glob(filepath.Join(dir, "*", "*", "drivers", "process"))
+	deeper, err := filepath.Glob(filepath.Join(dir, "*", "*", "drivers", "*"))
 	if err != nil {
 		return nil, fmt.Errorf("look for cgroups: %w", err)
 	}
