@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A server joins three others, and it or their leader is killed at each step of that: it is one member in the end.
+// A server joins three others, and it or their leader is killed at each step of that, or at every so many
+// (COINOP_STRIDE): it is one member in the end.
 func TestAServerIsKilledAtEachStepOfAJoin(t *testing.T) {
 	victims := map[string]func(c *Cluster, maker string) *Server{
 		"who takes the step is killed":   (*Cluster).Maker,
