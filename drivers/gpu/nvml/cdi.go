@@ -1,0 +1,124 @@
+package nvml
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// cdiKind is the vendor and class of our CDI devices. NVIDIA's own would clash with the spec that its toolkit may have written.
+const cdiKind = "coinop/gpu"
+
+// A CDI spec as far as GPUs need it (version 0.5.0, the first with hostPath).
+type cdiSpec struct {
+	Version string      `json:"cdiVersion"`
+	Kind    string      `json:"kind"`
+	Devices []cdiDevice `json:"devices"`
+}
+
+type cdiDevice struct {
+	Name  string   `json:"name"`
+	Edits cdiEdits `json:"containerEdits"`
+}
+
+type cdiEdits struct {
+	Env   []string  `json:"env"`
+	Nodes []cdiNode `json:"deviceNodes"`
+}
+
+type cdiNode struct {
+	Path     string `json:"path"`
+	HostPath string `json:"hostPath,omitempty"`
+}
+
+func (p *Provider) cdiFile(task string) string {
+	return filepath.Join(p.cdiDir(), "coinop-gpu-"+task+".json")
+}
+
+// equip says how the task finds what it got: variables, device nodes, and both as a CDI device of its own.
+func (p *Provider) equip(r *record) error {
+	var visible []string
+	nodes := []string{"/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"}
+	for i, granted := range r.Grant.Devices {
+		visible = append(visible, granted.Visible)
+		c := p.card(granted.Device)
+		nodes = append(nodes, "/dev/nvidia"+strconv.Itoa(c.Minor))
+		if part := r.Parts[i]; part.Sliced {
+			capabilities, err := p.capabilities(c.Minor, part.Instance)
+			if err != nil {
+				return err
+			}
+			nodes = append(nodes, capabilities...)
+		}
+	}
+	slices.Sort(nodes)
+	r.Grant.Task, r.Grant.Kind = r.Request.Task, r.Request.Kind
+	r.Grant.Env = []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=" + strings.Join(visible, ",")}
+	r.Grant.CDI = []string{cdiKind + "=" + r.Request.Task}
+	r.Grant.Nodes = nil
+	edits := cdiEdits{Env: r.Grant.Env}
+	for _, node := range nodes {
+		host := filepath.Join(p.config.Root, node)
+		r.Grant.Nodes = append(r.Grant.Nodes, host)
+		entry := cdiNode{Path: node}
+		if host != node {
+			entry.HostPath = host
+		}
+		edits.Nodes = append(edits.Nodes, entry)
+	}
+	data, err := json.Marshal(cdiSpec{Version: "0.5.0", Kind: cdiKind, Devices: []cdiDevice{{r.Request.Task, edits}}})
+	if err != nil {
+		return fmt.Errorf("write the CDI spec: %w", err)
+	}
+	return replace(p.cdiFile(r.Request.Task), data)
+}
+
+func (p *Provider) unequip(r *record) error {
+	if err := os.Remove(p.cdiFile(r.Request.Task)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the CDI spec: %w", err)
+	}
+	return nil
+}
+
+// capabilities are the device nodes by which the kernel lets a process at one MIG instance and its compute instance.
+func (p *Provider) capabilities(gpuMinor, instance int) ([]string, error) {
+	path := filepath.Join(p.config.Root, "proc/driver/nvidia-caps/mig-minors")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("find the slice's device nodes: %w; the nvidia module must be loaded with nvidia-caps", err)
+	}
+	var nodes []string
+	for _, access := range []string{fmt.Sprintf("gpu%d/gi%d/access", gpuMinor, instance), fmt.Sprintf("gpu%d/gi%d/ci0/access", gpuMinor, instance)} {
+		found := false
+		for line := range strings.Lines(string(data)) {
+			if name, minor, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == access {
+				nodes = append(nodes, "/dev/nvidia-caps/nvidia-cap"+minor)
+				found = true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("find the slice's device nodes: %s has no %s", path, access)
+		}
+	}
+	return nodes, nil
+}
+
+// sweepCDI removes specs of tasks that have no record.
+func (p *Provider) sweepCDI() {
+	entries, err := os.ReadDir(p.cdiDir())
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		task := strings.TrimSuffix(strings.TrimPrefix(entry.Name(), "coinop-gpu-"), ".json")
+		if _, ok := p.records[task]; !ok {
+			_ = os.Remove(filepath.Join(p.cdiDir(), entry.Name()))
+		}
+	}
+}
