@@ -259,6 +259,39 @@ func TestTasksHoldTheirImagesAcrossRestarts(t *testing.T) {
 	s.left(t)
 }
 
+func TestHoldsAreCounted(t *testing.T) {
+	w := newWorld(t)
+	s := openStore(t, Config{})
+	a, b := ensure(t, s, w.push("a:1", imageOf(t, layerOf(t, "a=1")))), ensure(t, s, w.push("b:1", imageOf(t, layerOf(t, "b=1"))))
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(a.Hold("one"))
+	must(a.Hold("one"))
+	must(a.Hold("two"))
+	a.Release()
+	b.Release()
+	for _, step := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return nil }, "2 of 4"},
+		{func() error { return s.Drop("two") }, "2 of 4"},
+		{func() error { return b.Hold("one") }, "2 of 4"}, // b's instead of a's
+		{func() error { return s.Drop("none") }, "2 of 4"},
+		{func() error { return s.Drop("one") }, "0 of 4"},
+	} {
+		must(step.do())
+		if got := s.held(); got != step.want {
+			t.Errorf("held %s, want %s", got, step.want)
+		}
+	}
+	s.left(t)
+}
+
 // What a process left in the midst of its work, or what was damaged since, is made anew.
 func TestNothingHalfIsTrusted(t *testing.T) {
 	w := newWorld(t)

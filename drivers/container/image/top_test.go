@@ -37,7 +37,7 @@ func TestFoldersKeepWhatLowerLayersGaveThem(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for name, want := range map[string]fs.FileMode{"tmp": fs.ModeDir | fs.ModeSticky | 0o777, "etc": fs.ModeDir | 0o755, "tmp/deep": fs.ModeDir | 0o755} {
+	for name, want := range map[string]fs.FileMode{"tmp": fs.ModeDir | fs.ModeSticky | 0o777, "etc": fs.ModeDir | 0o755, "tmp/deep": fs.ModeDir | 0o755, "gone/tmp": fs.ModeDir | 0o755, "var/tmp": fs.ModeDir | fs.ModeSticky | 0o777} {
 		info, err := os.Stat(filepath.Join(at, name))
 		if err != nil {
 			t.Fatal(err)

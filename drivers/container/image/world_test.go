@@ -37,7 +37,7 @@ func tarOf(t testing.TB, files ...string) []byte {
 		if strings.HasSuffix(path, "/") {
 			h.Typeflag = tar.TypeDir
 		}
-		if path == "tmp/" {
+		if strings.HasSuffix(path, "tmp/") {
 			h.Mode = 0o1777
 		}
 		if err := w.WriteHeader(h); err != nil {
