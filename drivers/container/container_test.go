@@ -3,10 +3,15 @@ package container_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/container"
@@ -96,8 +101,9 @@ func leaks(yard, stateDir, mark string) ([]string, error) {
 	return left, nil
 }
 
-func suite(t *testing.T, config container.Config) {
-	containertest.Need(t, config.Runtime)
+func newHarness(t *testing.T, config container.Config) drivertest.Harness {
+	t.Helper()
+	containertest.Need(t)
 	yard := containertest.Yard(t)
 	config.Dir = filepath.Join(yard, "driver")
 	root := filepath.Join(yard, "image")
@@ -110,17 +116,124 @@ func suite(t *testing.T, config container.Config) {
 		l.end()
 		return l.begin()
 	}
-	drivertest.Run(t, h)
+	return h
 }
 
-func TestCrun(t *testing.T) { suite(t, container.Config{Runtime: "crun"}) }
+func TestCrun(t *testing.T) { drivertest.Run(t, newHarness(t, container.Config{Runtime: "crun"})) }
 
-func TestRunc(t *testing.T) { suite(t, container.Config{Runtime: "runc"}) }
+func TestRunc(t *testing.T) { drivertest.Run(t, newHarness(t, container.Config{Runtime: "runc"})) }
+
+// runsEnv says how many tasks the test of leaks runs, where that is not the default.
+const runsEnv = "COINOP_CONTAINER_RUNS"
+
+// TestManyRunsLeaveNothing runs tasks of all sorts, some at a time, and finds the machine as it was: no mount, cgroup, process or
+// file more, neither before the driver restarts nor after it.
+func TestManyRunsLeaveNothing(t *testing.T) {
+	runs := 20
+	if text := os.Getenv(runsEnv); text != "" {
+		var err error
+		if runs, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHarness(t, container.Config{})
+	before, err := machine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range runs {
+		group.Go(func() error { return oneRun(t.Context(), h, i) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		after, err := machine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left, err := h.Leaks(); err != nil || len(left) > 0 {
+			t.Errorf("left are %q, %v", left, err)
+		}
+		for what, n := range after {
+			if n > before[what] {
+				t.Errorf("%d %s, and there were %d", n, what, before[what])
+			}
+		}
+		if err := h.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// machine counts what containers are made of.
+func machine() (map[string]int, error) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	return map[string]int{"mounts": bytes.Count(mounts, []byte("\n"))}, nil
+}
+
+// oneRun is a task that ends well, fails, cannot start, is killed, or holds its image and its terminal to the last.
+func oneRun(ctx context.Context, h drivertest.Harness, i int) error {
+	folder, err := h.Folder()
+	if err != nil {
+		return err
+	}
+	task := drivers.Task{
+		ID: fmt.Sprintf("run-%d", i), Dir: filepath.Join(folder, "driver"), WorkDir: filepath.Join(folder, "work"), UID: h.UID, GID: h.GID, Image: h.Image,
+		Argv: [][]string{h.Exit(0), h.Exit(3), {"/nowhere"}, h.Block, {"/bin/sh", "-c", "echo x >/file; sleep 1000 & echo x >file; exit 0"}}[i%5],
+		Env:  []string{"PATH=/bin", h.Mark}, MemoryBytes: 64 << 20, PidsMax: 32, CPUMilli: 1000, DiskBytes: 1 << 30, Network: i%2 == 0,
+	}
+	if err := errors.Join(os.Mkdir(task.WorkDir, 0o755), os.Chown(task.WorkDir, int(h.UID), int(h.GID))); err != nil {
+		return err
+	}
+	d := h.Driver()
+	if _, err := d.Start(ctx, task); err != nil {
+		return err
+	}
+	if i%5 == 3 {
+		_, err := d.Exec(ctx, task.ID, drivers.ExecRequest{Argv: []string{"true"}, Terminal: i%2 == 0}, drivers.ExecStreams{})
+		if err != nil {
+			return err
+		}
+	} else {
+		statuses, err := d.Watch(ctx, task.ID)
+		if err != nil {
+			return err
+		}
+		for range statuses { // to its end
+		}
+	}
+	if err := d.Remove(ctx, task.ID); err != nil {
+		return err
+	}
+	if entries, err := os.ReadDir(task.Dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("task %s left %s", task.ID, entries[0].Name())
+	}
+	return os.RemoveAll(folder)
+}
 
 // TestVersionOneOnly freezes by version 1's freezer and kills by hand.
 func TestVersionOneOnly(t *testing.T) {
 	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err != nil {
 		t.Skip("it needs version 1 of cgroups")
 	}
-	suite(t, container.Config{Runtime: "crun", NoUnified: true})
+	h := newHarness(t, container.Config{NoUnified: true})
+	names := []string{
+		"a frozen task does nothing", "freeze and thaw are timed", "the end of a task is the end of its daemons", "kill ends a task", "usage counts processor time",
+		"a lapsed lease freezes, a renewal thaws", "what exec runs is the task's", "exec ends with its caller, and with its task", "processes are limited",
+		"a task whose shim dies is lost, and its processes with it", "tasks live through the driver's death",
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(drivertest.Checks(), func(c drivertest.Check) bool { return c.Name == name }) {
+			t.Errorf("there is no check that %q", name)
+		}
+	}
+	if failing, err := drivertest.Failing(t.Context(), h, names...); err != nil || len(failing) > 0 {
+		t.Errorf("failing: %q, %v", failing, err)
+	}
 }

@@ -27,6 +27,14 @@ type broken struct {
 	remove  bool // does nothing
 	usage   func(*drivers.Usage)
 	watch   bool // knows only the state of the moment
+	exec    func(context.Context, *drivers.ExecRequest, *drivers.ExecStreams) context.Context
+}
+
+func (b *broken) Exec(ctx context.Context, id string, r drivers.ExecRequest, streams drivers.ExecStreams) (drivers.Exit, error) {
+	if b.exec != nil {
+		ctx = b.exec(ctx, &r, &streams)
+	}
+	return b.Driver.Exec(ctx, id, r, streams)
 }
 
 func (b *broken) Start(ctx context.Context, t drivers.Task) (drivers.Status, error) {

@@ -206,8 +206,13 @@ func execStops(s *Session) error {
 		return err
 	}
 	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("left alone it ended with %v, want %v", err, context.Canceled)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("left alone it ended with %w, want %w", err, context.Canceled)
+		}
+	case <-s.ctx.Done():
+		return errors.New("exec lives on without its caller")
 	}
 	if err := s.gone(first); err != nil {
 		return err
