@@ -48,6 +48,7 @@ func (a *app) pluginVerb() *cobra.Command {
 	cmd.Flags().StringVar(&auth, "registry-auth", "", "a `FILE` of credentials for registries")
 	cmd.Flags().Int64Var(&images, "image-bytes", 0, "the most `BYTES` that its images may take")
 	cmd.Flags().BoolVar(&local, "local-images", false, "take images from this machine too")
+	cmd.AddCommand(a.gpuPluginVerb())
 	return cmd
 }
 
