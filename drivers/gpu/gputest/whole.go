@@ -114,7 +114,7 @@ func same(s *Session) error {
 		return fmt.Errorf("first %+v, then %+v, %w", first, second, err)
 	}
 	visible := "CUDA_VISIBLE_DEVICES=" + first.Devices[0].Visible + "," + first.Devices[1].Visible
-	if !slices.Contains(first.Env, visible) || len(first.CDI) != 1 || len(first.Nodes) < 4 {
+	if !slices.Contains(first.Env, visible) || len(first.CDI) != 1 || len(first.Nodes) != 4 {
 		return fmt.Errorf("it finds its GPUs by %q, %q, %q", first.Env, first.CDI, first.Nodes)
 	}
 	used, err := s.Release(s.ctx, "t")

@@ -24,6 +24,9 @@ func (p *Provider) Allocate(_ context.Context, request gpu.Request) (gpu.Grant, 
 		if r.Phase == phaseHeld {
 			return r.Grant, nil
 		}
+		if r.Released.IsZero() {
+			return gpu.Grant{}, fmt.Errorf("allocate for task %s: %w: what was half made for it is still being taken back", request.Task, gpu.ErrNoRoom)
+		}
 		return gpu.Grant{}, fmt.Errorf("allocate for task %s: %w: it has been released", request.Task, drivers.ErrInvalid)
 	}
 	if p.api == nil {
@@ -182,9 +185,7 @@ func (p *Provider) undo(r *record) {
 			}
 		}
 	}
-	if err := p.forget(r.Request.Task); err != nil {
-		p.config.Log.Warn("a record stays", "err", err)
-	}
+	p.drop(r)
 }
 
 // share finds a GPU that is shared already and not by too many, then the free one with the least memory.

@@ -28,8 +28,9 @@ type cdiDevice struct {
 }
 
 type cdiEdits struct {
-	Env   []string  `json:"env"`
-	Nodes []cdiNode `json:"deviceNodes"`
+	Env    []string   `json:"env"`
+	Nodes  []cdiNode  `json:"deviceNodes"`
+	Mounts []cdiMount `json:"mounts,omitempty"`
 }
 
 type cdiNode struct {
@@ -37,14 +38,50 @@ type cdiNode struct {
 	HostPath string `json:"hostPath,omitempty"`
 }
 
+type cdiMount struct {
+	HostPath      string   `json:"hostPath"`
+	ContainerPath string   `json:"containerPath"`
+	Options       []string `json:"options"`
+}
+
+// driverFiles are what a container needs of the machine's driver and no image can bring: its libraries, which carry its version, by
+// the names under which programs load them, and nvidia-smi.
+func (p *Provider) driverFiles() []cdiMount {
+	var mounts []cdiMount
+	add := func(path string) {
+		inside := "/" + strings.TrimLeft(strings.TrimPrefix(path, p.config.Root), "/")
+		mounts = append(mounts, cdiMount{path, inside, []string{"ro", "nosuid", "nodev", "rbind"}})
+	}
+	for _, dir := range []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib"} {
+		names, err := filepath.Glob(filepath.Join(p.config.Root, dir, "*.so*"))
+		if err != nil || p.driver == "" {
+			continue
+		}
+		for _, path := range names {
+			if target, err := filepath.EvalSymlinks(path); err == nil && strings.HasSuffix(target, ".so."+p.driver) {
+				add(path)
+			}
+		}
+	}
+	if path := filepath.Join(p.config.Root, "usr/bin/nvidia-smi"); len(mounts) > 0 {
+		if _, err := os.Stat(path); err == nil {
+			add(path)
+		}
+	}
+	return mounts
+}
+
 func (p *Provider) cdiFile(task string) string {
 	return filepath.Join(p.cdiDir(), "coinop-gpu-"+task+".json")
 }
 
-// equip says how the task finds what it got: variables, device nodes, and both as a CDI device of its own.
+// equip says how the task finds what it got: variables, device nodes, and these with the driver's files as a CDI device of its own.
 func (p *Provider) equip(r *record) error {
 	var visible []string
-	nodes := []string{"/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"}
+	nodes := []string{"/dev/nvidiactl", "/dev/nvidia-uvm"}
+	if _, err := os.Stat(filepath.Join(p.config.Root, "/dev/nvidia-uvm-tools")); err == nil { // not everywhere, and only for profilers
+		nodes = append(nodes, "/dev/nvidia-uvm-tools")
+	}
 	for i, granted := range r.Grant.Devices {
 		visible = append(visible, granted.Visible)
 		c := p.card(granted.Device)
@@ -62,7 +99,7 @@ func (p *Provider) equip(r *record) error {
 	r.Grant.Env = []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=" + strings.Join(visible, ",")}
 	r.Grant.CDI = []string{cdiKind + "=" + r.Request.Task}
 	r.Grant.Nodes = nil
-	edits := cdiEdits{Env: r.Grant.Env}
+	edits := cdiEdits{Env: r.Grant.Env, Mounts: p.driverFiles()}
 	for _, node := range nodes {
 		host := filepath.Join(p.config.Root, node)
 		r.Grant.Nodes = append(r.Grant.Nodes, host)

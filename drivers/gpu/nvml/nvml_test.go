@@ -345,20 +345,38 @@ func TestSickGPUIsTakenBack(t *testing.T) {
 func TestCDISpec(t *testing.T) {
 	p, config, end := fresh(t, func(c *nvml.Config) { c.Shares = 2 })
 	defer end()
+	root := machine.Root()
+	libraries := filepath.Join(root, "usr/lib/x86_64-linux-gnu")
+	if err := os.MkdirAll(libraries, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(filepath.Join(root, "usr"))
+	for name, target := range map[string]string{"libcuda.so.550.54.15": "", "libcuda.so.1": "libcuda.so.550.54.15", "libz.so.1.2": "", "libz.so.1": "libz.so.1.2"} {
+		err := os.Symlink(target, filepath.Join(libraries, name))
+		if target == "" {
+			err = os.WriteFile(filepath.Join(libraries, name), nil, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	g := mustSlice(t, p)
 	path := filepath.Join(config.Dir, "cdi", "coinop-gpu-t.json")
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := machine.Root()
 	node := func(path string) string {
 		return fmt.Sprintf(`{"path":%q,"hostPath":%q}`, path, root+path)
 	}
+	mount := func(path string) string {
+		return fmt.Sprintf(`{"hostPath":%q,"containerPath":%q,"options":["ro","nosuid","nodev","rbind"]}`, root+path, path)
+	}
 	// The first instance of one slice is number 7: capabilities 66 and 67 of GPU 0, by the kernel's list.
-	want := fmt.Sprintf(`{"cdiVersion":"0.5.0","kind":"coinop/gpu","devices":[{"name":"t","containerEdits":{"env":["CUDA_DEVICE_ORDER=PCI_BUS_ID","CUDA_VISIBLE_DEVICES=%s"],"deviceNodes":[%s,%s,%s,%s,%s,%s]}}]}`,
+	want := fmt.Sprintf(`{"cdiVersion":"0.5.0","kind":"coinop/gpu","devices":[{"name":"t","containerEdits":{"env":["CUDA_DEVICE_ORDER=PCI_BUS_ID","CUDA_VISIBLE_DEVICES=%s"],"deviceNodes":[%s,%s,%s,%s,%s],"mounts":[%s,%s]}}]}`,
 		g.Devices[0].Visible, node("/dev/nvidia-caps/nvidia-cap66"), node("/dev/nvidia-caps/nvidia-cap67"),
-		node("/dev/nvidia-uvm"), node("/dev/nvidia-uvm-tools"), node("/dev/nvidia0"), node("/dev/nvidiactl"))
+		node("/dev/nvidia-uvm"), node("/dev/nvidia0"), node("/dev/nvidiactl"),
+		mount("/usr/lib/x86_64-linux-gnu/libcuda.so.1"), mount("/usr/lib/x86_64-linux-gnu/libcuda.so.550.54.15"))
 	if !bytes.Equal(data, []byte(want)) {
 		t.Errorf("the spec is\n%s\nwant\n%s", data, want)
 	}
@@ -396,4 +414,41 @@ func TestOneLibraryAProcess(t *testing.T) {
 	if err != nil || len(i.Devices) != 0 || !strings.Contains(i.Note, "one is all") {
 		t.Errorf("the inventory is %+v, %v", i, err)
 	}
+}
+
+// What a killed provider half made cannot be destroyed yet: it is, later, and then the task may ask again.
+func TestHalfMadeSliceThatIsInUse(t *testing.T) {
+	p, config, end := fresh(t, nil)
+	mustSlice(t, p)
+	end()
+	edit(t, config, "t", func(r map[string]any) { r["Phase"] = "making" })
+	const inUse = 19
+	if err := machine.Fail("nvmlComputeInstanceDestroy", inUse); err != nil {
+		t.Fatal(err)
+	}
+	p, end, err := run(t, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	request := gpu.Request{Task: "t", Kind: gpu.Slice, Profile: "1g.5gb"}
+	if g, err := p.Allocate(t.Context(), request); !errors.Is(err, gpu.ErrNoRoom) {
+		t.Errorf("allocate: %+v, %v", g, err)
+	}
+	instances(t, 1)
+	if err := machine.Fail("nvmlComputeInstanceDestroy", 0); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		if _, err = p.Allocate(ctx, request); !errors.Is(err, gpu.ErrNoRoom) || ctx.Err() != nil {
+			break
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	if err != nil {
+		t.Errorf("allocate later: %v", err)
+	}
+	instances(t, 1)
 }

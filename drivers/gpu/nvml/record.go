@@ -92,6 +92,13 @@ func (p *Provider) forget(task string) error {
 	return nil
 }
 
+// drop is forget where nobody waits for the answer.
+func (p *Provider) drop(r *record) {
+	if err := p.forget(r.Request.Task); err != nil {
+		p.config.Log.Warn("a record stays", "err", err)
+	}
+}
+
 // load reads the records. Those of an earlier boot are nothing any more: no task of it lives, and MIG instances end with it.
 func (p *Provider) load() error {
 	entries, err := os.ReadDir(p.taskDir())

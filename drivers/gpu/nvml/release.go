@@ -46,14 +46,16 @@ func (p *Provider) clean() {
 				r.Unclean = err.Error()
 				continue
 			}
+			if r.Released.IsZero() { // it was never held
+				p.drop(r)
+				continue
+			}
 			r.Phase, r.Unclean = phaseReleased, ""
 			if err := p.save(r); err != nil {
 				p.config.Log.Warn("a released task is not written down", "err", err)
 			}
 		case r.Phase == phaseReleased && time.Since(r.Released) > remembered:
-			if err := p.forget(r.Request.Task); err != nil {
-				p.config.Log.Warn("a record stays", "err", err)
-			}
+			p.drop(r)
 		}
 	}
 }
