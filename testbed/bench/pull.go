@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -50,11 +51,11 @@ func readPull(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 	defer stop()
 	for range b.rounds {
 		// Each begins with nothing to be written by the one before it.
-		reference, err := timed(func() error { return copyAndUnpack(ctx, filepath.Join(dir, "reference"), files) })
+		reference, worked, err := timed(func() error { return copyAndUnpack(ctx, filepath.Join(dir, "reference"), files) })
 		if err != nil {
 			return nil, err
 		}
-		ours, err := timed(func() error { return pull(ctx, filepath.Join(dir, "store"), ref) })
+		ours, work, err := timed(func() error { return pull(ctx, filepath.Join(dir, "store"), ref) })
 		if err != nil {
 			return nil, err
 		}
@@ -62,18 +63,40 @@ func readPull(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 			{"ours", "times", ours / reference},
 			{"the pull", "s", ours},
 			{"cp and tar -xz", "s", reference},
+			{"processor time of the pull, the registry's with it", "CPU s", work},
+			{"processor time of cp and tar -xz", "CPU s", worked},
 		})
 	}
 	return rounds, nil
 }
 
-func timed(do func() error) (float64, error) {
+// timed says how long something took, and how much processor time of this process and its children.
+func timed(do func() error) (took, worked float64, err error) {
 	if out, err := exec.Command("sync").CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("sync: %w\n%s", err, out)
+		return 0, 0, fmt.Errorf("sync: %w\n%s", err, out)
+	}
+	before, err := processorTime()
+	if err != nil {
+		return 0, 0, err
 	}
 	began := time.Now()
-	err := do()
-	return time.Since(began).Seconds(), err
+	if err := do(); err != nil {
+		return 0, 0, err
+	}
+	took = time.Since(began).Seconds()
+	after, err := processorTime()
+	return took, after - before, err
+}
+
+func processorTime() (seconds float64, err error) {
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var used syscall.Rusage
+		if err := syscall.Getrusage(who, &used); err != nil {
+			return 0, err
+		}
+		seconds += time.Duration(used.Utime.Nano() + used.Stime.Nano()).Seconds()
+	}
+	return seconds, nil
 }
 
 func pull(ctx context.Context, dir string, ref source.Ref) error {
