@@ -35,7 +35,7 @@ test: need ## vet and run all tests, the core with the race detector
 plain:
 	$(GO) vet -tags e2e ./...
 	$(GO) test -vet=off $$(comm -23 <($(GO) list ./... | sort) <($(GO) list $(CORE) | sort))
-raced: export CGO_CFLAGS := -Og -g0
+raced: export CGO_CFLAGS := -Og -g0 -w
 raced:
 	$(GO) test -vet=off -race $(CORE)
 

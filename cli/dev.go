@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -202,7 +203,8 @@ func (d *devCluster) run(ctx context.Context, s *server.Server, executors int) e
 	return errors.Join(append(failed, <-served)...)
 }
 
-// await returns true when all executors have told what they can run: what is sent then finds a place.
+// await returns true when all executors have told that they run processes, a driver that may answer later than another: what
+// is sent then finds a place.
 func (d *devCluster) await(ctx context.Context, url string, executors int) bool {
 	own, err := d.client(url)
 	if err != nil {
@@ -214,7 +216,7 @@ func (d *devCluster) await(ctx context.Context, url string, executors int) bool 
 		up := 0
 		if list, err := own.api.Nodes(ctx); err == nil {
 			for _, n := range list.Nodes {
-				if n.State == "up" && len(n.Drivers) > 0 {
+				if n.State == "up" && slices.Contains(n.Drivers, "process") {
 					up++
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -197,7 +198,7 @@ func (c *Cluster) StartExecutor(ctx context.Context, name string, more ...string
 	return p, c.AwaitNode(ctx, name)
 }
 
-// AwaitNode waits until a node is up and has said what it has.
+// AwaitNode waits until a node is up and has said that it runs processes: that driver may answer later than another.
 func (c *Cluster) AwaitNode(ctx context.Context, name string) error {
 	return Until(ctx, readyIn, "node "+name+" is up", func() (bool, error) {
 		var nodes client.NodeList
@@ -205,7 +206,7 @@ func (c *Cluster) AwaitNode(ctx context.Context, name string) error {
 			return false, err
 		}
 		for _, n := range nodes.Nodes {
-			if n.Node == name && n.State == "up" && n.CPUMilli > 0 {
+			if n.Node == name && n.State == "up" && slices.Contains(n.Drivers, "process") {
 				return true, nil
 			}
 		}

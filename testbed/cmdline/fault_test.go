@@ -12,21 +12,21 @@ import (
 )
 
 // shimOf waits for the process that stands beside a job's run on one of the machines below dir, other than those
-// that were seen before.
-func shimOf(t *testing.T, dir string, before map[int]bool) int {
+// that were seen before, by their command lines: what a shim has started may bear the same one, and outlive it for a moment.
+func shimOf(t *testing.T, dir string, before map[string]bool) int {
 	t.Helper()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for late := time.After(patience); ; {
-		all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		all, err := filepath.Glob("/proc/[0-9]*")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, file := range all {
-			line, _ := os.ReadFile(file) // it may have ended
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-			if bytes.HasPrefix(line, []byte("coinop-shim\x00")) && bytes.Contains(line, []byte(dir+"/")) && !before[pid] {
-				before[pid] = true
+		for _, proc := range all {
+			line, _ := os.ReadFile(filepath.Join(proc, "cmdline")) // it may have ended
+			if isShim(line) && bytes.Contains(line, []byte(dir+"/")) && !before[string(line)] && !isShim(commandOf(parentOf(proc))) {
+				before[string(line)] = true
+				pid, _ := strconv.Atoi(filepath.Base(proc))
 				return pid
 			}
 		}
@@ -36,6 +36,23 @@ func shimOf(t *testing.T, dir string, before map[int]bool) int {
 			t.Fatal("no task is started")
 		}
 	}
+}
+
+func isShim(line []byte) bool { return bytes.HasPrefix(line, []byte("coinop-shim\x00")) }
+
+func commandOf(pid string) []byte {
+	line, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+	return line
+}
+
+// parentOf is the second field behind the name, which stands in brackets.
+func parentOf(proc string) string {
+	stat, _ := os.ReadFile(filepath.Join(proc, "stat"))
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 2 {
+		return ""
+	}
+	return fields[1]
 }
 
 // What stands beside the task is killed on one machine, and on the next: that is coinop's fault, told by its code,
@@ -49,7 +66,7 @@ func TestAFaultOfOursIsToldByItsCodeAndCostsNothing(t *testing.T) {
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
-	seen := map[int]bool{}
+	seen := map[string]bool{}
 	for i := range 2 {
 		pid := shimOf(t, dir, seen)
 		said.awaitTimes(t, "up\n", i+1)

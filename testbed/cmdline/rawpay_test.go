@@ -236,7 +236,8 @@ type first struct {
 // keep sends a long job and writes down the request, so that later ones can repeat it or take its blanks: the
 // outputs are signed at once, the blanks wait for the job's end.
 func keep(r *rawRequest) error {
-	r.Job.Command = []string{"sleep", "100"}
+	r.Job.Command = []string{"sleep", "190"}
+	r.Job.CPUMilli, r.Job.MemoryBytes, r.Job.TimeMs = 40, 16<<20, 200_000 // a job this small goes on longer than the slowest test
 	b, err := json.Marshal(first{r.key, r.SubmitRequest})
 	if err != nil {
 		return err
