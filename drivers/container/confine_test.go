@@ -1,0 +1,193 @@
+package container_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/container"
+	"github.com/coinop/coinop/drivers/drivertest"
+	"github.com/coinop/coinop/drivers/logs"
+)
+
+// attempts print LOOT or treasure if they get out of a container, in a way that does the machine no harm.
+var attempts = map[string]string{
+	"a disk's device":           `mknod /tmp/disk b 254 0 && echo LOOT`,
+	"memory's device":           `mknod /tmp/mem c 1 1 && echo LOOT`,
+	"a mount":                   `mount -t tmpfs none /tmp && echo LOOT`,
+	"cgroups":                   `mount -t cgroup2 none /tmp && echo LOOT; mkdir /sys/fs/cgroup/x && echo LOOT`,
+	"kernel settings":           `n=$(cat /proc/sys/kernel/pid_max); echo $n >/proc/sys/kernel/pid_max && echo LOOT`,
+	"system requests":           `: >>/proc/sysrq-trigger && echo LOOT`,
+	"kernel memory":             `head -c 1 /proc/kcore | grep -q . && echo LOOT`,
+	"the kernel's log":          `dmesg | grep -q . && echo LOOT`,
+	"a user namespace":          `unshare -U true && echo LOOT`,
+	"a view of mounts":          `unshare -m true && echo LOOT`,
+	"neighbours' variables":     `cat /proc/[0-9]*/environ`,
+	"neighbours' processes":     `cat /proc/[0-9]*/cmdline | tr '\0' '\n' | grep -x '[v]ictims-argument' && echo LOOT`,
+	"neighbours' files":         `cat "$VICTIM"/loot /proc/[0-9]*/root"$VICTIM"/loot /proc/[0-9]*/cwd/loot`,
+	"neighbours' shared memory": `cat /dev/shm/*`,
+	"the first process's":       `head -c 1 /proc/1/maps | grep -q . && echo LOOT; ls /proc/1/root/ /proc/1/cwd/ && echo LOOT; ls /proc/1/fd/ | grep -q . && echo LOOT`,
+	"the driver's folder":       `ls "$STATE" "$STATE"/tasks && echo LOOT`,
+	"the machine's accounts":    `cat /proc/[0-9]*/root/etc/shadow | grep -q . && echo LOOT`,
+	"loopback services":         `nc -w 2 127.0.0.1 $PORT </dev/null; nc -w 2 ::1 $PORT </dev/null`,
+	"the machine's address":     `nc -w 2 $ADDRESS $PORT </dev/null`,
+	"inherited descriptors":     `for f in /proc/self/fd/*; do case ${f##*/} in 0|1|2|3) ;; *) [ -e $f ] && echo LOOT $f;; esac; done`,
+}
+
+// address is one of this machine that is not loopback; where it has none, loopback.
+func address(t *testing.T) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
+			return ip.IP.String()
+		}
+	}
+	return "127.0.0.1"
+}
+
+// treasury is a service of this machine that tells whoever calls.
+func treasury(t *testing.T) (port string) {
+	t.Helper()
+	service, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Close() })
+	go func() {
+		for {
+			c, err := service.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(c, "treasure")
+			c.Close()
+		}
+	}()
+	_, port, err = net.SplitHostPort(service.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func TestNothingGetsOutOfAContainer(t *testing.T) {
+	h := newHarness(t, container.Config{})
+	d := h.Driver()
+	victim := newTask(t, h, "victim", `echo treasure >loot; echo treasure >/dev/shm/loot; while :; do sleep 0.1; done`)
+	victim.Env = append(victim.Env, "LOOT=treasure")
+	victim.Argv = append(victim.Argv, "sh", "victims-argument")
+	if _, err := d.Start(t.Context(), victim); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Exec(t.Context(), "victim", drivers.ExecRequest{Argv: []string{"/bin/sh", "-c", "until [ -e /dev/shm/loot ]; do sleep 0.02; done"}}, drivers.ExecStreams{}); err != nil {
+		t.Fatal(err)
+	}
+	port, outside := treasury(t), address(t)
+	for name, script := range attempts {
+		task := newTask(t, h, "attacker", script)
+		task.Env = append(task.Env, "PORT="+port, "ADDRESS="+outside, "VICTIM="+victim.WorkDir, "STATE="+filepath.Dir(filepath.Dir(victim.WorkDir)))
+		if got := said(t, d, task); strings.Contains(got, "LOOT") || strings.Contains(got, "treasure") {
+			t.Errorf("%s: %.200q", name, got)
+		}
+	}
+	// To kill whatever can be killed reaches only its own.
+	said(t, d, newTask(t, h, "attacker", `kill -9 -1`))
+	if st, err := d.Start(t.Context(), victim); err != nil || st.State != drivers.StateRunning {
+		t.Errorf("the victim is %+v, %v", st, err)
+	}
+	if err := d.Remove(t.Context(), "victim"); err != nil {
+		t.Error(err)
+	}
+}
+
+// With the same root and none of the rest the attempts do work: so they are attempts indeed.
+func TestAttemptsToGetOutBite(t *testing.T) {
+	h := newHarness(t, container.Config{})
+	root := filepath.Join(filepath.Dir(must(h.Folder())), "image")
+	script := `mount -t proc proc $ROOT/proc && mount -t sysfs sysfs $ROOT/sys && mount -t devtmpfs dev $ROOT/dev && exec chroot $ROOT /bin/sh -c "$ATTEMPT"`
+	for _, folder := range []string{"proc", "sys", "dev"} {
+		if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	port, outside := treasury(t), address(t)
+	var worked []string
+	for name, attempt := range attempts {
+		how := script
+		if strings.HasPrefix(attempt, "unshare ") { // which a root of its own already keeps it from
+			how = `exec /bin/sh -c "$ATTEMPT"`
+		}
+		cmd := exec.Command("unshare", "--mount", "/bin/sh", "-c", how)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "ROOT=" + root, "ATTEMPT=" + attempt, "PORT=" + port, "ADDRESS=" + outside, "STATE=/dev", "LOOT=treasure"}
+		out, _ := cmd.Output() // most of them fail in parts
+		if bytes.Contains(out, []byte("LOOT")) || bytes.Contains(out, []byte("treasure")) {
+			worked = append(worked, name)
+		}
+	}
+	for _, want := range []string{"a disk's device", "memory's device", "a mount", "cgroups", "kernel settings", "a user namespace", "a view of mounts",
+		"neighbours' variables", "the first process's", "the machine's accounts", "loopback services", "the machine's address"} {
+		if !slices.Contains(worked, want) {
+			t.Errorf("%q did not work", want)
+		}
+	}
+}
+
+func must(folder string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return folder
+}
+
+func newTask(t *testing.T, h drivertest.Harness, id, script string) drivers.Task {
+	t.Helper()
+	folder := must(h.Folder())
+	task := drivers.Task{
+		ID: id, Dir: filepath.Join(folder, "driver"), WorkDir: filepath.Join(folder, "work"), UID: h.UID, GID: h.GID, Image: h.Image,
+		Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/bin", h.Mark},
+	}
+	if err := os.Mkdir(task.WorkDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(task.WorkDir, int(h.UID), int(h.GID)); err != nil {
+		t.Fatal(err)
+	}
+	return task
+}
+
+// said runs a task to its end, and removes it.
+func said(t *testing.T, d drivers.Driver, task drivers.Task) string {
+	t.Helper()
+	if _, err := d.Start(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	statuses, err := d.Watch(t.Context(), task.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last drivers.Status
+	for last = range statuses {
+	}
+	if last.Exit.Cause == drivers.CauseStartFailed {
+		t.Errorf("%q never started: %+v", task.Argv[2], last.Exit)
+	}
+	chunk, err := logs.Read(filepath.Join(task.Dir, "stdout"), 0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Remove(t.Context(), task.ID); err != nil {
+		t.Fatal(err)
+	}
+	return string(chunk.Data)
+}
