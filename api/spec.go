@@ -129,8 +129,8 @@ func fits(v *machine.View, s spec) error {
 			continue
 		}
 		drives := slices.Contains(n.Drivers, s.driver)
-		if n.Has.Memory == 0 || drives && holds(n.Has, s.need) {
-			return nil // in the second case it is drained or lost today
+		if n.Has.Memory == 0 || len(n.Drivers) == 0 || drives && holds(n.Has, s.need) {
+			return nil // it has yet to tell what it has, or is drained or lost today
 		}
 		some, driven = true, driven || drives
 		most.CPUMilli, most.Memory = max(most.CPUMilli, n.Has.CPUMilli), max(most.Memory, n.Has.Memory)
