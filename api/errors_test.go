@@ -153,6 +153,18 @@ func (w *world) post(path string, body []byte, headers map[string]string) (*http
 	return resp, raw
 }
 
+func TestACommandNeedsAWebSocket(t *testing.T) {
+	w := newWorld(t, nil)
+	resp, err := http.Get(w.http.URL + "/v1/jobs/1/exec?command=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusUpgradeRequired {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
 func TestBodiesThatAreNone(t *testing.T) {
 	w := newWorld(t, nil)
 	for _, body := range []string{

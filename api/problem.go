@@ -18,6 +18,7 @@ import (
 const (
 	codeBody          = "body"
 	codeNotFound      = "not_found"
+	codeUpgrade       = "upgrade_required"
 	codeMethod        = "method"
 	codeTooLarge      = "too_large"
 	codeBusy          = "busy"

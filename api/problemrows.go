@@ -120,6 +120,7 @@ func ownRows() map[string]row {
 		codeIndexAhead:            {http.StatusServiceUnavailable, "this server is behind; repeat the request, or ask another server"},
 		codeBody:                  {http.StatusBadRequest, "send JSON as /openapi.json describes it"},
 		codeNotFound:              {http.StatusNotFound, "see /openapi.json for what there is"},
+		codeUpgrade:               {http.StatusUpgradeRequired, "connect with a WebSocket client, or use: coinop shell"},
 		codeMethod:                {http.StatusMethodNotAllowed, "see /openapi.json for what there is"},
 		codeTooLarge:              {http.StatusRequestEntityTooLarge, "send less at once; files travel as inputs"},
 		codeHeaderLarge:           {http.StatusRequestHeaderFieldsTooLarge, "nothing was taken; send the coins in the body, as inputs: it needs no challenge"},

@@ -70,6 +70,28 @@ type Logs interface {
 	ReadLog(ctx context.Context, r LogRequest, send func(LogPiece) error) error
 }
 
+// ExecRequest asks for one more command in a task that runs.
+type ExecRequest struct {
+	Run      scheduler.RunID
+	Argv     []string
+	Env      []string             // NAME=value, beside the task's
+	Terminal *client.TerminalSize // none: no terminal, and standard error apart
+}
+
+// ExecLine is a command's connection to whoever asked for it.
+type ExecLine interface {
+	// Receive returns what the command is to read, or io.EOF when the client has gone in order.
+	Receive(ctx context.Context) (client.ExecFrame, error)
+	// Send passes on what it writes, and in the end how it ended.
+	Send(ctx context.Context, f client.ExecFrame) error
+}
+
+// Commands runs commands in tasks that have not ended, from any server.
+type Commands interface {
+	// Exec returns nil when the command has ended and its end was sent. It ends with ctx.
+	Exec(ctx context.Context, r ExecRequest, line ExecLine) error
+}
+
 // Events are what the machine has told, as the book keeps them.
 type Events interface {
 	// After returns what was asked for, and the number up to which it has looked.
@@ -108,19 +130,20 @@ type HistoryQuery struct {
 // Config is what the interface stands on. All but Node may be left out; what needs the part that is missing then
 // answers that this server does not have it.
 type Config struct {
-	Node    Node
-	Keyring func() *mint.Keyring // the one in force; a new one when keysets are added
-	Cluster Cluster
-	Blobs   Blobs
-	Logs    Logs
-	Events  Events
-	Book    Book
-	Now     func() funding.Millis // cluster time, for what is metered right now; nil: the wall clock
-	Web     http.Handler          // answers what is not of the interface
-	Metrics prometheus.Registerer
-	Gather  prometheus.Gatherer // served at /metrics
-	Limits  Limits              // zero: DefaultLimits
-	Log     *slog.Logger
-	Version string
-	Hosts   []string // names by which this server may be called, beside addresses and localhost
+	Node     Node
+	Keyring  func() *mint.Keyring // the one in force; a new one when keysets are added
+	Cluster  Cluster
+	Blobs    Blobs
+	Logs     Logs
+	Commands Commands
+	Events   Events
+	Book     Book
+	Now      func() funding.Millis // cluster time, for what is metered right now; nil: the wall clock
+	Web      http.Handler          // answers what is not of the interface
+	Metrics  prometheus.Registerer
+	Gather   prometheus.Gatherer // served at /metrics
+	Limits   Limits              // zero: DefaultLimits
+	Log      *slog.Logger
+	Version  string
+	Hosts    []string // names by which this server may be called, beside addresses and localhost
 }

@@ -40,6 +40,7 @@ func (a *API) streamRoutes() {
 		}
 		a.document(op, nil, http.StatusOK, client.Event{})
 	}
+	a.execRoute()
 	a.blobRoutes()
 }
 

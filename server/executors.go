@@ -56,6 +56,7 @@ type executors struct {
 	heard    map[scheduler.NodeID]time.Time // when a lease was last granted in this office, or a stream began
 	looked   time.Time                      // when all nodes were looked at for lost ones
 	wait     sync.WaitGroup
+	over     bool // run has ended
 }
 
 func newExecutors(s *Server) *executors {
@@ -77,6 +78,9 @@ func (x *executors) run(ctx context.Context) {
 	<-ctx.Done()
 	close(x.closing)
 	loops.Wait()
+	x.mu.Lock()
+	x.over = true
+	x.mu.Unlock()
 	x.wait.Wait()
 }
 
@@ -111,7 +115,20 @@ func (x *executors) enter(s *session) {
 	x.mu.Unlock()
 	if old != nil {
 		x.log.Info("executor dialled again", "node", s.name)
-		x.wait.Go(func() { _ = old.wire.Close() })
+		x.aside(func() { _ = old.wire.Close() })
+	}
+}
+
+// aside does what need not be waited for, but by run's end. Who comes after that does it itself.
+func (x *executors) aside(do func()) {
+	x.mu.Lock()
+	over := x.over
+	if !over {
+		x.wait.Go(do)
+	}
+	x.mu.Unlock()
+	if over {
+		do()
 	}
 }
 
@@ -141,7 +158,7 @@ func (x *executors) leaveOffice() {
 		sessions = append(sessions, s)
 	}
 	x.mu.Unlock()
-	x.wait.Go(func() {
+	x.aside(func() {
 		var closing errgroup.Group
 		closing.SetLimit(closingMost)
 		for _, s := range sessions {

@@ -1907,6 +1907,308 @@ func (x *LogChunk) GetData() []byte {
 	return nil
 }
 
+// ExecInput is the command in the first message, and what it reads in those after it.
+type ExecInput struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Start         *ExecStart             `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	Stdin         []byte                 `protobuf:"bytes,2,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	StdinEnd      bool                   `protobuf:"varint,3,opt,name=stdin_end,json=stdinEnd,proto3" json:"stdin_end,omitempty"`
+	Size          *TerminalSize          `protobuf:"bytes,4,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecInput) Reset() {
+	*x = ExecInput{}
+	mi := &file_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecInput) ProtoMessage() {}
+
+func (x *ExecInput) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecInput.ProtoReflect.Descriptor instead.
+func (*ExecInput) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ExecInput) GetStart() *ExecStart {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *ExecInput) GetStdin() []byte {
+	if x != nil {
+		return x.Stdin
+	}
+	return nil
+}
+
+func (x *ExecInput) GetStdinEnd() bool {
+	if x != nil {
+		return x.StdinEnd
+	}
+	return false
+}
+
+func (x *ExecInput) GetSize() *TerminalSize {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+type ExecStart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           uint64                 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
+	Argv          []string               `protobuf:"bytes,2,rep,name=argv,proto3" json:"argv,omitempty"`
+	Env           []string               `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty"`           // NAME=value, beside the task's
+	Terminal      *TerminalSize          `protobuf:"bytes,4,opt,name=terminal,proto3" json:"terminal,omitempty"` // none: no terminal, and standard error apart
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecStart) Reset() {
+	*x = ExecStart{}
+	mi := &file_wire_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecStart) ProtoMessage() {}
+
+func (x *ExecStart) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
+func (*ExecStart) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExecStart) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *ExecStart) GetArgv() []string {
+	if x != nil {
+		return x.Argv
+	}
+	return nil
+}
+
+func (x *ExecStart) GetEnv() []string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *ExecStart) GetTerminal() *TerminalSize {
+	if x != nil {
+		return x.Terminal
+	}
+	return nil
+}
+
+type TerminalSize struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	Cols          uint32                 `protobuf:"varint,2,opt,name=cols,proto3" json:"cols,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalSize) Reset() {
+	*x = TerminalSize{}
+	mi := &file_wire_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalSize) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalSize) ProtoMessage() {}
+
+func (x *TerminalSize) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
+func (*TerminalSize) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TerminalSize) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *TerminalSize) GetCols() uint32 {
+	if x != nil {
+		return x.Cols
+	}
+	return 0
+}
+
+// ExecOutput is what the command writes; the last message says how it ended.
+type ExecOutput struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stdout        []byte                 `protobuf:"bytes,1,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr        []byte                 `protobuf:"bytes,2,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	End           *ExecEnd               `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecOutput) Reset() {
+	*x = ExecOutput{}
+	mi := &file_wire_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecOutput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecOutput) ProtoMessage() {}
+
+func (x *ExecOutput) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecOutput.ProtoReflect.Descriptor instead.
+func (*ExecOutput) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ExecOutput) GetStdout() []byte {
+	if x != nil {
+		return x.Stdout
+	}
+	return nil
+}
+
+func (x *ExecOutput) GetStderr() []byte {
+	if x != nil {
+		return x.Stderr
+	}
+	return nil
+}
+
+func (x *ExecOutput) GetEnd() *ExecEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+type ExecEnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`      // as a shell has it: 128 and the signal where one ended it
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // why it could not be started
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecEnd) Reset() {
+	*x = ExecEnd{}
+	mi := &file_wire_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecEnd) ProtoMessage() {}
+
+func (x *ExecEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecEnd.ProtoReflect.Descriptor instead.
+func (*ExecEnd) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ExecEnd) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *ExecEnd) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_wire_proto protoreflect.FileDescriptor
 
 const file_wire_proto_rawDesc = "" +
@@ -2072,7 +2374,28 @@ const file_wire_proto_rawDesc = "" +
 	"\x05_tail\"6\n" +
 	"\bLogChunk\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data*\x96\x01\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\xa9\x01\n" +
+	"\tExecInput\x123\n" +
+	"\x05start\x18\x01 \x01(\v2\x1d.coinop.executor.v1.ExecStartR\x05start\x12\x14\n" +
+	"\x05stdin\x18\x02 \x01(\fR\x05stdin\x12\x1b\n" +
+	"\tstdin_end\x18\x03 \x01(\bR\bstdinEnd\x124\n" +
+	"\x04size\x18\x04 \x01(\v2 .coinop.executor.v1.TerminalSizeR\x04size\"\x81\x01\n" +
+	"\tExecStart\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x12\n" +
+	"\x04argv\x18\x02 \x03(\tR\x04argv\x12\x10\n" +
+	"\x03env\x18\x03 \x03(\tR\x03env\x12<\n" +
+	"\bterminal\x18\x04 \x01(\v2 .coinop.executor.v1.TerminalSizeR\bterminal\"6\n" +
+	"\fTerminalSize\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x12\n" +
+	"\x04cols\x18\x02 \x01(\rR\x04cols\"k\n" +
+	"\n" +
+	"ExecOutput\x12\x16\n" +
+	"\x06stdout\x18\x01 \x01(\fR\x06stdout\x12\x16\n" +
+	"\x06stderr\x18\x02 \x01(\fR\x06stderr\x12-\n" +
+	"\x03end\x18\x03 \x01(\v2\x1b.coinop.executor.v1.ExecEndR\x03end\"7\n" +
+	"\aExecEnd\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage*\x96\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13RUN_STATE_PREPARING\x10\x01\x12\x15\n" +
@@ -2109,9 +2432,10 @@ const file_wire_proto_rawDesc = "" +
 	"\aServers\x12C\n" +
 	"\x04Sync\x12\x1a.coinop.executor.v1.Report\x1a\x1b.coinop.executor.v1.Desired(\x010\x01\x12@\n" +
 	"\aPutBlob\x12\x19.coinop.executor.v1.Chunk\x1a\x18.coinop.executor.v1.Blob(\x01\x12@\n" +
-	"\aGetBlob\x12\x18.coinop.executor.v1.Blob\x1a\x19.coinop.executor.v1.Chunk0\x012Q\n" +
+	"\aGetBlob\x12\x18.coinop.executor.v1.Blob\x1a\x19.coinop.executor.v1.Chunk0\x012\x9c\x01\n" +
 	"\x04Node\x12I\n" +
-	"\aReadLog\x12\x1e.coinop.executor.v1.LogRequest\x1a\x1c.coinop.executor.v1.LogChunk0\x01B(Z&github.com/coinop/coinop/executor/wireb\x06proto3"
+	"\aReadLog\x12\x1e.coinop.executor.v1.LogRequest\x1a\x1c.coinop.executor.v1.LogChunk0\x01\x12I\n" +
+	"\x04Exec\x12\x1d.coinop.executor.v1.ExecInput\x1a\x1e.coinop.executor.v1.ExecOutput(\x010\x01B(Z&github.com/coinop/coinop/executor/wireb\x06proto3"
 
 var (
 	file_wire_proto_rawDescOnce sync.Once
@@ -2126,36 +2450,41 @@ func file_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_wire_proto_goTypes = []any{
-	(RunState)(0),       // 0: coinop.executor.v1.RunState
-	(SpanCause)(0),      // 1: coinop.executor.v1.SpanCause
-	(Cause)(0),          // 2: coinop.executor.v1.Cause
-	(Want)(0),           // 3: coinop.executor.v1.Want
-	(Stream)(0),         // 4: coinop.executor.v1.Stream
-	(*Report)(nil),      // 5: coinop.executor.v1.Report
-	(*NodeFacts)(nil),   // 6: coinop.executor.v1.NodeFacts
-	(*DriverFacts)(nil), // 7: coinop.executor.v1.DriverFacts
-	(*RunStatus)(nil),   // 8: coinop.executor.v1.RunStatus
-	(*Span)(nil),        // 9: coinop.executor.v1.Span
-	(*End)(nil),         // 10: coinop.executor.v1.End
-	(*Log)(nil),         // 11: coinop.executor.v1.Log
-	(*File)(nil),        // 12: coinop.executor.v1.File
-	(*Desired)(nil),     // 13: coinop.executor.v1.Desired
-	(*Order)(nil),       // 14: coinop.executor.v1.Order
-	(*Notice)(nil),      // 15: coinop.executor.v1.Notice
-	(*Spec)(nil),        // 16: coinop.executor.v1.Spec
-	(*Input)(nil),       // 17: coinop.executor.v1.Input
-	(*Blob)(nil),        // 18: coinop.executor.v1.Blob
-	(*Chunk)(nil),       // 19: coinop.executor.v1.Chunk
-	(*LogRequest)(nil),  // 20: coinop.executor.v1.LogRequest
-	(*LogChunk)(nil),    // 21: coinop.executor.v1.LogChunk
-	nil,                 // 22: coinop.executor.v1.NodeFacts.LabelsEntry
+	(RunState)(0),        // 0: coinop.executor.v1.RunState
+	(SpanCause)(0),       // 1: coinop.executor.v1.SpanCause
+	(Cause)(0),           // 2: coinop.executor.v1.Cause
+	(Want)(0),            // 3: coinop.executor.v1.Want
+	(Stream)(0),          // 4: coinop.executor.v1.Stream
+	(*Report)(nil),       // 5: coinop.executor.v1.Report
+	(*NodeFacts)(nil),    // 6: coinop.executor.v1.NodeFacts
+	(*DriverFacts)(nil),  // 7: coinop.executor.v1.DriverFacts
+	(*RunStatus)(nil),    // 8: coinop.executor.v1.RunStatus
+	(*Span)(nil),         // 9: coinop.executor.v1.Span
+	(*End)(nil),          // 10: coinop.executor.v1.End
+	(*Log)(nil),          // 11: coinop.executor.v1.Log
+	(*File)(nil),         // 12: coinop.executor.v1.File
+	(*Desired)(nil),      // 13: coinop.executor.v1.Desired
+	(*Order)(nil),        // 14: coinop.executor.v1.Order
+	(*Notice)(nil),       // 15: coinop.executor.v1.Notice
+	(*Spec)(nil),         // 16: coinop.executor.v1.Spec
+	(*Input)(nil),        // 17: coinop.executor.v1.Input
+	(*Blob)(nil),         // 18: coinop.executor.v1.Blob
+	(*Chunk)(nil),        // 19: coinop.executor.v1.Chunk
+	(*LogRequest)(nil),   // 20: coinop.executor.v1.LogRequest
+	(*LogChunk)(nil),     // 21: coinop.executor.v1.LogChunk
+	(*ExecInput)(nil),    // 22: coinop.executor.v1.ExecInput
+	(*ExecStart)(nil),    // 23: coinop.executor.v1.ExecStart
+	(*TerminalSize)(nil), // 24: coinop.executor.v1.TerminalSize
+	(*ExecOutput)(nil),   // 25: coinop.executor.v1.ExecOutput
+	(*ExecEnd)(nil),      // 26: coinop.executor.v1.ExecEnd
+	nil,                  // 27: coinop.executor.v1.NodeFacts.LabelsEntry
 }
 var file_wire_proto_depIdxs = []int32{
 	6,  // 0: coinop.executor.v1.Report.facts:type_name -> coinop.executor.v1.NodeFacts
 	8,  // 1: coinop.executor.v1.Report.runs:type_name -> coinop.executor.v1.RunStatus
-	22, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
+	27, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
 	7,  // 3: coinop.executor.v1.NodeFacts.drivers:type_name -> coinop.executor.v1.DriverFacts
 	0,  // 4: coinop.executor.v1.RunStatus.state:type_name -> coinop.executor.v1.RunState
 	9,  // 5: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
@@ -2172,19 +2501,25 @@ var file_wire_proto_depIdxs = []int32{
 	17, // 16: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
 	18, // 17: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
 	4,  // 18: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
-	5,  // 19: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
-	19, // 20: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
-	18, // 21: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
-	20, // 22: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
-	13, // 23: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
-	18, // 24: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
-	19, // 25: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
-	21, // 26: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
-	23, // [23:27] is the sub-list for method output_type
-	19, // [19:23] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	23, // 19: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
+	24, // 20: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
+	24, // 21: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
+	26, // 22: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
+	5,  // 23: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
+	19, // 24: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
+	18, // 25: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
+	20, // 26: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
+	22, // 27: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
+	13, // 28: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
+	18, // 29: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
+	19, // 30: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
+	21, // 31: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
+	25, // 32: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
+	28, // [28:33] is the sub-list for method output_type
+	23, // [23:28] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -2202,7 +2537,7 @@ func file_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -207,6 +207,7 @@ var Servers_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Node_ReadLog_FullMethodName = "/coinop.executor.v1.Node/ReadLog"
+	Node_Exec_FullMethodName    = "/coinop.executor.v1.Node/Exec"
 )
 
 // NodeClient is the client API for Node service.
@@ -217,6 +218,9 @@ const (
 type NodeClient interface {
 	// ReadLog reads what a run of this node has printed so far. NOT_FOUND: no such run here; ask for the blob instead.
 	ReadLog(ctx context.Context, in *LogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogChunk], error)
+	// Exec runs one more command in the task of a run of this node. NOT_FOUND: no such run here, or its task is not running;
+	// UNIMPLEMENTED: its driver cannot. The command ends with the call.
+	Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecInput, ExecOutput], error)
 }
 
 type nodeClient struct {
@@ -246,6 +250,19 @@ func (c *nodeClient) ReadLog(ctx context.Context, in *LogRequest, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_ReadLogClient = grpc.ServerStreamingClient[LogChunk]
 
+func (c *nodeClient) Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecInput, ExecOutput], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Node_ServiceDesc.Streams[1], Node_Exec_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExecInput, ExecOutput]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_ExecClient = grpc.BidiStreamingClient[ExecInput, ExecOutput]
+
 // NodeServer is the server API for Node service.
 // All implementations must embed UnimplementedNodeServer
 // for forward compatibility.
@@ -254,6 +271,9 @@ type Node_ReadLogClient = grpc.ServerStreamingClient[LogChunk]
 type NodeServer interface {
 	// ReadLog reads what a run of this node has printed so far. NOT_FOUND: no such run here; ask for the blob instead.
 	ReadLog(*LogRequest, grpc.ServerStreamingServer[LogChunk]) error
+	// Exec runs one more command in the task of a run of this node. NOT_FOUND: no such run here, or its task is not running;
+	// UNIMPLEMENTED: its driver cannot. The command ends with the call.
+	Exec(grpc.BidiStreamingServer[ExecInput, ExecOutput]) error
 	mustEmbedUnimplementedNodeServer()
 }
 
@@ -266,6 +286,9 @@ type UnimplementedNodeServer struct{}
 
 func (UnimplementedNodeServer) ReadLog(*LogRequest, grpc.ServerStreamingServer[LogChunk]) error {
 	return status.Error(codes.Unimplemented, "method ReadLog not implemented")
+}
+func (UnimplementedNodeServer) Exec(grpc.BidiStreamingServer[ExecInput, ExecOutput]) error {
+	return status.Error(codes.Unimplemented, "method Exec not implemented")
 }
 func (UnimplementedNodeServer) mustEmbedUnimplementedNodeServer() {}
 func (UnimplementedNodeServer) testEmbeddedByValue()              {}
@@ -299,6 +322,13 @@ func _Node_ReadLog_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Node_ReadLogServer = grpc.ServerStreamingServer[LogChunk]
 
+func _Node_Exec_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NodeServer).Exec(&grpc.GenericServerStream[ExecInput, ExecOutput]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Node_ExecServer = grpc.BidiStreamingServer[ExecInput, ExecOutput]
+
 // Node_ServiceDesc is the grpc.ServiceDesc for Node service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -311,6 +341,12 @@ var Node_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "ReadLog",
 			Handler:       _Node_ReadLog_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Exec",
+			Handler:       _Node_Exec_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "wire.proto",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -160,32 +161,47 @@ func (l watchedListener) Accept() (net.Conn, error) {
 type httpConn struct {
 	net.Conn
 	server *Server
-	line   []byte // of the request, as far as it has come
-	asked  string // what it asks, once that is known
+
+	mu    sync.Mutex // what a GET has made a WebSocket of goes both ways at once
+	line  []byte     // of the request, as far as it has come
+	asked string     // what it asks, once that is known
+	raw   bool       // no requests any more
 }
 
 func (c *httpConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.asked == "" {
-		c.line = append(c.line, b[:n]...)
-		if line, _, whole := bytes.Cut(c.line, []byte(" HTTP/1.1\r\n")); whole {
-			c.asked, c.line = string(line), nil
-			if !strings.HasPrefix(c.asked, "GET ") {
-				c.server.cluster.steps.cross(c.server.Name, "hears %s", c.asked)
-			}
-		}
+	if asked := c.hear(b[:n]); asked != "" && !strings.HasPrefix(asked, "GET ") {
+		c.server.cluster.steps.cross(c.server.Name, "hears %s", asked)
 	}
 	return n, err
 }
 
+// hear returns what is asked when that becomes known.
+func (c *httpConn) hear(piece []byte) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked != "" || c.raw {
+		return ""
+	}
+	c.line = append(c.line, piece...)
+	line, _, whole := bytes.Cut(c.line, []byte(" HTTP/1.1\r\n"))
+	if !whole {
+		return ""
+	}
+	c.asked, c.line = string(line), nil
+	return c.asked
+}
+
 func (c *httpConn) Write(b []byte) (int, error) {
 	status, begins := bytes.CutPrefix(b, []byte("HTTP/1.1 "))
-	if !begins || c.asked == "" || strings.HasPrefix(c.asked, "GET ") {
-		c.asked = ""
+	c.mu.Lock()
+	asked := c.asked
+	c.asked, c.raw = "", c.raw || bytes.HasPrefix(status, []byte("101"))
+	c.mu.Unlock()
+	if !begins || asked == "" || strings.HasPrefix(asked, "GET ") {
 		return c.Conn.Write(b)
 	}
-	what := fmt.Sprintf("%s with %.3s", c.asked, status)
-	c.asked = ""
+	what := fmt.Sprintf("%s with %.3s", asked, status)
 	n := 0
 	err := c.server.around("answers "+what, "has answered "+what, func() (err error) {
 		n, err = c.Conn.Write(b)
