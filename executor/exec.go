@@ -37,7 +37,7 @@ func (n *node) Exec(stream execStream) error {
 	exit, err := e.execIn(stream, r, start)
 	switch {
 	case errors.Is(err, drivers.ErrUnsupported):
-		return status.Errorf(codes.Unimplemented, "driver %s runs no second command in a task", r.spec().GetDriver())
+		return status.Errorf(codes.Unimplemented, "driver %s runs no second command in a task; a job with --image can have one", r.spec().GetDriver())
 	case errors.Is(err, drivers.ErrNoTask), errors.Is(err, drivers.ErrEnded):
 		return status.Error(codes.NotFound, "the task does not run")
 	case err != nil:
