@@ -19,6 +19,11 @@ help: ## list the targets
 need:
 	@scripts/need gcc libc6-dev git
 
+# What tests of containers run. They need root, and are skipped without.
+.PHONY: containers
+containers:
+	@[ "$$(id -u)" -ne 0 ] || scripts/need busybox-static crun runc
+
 .PHONY: build
 build: need ## build ./coinop
 	$(GO) build -ldflags '$(LDFLAGS)' -o coinop .
@@ -30,7 +35,7 @@ demo: need ## play the main job in five acts with real jobs and coins
 # Most of the time goes into compiling, once as it is and once for the race detector; both at once, because either ends with
 # tests that wait more than they compute. The C that the detector does not see is not made fast for it.
 .PHONY: test plain raced
-test: need ## vet and run all tests, the core with the race detector
+test: need containers ## vet and run all tests, the core with the race detector
 	@$(MAKE) --no-print-directory -j 2 plain raced
 plain:
 	$(GO) vet -tags e2e ./...
@@ -52,7 +57,7 @@ e2e: export COINOP_E2E_FULL_LOAD := $(FULL_LOAD)
 e2e: export COINOP_LINEAR_SEEDS := $(HISTORIES)
 e2e: export COINOP_LIFE := $(LIFE)
 e2e: export COINOP_E2E_REPLACED := $(REPLACED)
-e2e: need ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long, HISTORIES put in order, LIFE hours lived, REPLACED servers of five
+e2e: need containers ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long, HISTORIES put in order, LIFE hours lived, REPLACED servers of five
 	files=$$(grep -rlE --include='*_test.go' '$(SLOW)' testbed) && \
 	$(GO) test -vet=off -tags e2e -count=1 -timeout 60m -run "^($$(grep -hoE '^func Test[A-Z][A-Za-z0-9]*' $$files | cut -c6- | paste -sd'|'))$$" \
 		$$(dirname $$files | sort -u | sed 's|^|./|')
