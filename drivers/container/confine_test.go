@@ -2,6 +2,7 @@ package container_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/coinop/coinop/drivers"
@@ -190,4 +192,33 @@ func said(t *testing.T, d drivers.Driver, task drivers.Task) string {
 		t.Fatal(err)
 	}
 	return string(chunk.Data)
+}
+
+// whose has the image's user changed.
+type whose struct {
+	container.Images
+	user string
+}
+
+func (w whose) Hold(ctx context.Context, ref, task string) (container.Image, error) {
+	image, err := w.Images.Hold(ctx, ref, task)
+	image.User = w.user
+	return image, err
+}
+
+// An image's user is whoever it says inside, and the task's outside.
+func TestAnImagesUserIsTheTasksOutside(t *testing.T) {
+	h := newHarness(t, container.Config{Images: whose{user: "1000:2000"}})
+	task := newTask(t, h, "own", `id -u; id -g; echo x >file; echo x >/file 2>/dev/null && echo LOOT; ls -ln /bin/busybox | awk '{print $3, $4}'; grep CapEff /proc/self/status`)
+	got := said(t, h.Driver(), task)
+	if want := "1000\n2000\n0 0\nCapEff:\t0000000000000000\n"; got != want {
+		t.Errorf("it said %q, want %q", got, want)
+	}
+	info, err := os.Stat(filepath.Join(task.WorkDir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); !ok || s.Uid != h.UID || s.Gid != h.GID {
+		t.Errorf("its file belongs to %+v", info.Sys())
+	}
 }

@@ -108,7 +108,12 @@ func newHarness(t *testing.T, config container.Config) drivertest.Harness {
 	config.Dir = filepath.Join(yard, "driver")
 	root := filepath.Join(yard, "image")
 	containertest.MakeRoot(t, root)
-	config.Images = containertest.Store(root)
+	if w, ok := config.Images.(whose); ok {
+		w.Images = containertest.Store(root)
+		config.Images = w
+	} else {
+		config.Images = containertest.Store(root)
+	}
 	l := begin(t, config)
 	h := harness(yard, config.Dir)
 	h.Driver = func() drivers.Driver { return l.driver }
