@@ -130,6 +130,9 @@ func (c *Keeper[L]) connect(ctx context.Context) (*goplugin.Client, *grpc.Client
 	config.Cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is the agent's business
 	plugin, conn, err := c.dial(ctx, goplugin.NewClient(config))
 	if err != nil {
+		if base != c.config.Dir { // which nothing else knows of
+			_ = os.RemoveAll(base)
+		}
 		return nil, nil, fmt.Errorf("start %s: %w", strings.Join(c.config.Command, " "), err)
 	}
 	return plugin, conn, nil
