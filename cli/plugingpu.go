@@ -14,9 +14,10 @@ import (
 func (a *app) gpuPluginVerb() *cobra.Command {
 	config := nvml.Config{}
 	cmd := &cobra.Command{
-		Use:   "gpu",
-		Short: "provide GPUs to an executor",
-		Args:  cobra.NoArgs,
+		Use:    "gpu",
+		Short:  "provide GPUs to an executor",
+		Hidden: true,
+		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if !plugin.Asked() {
 				return usageError{errors.New("this is how an executor starts its provider of GPUs; there is nothing to see here")}
@@ -31,12 +32,12 @@ func (a *app) gpuPluginVerb() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&config.Dir, "dir", "", "the provider's `FOLDER`")
-	flags.StringVar(&config.Library, "library", "", "NVIDIA's management library, if it is not where the linker finds it")
-	flags.StringVar(&config.Root, "root", "/", "where the driver's /dev and /proc lie")
+	flags.StringVar(&config.Library, "library", "", "NVIDIA's management library, a `FILE`, if it is not where the linker finds it")
+	flags.StringVar(&config.Root, "root", "/", "the `FOLDER` in which the driver's /dev and /proc lie")
 	flags.BoolVar(&config.MIG, "mig", false, "turn MIG on and off as slices and whole GPUs are asked for")
-	flags.IntVar(&config.Shares, "shares", 0, "how many tasks may take turns on a GPU")
-	flags.StringVar(&config.Settings.ComputeMode, "compute-mode", "", "default, exclusive or prohibited")
-	flags.StringVar(&config.Settings.Persistence, "persistence", "", "on or off")
+	flags.IntVar(&config.Shares, "shares", 0, "how many tasks, `N`, may take turns on a GPU")
+	flags.StringVar(&config.Settings.ComputeMode, "compute-mode", "", "a `MODE`: default, exclusive or prohibited")
+	flags.StringVar(&config.Settings.Persistence, "persistence", "", "`on|off`: whether the driver stays loaded")
 	flags.IntVar(&config.Settings.PowerLimitWatts, "power-limit", 0, "the most `WATTS` that a GPU may take")
 	return cmd
 }
