@@ -231,6 +231,9 @@ func (a *API) setPool(ctx context.Context, in *poolSetInput) (*poolOutput, error
 	if err := changePool(&pool, in.Body); err != nil {
 		return nil, err
 	}
+	if pool.Admission == scheduler.Open && slices.Contains(pool.Drivers, processDriver) {
+		return nil, fail(string(machine.CodeInvalid), "drivers: an open pool runs strangers' work, and %s does not keep that from the machine; name others: --drivers container", processDriver)
+	}
 	answer, result, err := propose[machine.PoolSetAnswer](ctx, a, &machine.PoolSet{Pool: pool, Token: token})
 	if err != nil {
 		return nil, err
