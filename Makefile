@@ -58,7 +58,7 @@ e2e: export COINOP_LINEAR_SEEDS := $(HISTORIES)
 e2e: export COINOP_LIFE := $(LIFE)
 e2e: export COINOP_E2E_REPLACED := $(REPLACED)
 e2e: need containers ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long, HISTORIES put in order, LIFE hours lived, REPLACED servers of five
-	files=$$(grep -rlE --include='*_test.go' '$(SLOW)' testbed) && \
+	files=$$(grep -rlE --include='*_test.go' '$(SLOW)' testbed drivers) && \
 	$(GO) test -vet=off -tags e2e -count=1 -timeout 60m -run "^($$(grep -hoE '^func Test[A-Z][A-Za-z0-9]*' $$files | cut -c6- | paste -sd'|'))$$" \
 		$$(dirname $$files | sort -u | sed 's|^|./|')
 
