@@ -127,6 +127,16 @@ func TestAJobRunsInAContainer(t *testing.T) {
 		t.Errorf("its output is %q, %v", got, err)
 	}
 
+	open := submit(t, ctx, h, job("--image", repository+":1", "--", "sleep", "60")...)
+	inside, err := h.Run(ctx, "shell", strconv.FormatUint(open, 10), "--", "sh", "-c", "echo $OF; echo wrong >&2; pwd; exit 7") // it waits for the task
+	must(t, err)
+	if inside.Code != 7 || inside.Stdout != "the image\n/work\n" || inside.Stderr != "wrong\n" {
+		t.Errorf("a command in the container: %+v", inside)
+	}
+	_, err = h.Run(ctx, "cancel", strconv.FormatUint(open, 10))
+	must(t, err)
+	await(t, ctx, h, open, "done")
+
 	after := balance(t, ctx, h)
 	if after >= before {
 		t.Errorf("the wallet had %d and has %d", before, after)
