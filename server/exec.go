@@ -44,7 +44,9 @@ func (c commands) Exec(ctx context.Context, r api.ExecRequest, line api.ExecLine
 	}
 	far := client.NewExecConn(ws)
 	defer far.Drop()
-	return relay(ctx, line, far)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return relay(ctx, cancel, line, far)
 }
 
 // servePeerExec answers another server.
@@ -69,10 +71,8 @@ func (s *Server) servePeerExec(w http.ResponseWriter, req *http.Request) {
 	_ = line.Close() // the other side has all it wants
 }
 
-// relay passes frames on until the command's end came by.
-func relay(ctx context.Context, near, far api.ExecLine) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// relay passes frames on until the command's end came by. Who asked for it and goes has it cancelled: far ends with ctx.
+func relay(ctx context.Context, cancel context.CancelFunc, near, far api.ExecLine) error {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -119,7 +119,7 @@ func (x *executors) exec(ctx context.Context, r api.ExecRequest, line api.ExecLi
 	if err := stream.Send(&wire.ExecInput{Start: start}); err != nil && !errors.Is(err, io.EOF) { // then Recv says why
 		return err
 	}
-	err = relay(ctx, line, &nodeLine{stream: stream})
+	err = relay(ctx, cancel, line, &nodeLine{stream: stream})
 	if s, ok := status.FromError(errors.Unwrap(err)); ok && s != nil && err != nil {
 		return errors.New(s.Message()) // the machine's own word
 	}

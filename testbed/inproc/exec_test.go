@@ -2,6 +2,7 @@ package inproc
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,12 @@ func TestACommandRunsInATaskThroughAnyServer(t *testing.T) {
 	})
 }
 
+// commandsLeft counts the commands that executors have under way, by what waits for their input.
+func commandsLeft() int {
+	stacks := make([]byte, 16<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "executor.feedExec(")
+}
+
 func TestACommandEndsWithItsClientAndWithItsJob(t *testing.T) {
 	funded(t, 3, 1, func(c *Cluster, pot client.Secret) {
 		all := Spec("block")
@@ -84,7 +91,9 @@ func TestACommandEndsWithItsClientAndWithItsJob(t *testing.T) {
 		if _, err := line.Receive(c.T.Context()); err != nil {
 			t.Fatal(err)
 		}
-		line.Drop()                                // nothing of it is left, or the bubble does not end
+		c.Until("the command is under way", func() bool { return commandsLeft() == 1 })
+		line.Drop()
+		c.Until("nothing of the command is left", func() bool { return commandsLeft() == 0 })
 		other := c.User.Submit(pot, Spec("block")) // has to wait
 		waiting, err := c.apiVia(c.Follower()).Exec(c.T.Context(), client.ExecQuery{Job: other.Job, Control: other.Secret.Key("control"), Command: q.Command})
 		if err != nil {
