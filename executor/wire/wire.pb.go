@@ -145,27 +145,29 @@ const (
 	Cause_CAUSE_EXITED        Cause = 1
 	Cause_CAUSE_SIGNALLED     Cause = 2
 	Cause_CAUSE_OUT_OF_MEMORY Cause = 3
-	Cause_CAUSE_TIME_LIMIT    Cause = 4 // stopped by the executor at the time limit
-	Cause_CAUSE_STOPPED       Cause = 5 // as ordered, before or after the start; the order knows why
-	Cause_CAUSE_START_FAILED  Cause = 6 // the command or its files: not found, not executable, an impossible input name
-	Cause_CAUSE_LEASE         Cause = 7 // the lease had lapsed for too long
-	Cause_CAUSE_FAULT         Cause = 8 // machine, shim, driver, servers or executor: nothing is charged
-	Cause_CAUSE_LEAVING       Cause = 9 // the executor was told to end its tasks: nothing is charged, and the node is not to blame
+	Cause_CAUSE_TIME_LIMIT    Cause = 4  // stopped by the executor at the time limit
+	Cause_CAUSE_STOPPED       Cause = 5  // as ordered, before or after the start; the order knows why
+	Cause_CAUSE_START_FAILED  Cause = 6  // the command or its files: not found, not executable, an impossible input name
+	Cause_CAUSE_LEASE         Cause = 7  // the lease had lapsed for too long
+	Cause_CAUSE_FAULT         Cause = 8  // machine, shim, driver, servers or executor: nothing is charged
+	Cause_CAUSE_LEAVING       Cause = 9  // the executor was told to end its tasks: nothing is charged, and the node is not to blame
+	Cause_CAUSE_NO_ROOM       Cause = 10 // never started: the GPUs it asked for are not free here, or not here at all; nothing is charged, and the node is not to blame
 )
 
 // Enum value maps for Cause.
 var (
 	Cause_name = map[int32]string{
-		0: "CAUSE_UNSPECIFIED",
-		1: "CAUSE_EXITED",
-		2: "CAUSE_SIGNALLED",
-		3: "CAUSE_OUT_OF_MEMORY",
-		4: "CAUSE_TIME_LIMIT",
-		5: "CAUSE_STOPPED",
-		6: "CAUSE_START_FAILED",
-		7: "CAUSE_LEASE",
-		8: "CAUSE_FAULT",
-		9: "CAUSE_LEAVING",
+		0:  "CAUSE_UNSPECIFIED",
+		1:  "CAUSE_EXITED",
+		2:  "CAUSE_SIGNALLED",
+		3:  "CAUSE_OUT_OF_MEMORY",
+		4:  "CAUSE_TIME_LIMIT",
+		5:  "CAUSE_STOPPED",
+		6:  "CAUSE_START_FAILED",
+		7:  "CAUSE_LEASE",
+		8:  "CAUSE_FAULT",
+		9:  "CAUSE_LEAVING",
+		10: "CAUSE_NO_ROOM",
 	}
 	Cause_value = map[string]int32{
 		"CAUSE_UNSPECIFIED":   0,
@@ -178,6 +180,7 @@ var (
 		"CAUSE_LEASE":         7,
 		"CAUSE_FAULT":         8,
 		"CAUSE_LEAVING":       9,
+		"CAUSE_NO_ROOM":       10,
 	}
 )
 
@@ -260,6 +263,58 @@ func (Want) EnumDescriptor() ([]byte, []int) {
 	return file_wire_proto_rawDescGZIP(), []int{3}
 }
 
+type GPUKind int32
+
+const (
+	GPUKind_GPU_KIND_UNSPECIFIED GPUKind = 0
+	GPUKind_GPU_KIND_WHOLE       GPUKind = 1
+	GPUKind_GPU_KIND_SLICE       GPUKind = 2 // a MIG instance
+	GPUKind_GPU_KIND_SHARE       GPUKind = 3 // turns on a GPU
+)
+
+// Enum value maps for GPUKind.
+var (
+	GPUKind_name = map[int32]string{
+		0: "GPU_KIND_UNSPECIFIED",
+		1: "GPU_KIND_WHOLE",
+		2: "GPU_KIND_SLICE",
+		3: "GPU_KIND_SHARE",
+	}
+	GPUKind_value = map[string]int32{
+		"GPU_KIND_UNSPECIFIED": 0,
+		"GPU_KIND_WHOLE":       1,
+		"GPU_KIND_SLICE":       2,
+		"GPU_KIND_SHARE":       3,
+	}
+)
+
+func (x GPUKind) Enum() *GPUKind {
+	p := new(GPUKind)
+	*p = x
+	return p
+}
+
+func (x GPUKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GPUKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_wire_proto_enumTypes[4].Descriptor()
+}
+
+func (GPUKind) Type() protoreflect.EnumType {
+	return &file_wire_proto_enumTypes[4]
+}
+
+func (x GPUKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GPUKind.Descriptor instead.
+func (GPUKind) EnumDescriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{4}
+}
+
 type Stream int32
 
 const (
@@ -293,11 +348,11 @@ func (x Stream) String() string {
 }
 
 func (Stream) Descriptor() protoreflect.EnumDescriptor {
-	return file_wire_proto_enumTypes[4].Descriptor()
+	return file_wire_proto_enumTypes[5].Descriptor()
 }
 
 func (Stream) Type() protoreflect.EnumType {
-	return &file_wire_proto_enumTypes[4]
+	return &file_wire_proto_enumTypes[5]
 }
 
 func (x Stream) Number() protoreflect.EnumNumber {
@@ -306,7 +361,7 @@ func (x Stream) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stream.Descriptor instead.
 func (Stream) EnumDescriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{5}
 }
 
 // Report says what is.
@@ -413,7 +468,8 @@ type NodeFacts struct {
 	Drivers         []*DriverFacts         `protobuf:"bytes,14,rep,name=drivers,proto3" json:"drivers,omitempty"`
 	Missing         []string               `protobuf:"bytes,15,rep,name=missing,proto3" json:"missing,omitempty"` // limits it can't set, each with the reason, for people
 	BootId          string                 `protobuf:"bytes,16,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	User            string                 `protobuf:"bytes,17,opt,name=user,proto3" json:"user,omitempty"` // whom tasks run as
+	User            string                 `protobuf:"bytes,17,opt,name=user,proto3" json:"user,omitempty"`   // whom tasks run as
+	Cards           []*Card                `protobuf:"bytes,18,rep,name=cards,proto3" json:"cards,omitempty"` // its GPUs, also those that are not to be sold; gpus counts those that are
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -567,6 +623,191 @@ func (x *NodeFacts) GetUser() string {
 	return ""
 }
 
+func (x *NodeFacts) GetCards() []*Card {
+	if x != nil {
+		return x.Cards
+	}
+	return nil
+}
+
+// Card is one GPU of a machine.
+type Card struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Model         string                 `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"` // as a slug: a100-sxm4-80gb
+	MemoryBytes   int64                  `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Island        int32                  `protobuf:"varint,4,opt,name=island,proto3" json:"island,omitempty"` // those of this machine that reach each other by NVLink have the same number, from 1; 0: it stands alone
+	Shares        int32                  `protobuf:"varint,5,opt,name=shares,proto3" json:"shares,omitempty"` // as how many time-sliced shares it may be sold; 0: not at all
+	Mig           bool                   `protobuf:"varint,6,opt,name=mig,proto3" json:"mig,omitempty"`       // it may be cut into slices, now or on demand
+	Profiles      []*MIGProfile          `protobuf:"bytes,7,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	Sick          bool                   `protobuf:"varint,8,opt,name=sick,proto3" json:"sick,omitempty"`    // it gets no task
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"` // for people: why it is not to be had
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Card) Reset() {
+	*x = Card{}
+	mi := &file_wire_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Card) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Card) ProtoMessage() {}
+
+func (x *Card) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Card.ProtoReflect.Descriptor instead.
+func (*Card) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Card) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Card) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Card) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Card) GetIsland() int32 {
+	if x != nil {
+		return x.Island
+	}
+	return 0
+}
+
+func (x *Card) GetShares() int32 {
+	if x != nil {
+		return x.Shares
+	}
+	return 0
+}
+
+func (x *Card) GetMig() bool {
+	if x != nil {
+		return x.Mig
+	}
+	return false
+}
+
+func (x *Card) GetProfiles() []*MIGProfile {
+	if x != nil {
+		return x.Profiles
+	}
+	return nil
+}
+
+func (x *Card) GetSick() bool {
+	if x != nil {
+		return x.Sick
+	}
+	return false
+}
+
+func (x *Card) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// MIGProfile is one size of slice.
+type MIGProfile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`      // as NVIDIA writes it: 3g.40gb
+	Slices        int32                  `protobuf:"varint,2,opt,name=slices,proto3" json:"slices,omitempty"` // of compute
+	MemoryBytes   int64                  `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Max           int32                  `protobuf:"varint,4,opt,name=max,proto3" json:"max,omitempty"` // how many an empty card holds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MIGProfile) Reset() {
+	*x = MIGProfile{}
+	mi := &file_wire_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MIGProfile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MIGProfile) ProtoMessage() {}
+
+func (x *MIGProfile) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MIGProfile.ProtoReflect.Descriptor instead.
+func (*MIGProfile) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MIGProfile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MIGProfile) GetSlices() int32 {
+	if x != nil {
+		return x.Slices
+	}
+	return 0
+}
+
+func (x *MIGProfile) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *MIGProfile) GetMax() int32 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
 // DriverFacts is what one driver says of itself.
 type DriverFacts struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -582,7 +823,7 @@ type DriverFacts struct {
 
 func (x *DriverFacts) Reset() {
 	*x = DriverFacts{}
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +835,7 @@ func (x *DriverFacts) String() string {
 func (*DriverFacts) ProtoMessage() {}
 
 func (x *DriverFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[2]
+	mi := &file_wire_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +848,7 @@ func (x *DriverFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DriverFacts.ProtoReflect.Descriptor instead.
 func (*DriverFacts) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{2}
+	return file_wire_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DriverFacts) GetName() string {
@@ -670,7 +911,7 @@ type RunStatus struct {
 
 func (x *RunStatus) Reset() {
 	*x = RunStatus{}
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +923,7 @@ func (x *RunStatus) String() string {
 func (*RunStatus) ProtoMessage() {}
 
 func (x *RunStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[3]
+	mi := &file_wire_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +936,7 @@ func (x *RunStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunStatus.ProtoReflect.Descriptor instead.
 func (*RunStatus) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{3}
+	return file_wire_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RunStatus) GetRun() uint64 {
@@ -766,7 +1007,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +1019,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[4]
+	mi := &file_wire_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +1032,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Span) GetFromMs() int64 {
@@ -828,13 +1069,14 @@ type End struct {
 	Stderr          *Log                   `protobuf:"bytes,8,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	Outputs         []*File                `protobuf:"bytes,9,rep,name=outputs,proto3" json:"outputs,omitempty"` // by name
 	Notes           []string               `protobuf:"bytes,10,rep,name=notes,proto3" json:"notes,omitempty"`    // for people: outputs left out and why
+	Gpu             *GPUUsage              `protobuf:"bytes,11,opt,name=gpu,proto3" json:"gpu,omitempty"`        // absent: it had none
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_wire_proto_msgTypes[5]
+	mi := &file_wire_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1088,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[5]
+	mi := &file_wire_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1101,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{5}
+	return file_wire_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *End) GetCause() Cause {
@@ -932,6 +1174,90 @@ func (x *End) GetNotes() []string {
 	return nil
 }
 
+func (x *End) GetGpu() *GPUUsage {
+	if x != nil {
+		return x.Gpu
+	}
+	return nil
+}
+
+// GPUUsage is what a run used of GPUs.
+type GPUUsage struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	EnergyMillijoules int64                  `protobuf:"varint,1,opt,name=energy_millijoules,json=energyMillijoules,proto3" json:"energy_millijoules,omitempty"`
+	Basis             string                 `protobuf:"bytes,2,opt,name=basis,proto3" json:"basis,omitempty"`                                                // of the energy, for people: "the GPU", "3/7 of the GPU"; empty: it was not measured
+	UtilisationMilli  int32                  `protobuf:"varint,3,opt,name=utilisation_milli,json=utilisationMilli,proto3" json:"utilisation_milli,omitempty"` // -1: not measured
+	MemoryPeakBytes   int64                  `protobuf:"varint,4,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	Devices           []string               `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"` // "a100-sxm4-80gb 3g.40gb"
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *GPUUsage) Reset() {
+	*x = GPUUsage{}
+	mi := &file_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GPUUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GPUUsage) ProtoMessage() {}
+
+func (x *GPUUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GPUUsage.ProtoReflect.Descriptor instead.
+func (*GPUUsage) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GPUUsage) GetEnergyMillijoules() int64 {
+	if x != nil {
+		return x.EnergyMillijoules
+	}
+	return 0
+}
+
+func (x *GPUUsage) GetBasis() string {
+	if x != nil {
+		return x.Basis
+	}
+	return ""
+}
+
+func (x *GPUUsage) GetUtilisationMilli() int32 {
+	if x != nil {
+		return x.UtilisationMilli
+	}
+	return 0
+}
+
+func (x *GPUUsage) GetMemoryPeakBytes() int64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *GPUUsage) GetDevices() []string {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
 // Log is one stream of a run: a blob of the first bytes and the last ones.
 type Log struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -946,7 +1272,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1284,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1297,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{6}
+	return file_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Log) GetDigest() []byte {
@@ -1022,7 +1348,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1360,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1373,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{7}
+	return file_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *File) GetName() string {
@@ -1098,7 +1424,7 @@ type Desired struct {
 
 func (x *Desired) Reset() {
 	*x = Desired{}
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1436,7 @@ func (x *Desired) String() string {
 func (*Desired) ProtoMessage() {}
 
 func (x *Desired) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1449,7 @@ func (x *Desired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Desired.ProtoReflect.Descriptor instead.
 func (*Desired) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{8}
+	return file_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Desired) GetCluster() string {
@@ -1222,7 +1548,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1560,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1573,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{9}
+	return file_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Order) GetRun() uint64 {
@@ -1332,7 +1658,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1670,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1683,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Notice) GetReason() string {
@@ -1407,13 +1733,14 @@ type Spec struct {
 	PidsMax        int64                  `protobuf:"varint,21,opt,name=pids_max,json=pidsMax,proto3" json:"pids_max,omitempty"` // 0: the executor's default
 	FilesMax       int64                  `protobuf:"varint,22,opt,name=files_max,json=filesMax,proto3" json:"files_max,omitempty"`
 	Image          string                 `protobuf:"bytes,23,opt,name=image,proto3" json:"image,omitempty"` // what a container is made from
+	Gpu            *GPURequest            `protobuf:"bytes,24,opt,name=gpu,proto3" json:"gpu,omitempty"`     // absent: none
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1752,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1765,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{11}
+	return file_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Spec) GetJob() uint64 {
@@ -1602,6 +1929,98 @@ func (x *Spec) GetImage() string {
 	return ""
 }
 
+func (x *Spec) GetGpu() *GPURequest {
+	if x != nil {
+		return x.Gpu
+	}
+	return nil
+}
+
+// GPURequest is what a task asks of GPUs.
+type GPURequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          GPUKind                `protobuf:"varint,1,opt,name=kind,proto3,enum=coinop.executor.v1.GPUKind" json:"kind,omitempty"`
+	Count         int32                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`                                // of whole ones; slices and shares are had singly
+	Model         string                 `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`                                 // a card's model or a run of its parts between dashes; empty: any
+	MemoryBytes   int64                  `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // of each at least
+	Profile       string                 `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`                             // of a slice
+	Nvlink        bool                   `protobuf:"varint,6,opt,name=nvlink,proto3" json:"nvlink,omitempty"`                              // each reaches each of the others by NVLink
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GPURequest) Reset() {
+	*x = GPURequest{}
+	mi := &file_wire_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GPURequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GPURequest) ProtoMessage() {}
+
+func (x *GPURequest) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GPURequest.ProtoReflect.Descriptor instead.
+func (*GPURequest) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GPURequest) GetKind() GPUKind {
+	if x != nil {
+		return x.Kind
+	}
+	return GPUKind_GPU_KIND_UNSPECIFIED
+}
+
+func (x *GPURequest) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *GPURequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GPURequest) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *GPURequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *GPURequest) GetNvlink() bool {
+	if x != nil {
+		return x.Nvlink
+	}
+	return false
+}
+
 // Input is one file put into the task's folder before it starts.
 type Input struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1615,7 +2034,7 @@ type Input struct {
 
 func (x *Input) Reset() {
 	*x = Input{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +2046,7 @@ func (x *Input) String() string {
 func (*Input) ProtoMessage() {}
 
 func (x *Input) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +2059,7 @@ func (x *Input) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Input.ProtoReflect.Descriptor instead.
 func (*Input) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Input) GetTo() string {
@@ -1682,7 +2101,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +2113,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2126,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Blob) GetDigest() []byte {
@@ -1735,7 +2154,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +2166,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +2179,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Chunk) GetBlob() *Blob {
@@ -1791,7 +2210,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +2222,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2235,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LogRequest) GetRun() uint64 {
@@ -1865,7 +2284,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2296,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2309,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogChunk) GetOffset() int64 {
@@ -1920,7 +2339,7 @@ type ExecInput struct {
 
 func (x *ExecInput) Reset() {
 	*x = ExecInput{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2351,7 @@ func (x *ExecInput) String() string {
 func (*ExecInput) ProtoMessage() {}
 
 func (x *ExecInput) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2364,7 @@ func (x *ExecInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecInput.ProtoReflect.Descriptor instead.
 func (*ExecInput) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExecInput) GetStart() *ExecStart {
@@ -1988,7 +2407,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2000,7 +2419,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2013,7 +2432,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExecStart) GetRun() uint64 {
@@ -2054,7 +2473,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2485,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2498,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TerminalSize) GetRows() uint32 {
@@ -2108,7 +2527,7 @@ type ExecOutput struct {
 
 func (x *ExecOutput) Reset() {
 	*x = ExecOutput{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2120,7 +2539,7 @@ func (x *ExecOutput) String() string {
 func (*ExecOutput) ProtoMessage() {}
 
 func (x *ExecOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2133,7 +2552,7 @@ func (x *ExecOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOutput.ProtoReflect.Descriptor instead.
 func (*ExecOutput) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExecOutput) GetStdout() []byte {
@@ -2167,7 +2586,7 @@ type ExecEnd struct {
 
 func (x *ExecEnd) Reset() {
 	*x = ExecEnd{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2598,7 @@ func (x *ExecEnd) String() string {
 func (*ExecEnd) ProtoMessage() {}
 
 func (x *ExecEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2611,7 @@ func (x *ExecEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecEnd.ProtoReflect.Descriptor instead.
 func (*ExecEnd) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExecEnd) GetCode() int32 {
@@ -2222,7 +2641,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05facts\x18\x03 \x01(\v2\x1d.coinop.executor.v1.NodeFactsR\x05facts\x12\x14\n" +
 	"\x05whole\x18\x04 \x01(\bR\x05whole\x121\n" +
 	"\x04runs\x18\x05 \x03(\v2\x1d.coinop.executor.v1.RunStatusR\x04runs\x12\x18\n" +
-	"\aleaving\x18\x06 \x01(\bR\aleaving\"\xce\x04\n" +
+	"\aleaving\x18\x06 \x01(\bR\aleaving\"\xfe\x04\n" +
 	"\tNodeFacts\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x18\n" +
@@ -2242,10 +2661,27 @@ const file_wire_proto_rawDesc = "" +
 	"\adrivers\x18\x0e \x03(\v2\x1f.coinop.executor.v1.DriverFactsR\adrivers\x12\x18\n" +
 	"\amissing\x18\x0f \x03(\tR\amissing\x12\x17\n" +
 	"\aboot_id\x18\x10 \x01(\tR\x06bootId\x12\x12\n" +
-	"\x04user\x18\x11 \x01(\tR\x04user\x1a9\n" +
+	"\x04user\x18\x11 \x01(\tR\x04user\x12.\n" +
+	"\x05cards\x18\x12 \x03(\v2\x18.coinop.executor.v1.CardR\x05cards\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9d\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf9\x01\n" +
+	"\x04Card\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12!\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\x12\x16\n" +
+	"\x06island\x18\x04 \x01(\x05R\x06island\x12\x16\n" +
+	"\x06shares\x18\x05 \x01(\x05R\x06shares\x12\x10\n" +
+	"\x03mig\x18\x06 \x01(\bR\x03mig\x12:\n" +
+	"\bprofiles\x18\a \x03(\v2\x1e.coinop.executor.v1.MIGProfileR\bprofiles\x12\x12\n" +
+	"\x04sick\x18\b \x01(\bR\x04sick\x12\x16\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\"m\n" +
+	"\n" +
+	"MIGProfile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06slices\x18\x02 \x01(\x05R\x06slices\x12!\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\x12\x10\n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\"\x9d\x01\n" +
 	"\vDriverFacts\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tisolation\x18\x02 \x01(\tR\tisolation\x12\x14\n" +
@@ -2268,7 +2704,7 @@ const file_wire_proto_rawDesc = "" +
 	"\afrom_ms\x18\x01 \x01(\x03R\x06fromMs\x12\x18\n" +
 	"\x05to_ms\x18\x02 \x01(\x03H\x00R\x04toMs\x88\x01\x01\x123\n" +
 	"\x05cause\x18\x03 \x01(\x0e2\x1d.coinop.executor.v1.SpanCauseR\x05causeB\b\n" +
-	"\x06_to_ms\"\xeb\x02\n" +
+	"\x06_to_ms\"\x9b\x03\n" +
 	"\x03End\x12/\n" +
 	"\x05cause\x18\x01 \x01(\x0e2\x19.coinop.executor.v1.CauseR\x05cause\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x16\n" +
@@ -2280,7 +2716,14 @@ const file_wire_proto_rawDesc = "" +
 	"\x06stderr\x18\b \x01(\v2\x17.coinop.executor.v1.LogR\x06stderr\x122\n" +
 	"\aoutputs\x18\t \x03(\v2\x18.coinop.executor.v1.FileR\aoutputs\x12\x14\n" +
 	"\x05notes\x18\n" +
-	" \x03(\tR\x05notes\"\x8c\x01\n" +
+	" \x03(\tR\x05notes\x12.\n" +
+	"\x03gpu\x18\v \x01(\v2\x1c.coinop.executor.v1.GPUUsageR\x03gpu\"\xc2\x01\n" +
+	"\bGPUUsage\x12-\n" +
+	"\x12energy_millijoules\x18\x01 \x01(\x03R\x11energyMillijoules\x12\x14\n" +
+	"\x05basis\x18\x02 \x01(\tR\x05basis\x12+\n" +
+	"\x11utilisation_milli\x18\x03 \x01(\x05R\x10utilisationMilli\x12*\n" +
+	"\x11memory_peak_bytes\x18\x04 \x01(\x03R\x0fmemoryPeakBytes\x12\x18\n" +
+	"\adevices\x18\x05 \x03(\tR\adevices\"\x8c\x01\n" +
 	"\x03Log\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1d\n" +
@@ -2326,7 +2769,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xfe\x04\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xb0\x05\n" +
 	"\x04Spec\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12\x12\n" +
@@ -2352,7 +2795,16 @@ const file_wire_proto_rawDesc = "" +
 	"\anetwork\x18\x14 \x01(\bR\anetwork\x12\x19\n" +
 	"\bpids_max\x18\x15 \x01(\x03R\apidsMax\x12\x1b\n" +
 	"\tfiles_max\x18\x16 \x01(\x03R\bfilesMax\x12\x14\n" +
-	"\x05image\x18\x17 \x01(\tR\x05image\"W\n" +
+	"\x05image\x18\x17 \x01(\tR\x05image\x120\n" +
+	"\x03gpu\x18\x18 \x01(\v2\x1e.coinop.executor.v1.GPURequestR\x03gpu\"\xbe\x01\n" +
+	"\n" +
+	"GPURequest\x12/\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1b.coinop.executor.v1.GPUKindR\x04kind\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12!\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\x12\x18\n" +
+	"\aprofile\x18\x05 \x01(\tR\aprofile\x12\x16\n" +
+	"\x06nvlink\x18\x06 \x01(\bR\x06nvlink\"W\n" +
 	"\x05Input\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x12\n" +
@@ -2407,7 +2859,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x16SPAN_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SPAN_CAUSE_LEASE\x10\x01\x12\x14\n" +
 	"\x10SPAN_CAUSE_MONEY\x10\x02\x12\x16\n" +
-	"\x12SPAN_CAUSE_ORDERED\x10\x03*\xd4\x01\n" +
+	"\x12SPAN_CAUSE_ORDERED\x10\x03*\xe7\x01\n" +
 	"\x05Cause\x12\x15\n" +
 	"\x11CAUSE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCAUSE_EXITED\x10\x01\x12\x13\n" +
@@ -2418,13 +2870,20 @@ const file_wire_proto_rawDesc = "" +
 	"\x12CAUSE_START_FAILED\x10\x06\x12\x0f\n" +
 	"\vCAUSE_LEASE\x10\a\x12\x0f\n" +
 	"\vCAUSE_FAULT\x10\b\x12\x11\n" +
-	"\rCAUSE_LEAVING\x10\t*I\n" +
+	"\rCAUSE_LEAVING\x10\t\x12\x11\n" +
+	"\rCAUSE_NO_ROOM\x10\n" +
+	"*I\n" +
 	"\x04Want\x12\x14\n" +
 	"\x10WANT_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWANT_RUN\x10\x01\x12\x0e\n" +
 	"\n" +
 	"WANT_PAUSE\x10\x02\x12\r\n" +
-	"\tWANT_STOP\x10\x03*F\n" +
+	"\tWANT_STOP\x10\x03*_\n" +
+	"\aGPUKind\x12\x18\n" +
+	"\x14GPU_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eGPU_KIND_WHOLE\x10\x01\x12\x12\n" +
+	"\x0eGPU_KIND_SLICE\x10\x02\x12\x12\n" +
+	"\x0eGPU_KIND_SHARE\x10\x03*F\n" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_STDOUT\x10\x01\x12\x11\n" +
@@ -2449,77 +2908,87 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_wire_proto_goTypes = []any{
 	(RunState)(0),        // 0: coinop.executor.v1.RunState
 	(SpanCause)(0),       // 1: coinop.executor.v1.SpanCause
 	(Cause)(0),           // 2: coinop.executor.v1.Cause
 	(Want)(0),            // 3: coinop.executor.v1.Want
-	(Stream)(0),          // 4: coinop.executor.v1.Stream
-	(*Report)(nil),       // 5: coinop.executor.v1.Report
-	(*NodeFacts)(nil),    // 6: coinop.executor.v1.NodeFacts
-	(*DriverFacts)(nil),  // 7: coinop.executor.v1.DriverFacts
-	(*RunStatus)(nil),    // 8: coinop.executor.v1.RunStatus
-	(*Span)(nil),         // 9: coinop.executor.v1.Span
-	(*End)(nil),          // 10: coinop.executor.v1.End
-	(*Log)(nil),          // 11: coinop.executor.v1.Log
-	(*File)(nil),         // 12: coinop.executor.v1.File
-	(*Desired)(nil),      // 13: coinop.executor.v1.Desired
-	(*Order)(nil),        // 14: coinop.executor.v1.Order
-	(*Notice)(nil),       // 15: coinop.executor.v1.Notice
-	(*Spec)(nil),         // 16: coinop.executor.v1.Spec
-	(*Input)(nil),        // 17: coinop.executor.v1.Input
-	(*Blob)(nil),         // 18: coinop.executor.v1.Blob
-	(*Chunk)(nil),        // 19: coinop.executor.v1.Chunk
-	(*LogRequest)(nil),   // 20: coinop.executor.v1.LogRequest
-	(*LogChunk)(nil),     // 21: coinop.executor.v1.LogChunk
-	(*ExecInput)(nil),    // 22: coinop.executor.v1.ExecInput
-	(*ExecStart)(nil),    // 23: coinop.executor.v1.ExecStart
-	(*TerminalSize)(nil), // 24: coinop.executor.v1.TerminalSize
-	(*ExecOutput)(nil),   // 25: coinop.executor.v1.ExecOutput
-	(*ExecEnd)(nil),      // 26: coinop.executor.v1.ExecEnd
-	nil,                  // 27: coinop.executor.v1.NodeFacts.LabelsEntry
+	(GPUKind)(0),         // 4: coinop.executor.v1.GPUKind
+	(Stream)(0),          // 5: coinop.executor.v1.Stream
+	(*Report)(nil),       // 6: coinop.executor.v1.Report
+	(*NodeFacts)(nil),    // 7: coinop.executor.v1.NodeFacts
+	(*Card)(nil),         // 8: coinop.executor.v1.Card
+	(*MIGProfile)(nil),   // 9: coinop.executor.v1.MIGProfile
+	(*DriverFacts)(nil),  // 10: coinop.executor.v1.DriverFacts
+	(*RunStatus)(nil),    // 11: coinop.executor.v1.RunStatus
+	(*Span)(nil),         // 12: coinop.executor.v1.Span
+	(*End)(nil),          // 13: coinop.executor.v1.End
+	(*GPUUsage)(nil),     // 14: coinop.executor.v1.GPUUsage
+	(*Log)(nil),          // 15: coinop.executor.v1.Log
+	(*File)(nil),         // 16: coinop.executor.v1.File
+	(*Desired)(nil),      // 17: coinop.executor.v1.Desired
+	(*Order)(nil),        // 18: coinop.executor.v1.Order
+	(*Notice)(nil),       // 19: coinop.executor.v1.Notice
+	(*Spec)(nil),         // 20: coinop.executor.v1.Spec
+	(*GPURequest)(nil),   // 21: coinop.executor.v1.GPURequest
+	(*Input)(nil),        // 22: coinop.executor.v1.Input
+	(*Blob)(nil),         // 23: coinop.executor.v1.Blob
+	(*Chunk)(nil),        // 24: coinop.executor.v1.Chunk
+	(*LogRequest)(nil),   // 25: coinop.executor.v1.LogRequest
+	(*LogChunk)(nil),     // 26: coinop.executor.v1.LogChunk
+	(*ExecInput)(nil),    // 27: coinop.executor.v1.ExecInput
+	(*ExecStart)(nil),    // 28: coinop.executor.v1.ExecStart
+	(*TerminalSize)(nil), // 29: coinop.executor.v1.TerminalSize
+	(*ExecOutput)(nil),   // 30: coinop.executor.v1.ExecOutput
+	(*ExecEnd)(nil),      // 31: coinop.executor.v1.ExecEnd
+	nil,                  // 32: coinop.executor.v1.NodeFacts.LabelsEntry
 }
 var file_wire_proto_depIdxs = []int32{
-	6,  // 0: coinop.executor.v1.Report.facts:type_name -> coinop.executor.v1.NodeFacts
-	8,  // 1: coinop.executor.v1.Report.runs:type_name -> coinop.executor.v1.RunStatus
-	27, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
-	7,  // 3: coinop.executor.v1.NodeFacts.drivers:type_name -> coinop.executor.v1.DriverFacts
-	0,  // 4: coinop.executor.v1.RunStatus.state:type_name -> coinop.executor.v1.RunState
-	9,  // 5: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
-	10, // 6: coinop.executor.v1.RunStatus.end:type_name -> coinop.executor.v1.End
-	1,  // 7: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
-	2,  // 8: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
-	11, // 9: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
-	11, // 10: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
-	12, // 11: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
-	14, // 12: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
-	3,  // 13: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
-	15, // 14: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
-	16, // 15: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
-	17, // 16: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
-	18, // 17: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
-	4,  // 18: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
-	23, // 19: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
-	24, // 20: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
-	24, // 21: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
-	26, // 22: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
-	5,  // 23: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
-	19, // 24: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
-	18, // 25: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
-	20, // 26: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
-	22, // 27: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
-	13, // 28: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
-	18, // 29: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
-	19, // 30: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
-	21, // 31: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
-	25, // 32: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
-	28, // [28:33] is the sub-list for method output_type
-	23, // [23:28] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	7,  // 0: coinop.executor.v1.Report.facts:type_name -> coinop.executor.v1.NodeFacts
+	11, // 1: coinop.executor.v1.Report.runs:type_name -> coinop.executor.v1.RunStatus
+	32, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
+	10, // 3: coinop.executor.v1.NodeFacts.drivers:type_name -> coinop.executor.v1.DriverFacts
+	8,  // 4: coinop.executor.v1.NodeFacts.cards:type_name -> coinop.executor.v1.Card
+	9,  // 5: coinop.executor.v1.Card.profiles:type_name -> coinop.executor.v1.MIGProfile
+	0,  // 6: coinop.executor.v1.RunStatus.state:type_name -> coinop.executor.v1.RunState
+	12, // 7: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
+	13, // 8: coinop.executor.v1.RunStatus.end:type_name -> coinop.executor.v1.End
+	1,  // 9: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
+	2,  // 10: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
+	15, // 11: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
+	15, // 12: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
+	16, // 13: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
+	14, // 14: coinop.executor.v1.End.gpu:type_name -> coinop.executor.v1.GPUUsage
+	18, // 15: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
+	3,  // 16: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
+	19, // 17: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
+	20, // 18: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
+	22, // 19: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
+	21, // 20: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
+	4,  // 21: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
+	23, // 22: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
+	5,  // 23: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
+	28, // 24: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
+	29, // 25: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
+	29, // 26: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
+	31, // 27: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
+	6,  // 28: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
+	24, // 29: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
+	23, // 30: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
+	25, // 31: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
+	27, // 32: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
+	17, // 33: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
+	23, // 34: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
+	24, // 35: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
+	26, // 36: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
+	30, // 37: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
+	33, // [33:38] is the sub-list for method output_type
+	28, // [28:33] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -2527,17 +2996,17 @@ func file_wire_proto_init() {
 	if File_wire_proto != nil {
 		return
 	}
-	file_wire_proto_msgTypes[3].OneofWrappers = []any{}
-	file_wire_proto_msgTypes[4].OneofWrappers = []any{}
-	file_wire_proto_msgTypes[9].OneofWrappers = []any{}
-	file_wire_proto_msgTypes[15].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[5].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[6].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[12].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   23,
+			NumEnums:      6,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
