@@ -38,7 +38,7 @@ type Driver interface {
 	// Control returns when the command has taken effect.
 	Control(ctx context.Context, id string, command Control) error
 
-	// Exec runs one more command inside a running task, and returns how it ended.
+	// Exec runs one more command inside a running task, and returns how it ended; or connects to a port of the task.
 	Exec(ctx context.Context, id string, request ExecRequest, streams ExecStreams) (Exit, error)
 
 	// Watch sends the status at once, then after each change; changes in quick succession may arrive as the latest one.
@@ -58,15 +58,18 @@ type Driver interface {
 // Description is what a driver says of itself, as data, so that nobody has to know drivers by name.
 type Description struct {
 	Name            string
+	Version         string // of the driver, for people
 	ProtocolVersion int
 	Isolation       Isolation
 	Pause           bool // Freeze and Thaw
 	Suspend         bool // state to disk, place given back
 	Exec            bool
+	Connect         bool // ExecRequest.Connect
 	Network         bool // can withhold or grant the network; a driver that cannot always shares the host's
 	Devices         []string
 	Images          bool           // runs Task.Image; a driver that does not runs the machine's own programs
 	WorkDir         string         // where its tasks find Task.WorkDir; "": under its own name
+	NoticeDir       string         // where its tasks find Task.NoticeDir; "": nowhere, or under its own name where tasks see the machine's files
 	Note            string         // for people: why it runs tasks by worse means than it knows; "": it does not
 	Limits          []LimitSupport // every limit of this contract, in a fixed order
 }
@@ -111,10 +114,12 @@ type Task struct {
 	Dir     string // absolute, the driver's alone for this task: its records and logs. The driver makes it when it needs it; its parent exists
 	WorkDir string // absolute, exists: where the command starts. Beside Dir: then a driver hides that folder's neighbours if it can
 	Argv    []string
+	Hold    bool     // it runs nothing, an image's command neither, and keeps its place until it is stopped; Argv is empty. Needs Description.Exec
 	Env     []string // NAME=value; all that the task gets beside its image's own, which these outrank; nothing is inherited
 
 	Image        string   // what it runs in, as the driver's image store names it; "": the machine's own file system
 	Entrypoint   []string // stands before Argv; empty: the image's own, which then also says what to run where Argv is empty
+	NoticeDir    string   // absolute, exists: what the task is told while it runs, for it to read; "": nothing
 	ReadOnlyRoot bool     // it may write to its work folder and /dev/shm only
 	ShmBytes     int64    // of /dev/shm, which counts as memory; 0: ShmBytesDefault
 
@@ -236,18 +241,24 @@ type Usage struct {
 	LogBytes        int64 // written to both streams, kept or not
 }
 
-// ExecRequest is a command to run inside a task.
+// ExecRequest is a command to run inside a task, or a port to connect to.
 type ExecRequest struct {
 	Argv       []string
 	Env        []string // in addition to the task's
 	Terminal   bool
 	Rows, Cols uint16
+
+	// Connect, instead of a command: a connection to this TCP port as the task finds it on its loopback. Stdin's end is passed
+	// on as the end of that direction alone, and Exec returns when both directions have ended, or with the task. A port on
+	// which no process of this task listens is an Exit with CauseStartFailed, whoever else on this machine may listen there.
+	Connect uint16
 }
 
 // ExecStreams connects an Exec with its caller. Nil fields are empty or dropped.
 type ExecStreams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	StdoutEnd      func() // with Connect: the task says no more, and may go on listening
 	Resize         <-chan TerminalSize
 }
 

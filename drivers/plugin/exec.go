@@ -27,13 +27,18 @@ func (s *server) Exec(stream driverpb.Driver_ExecServer) error {
 	var sending sync.Mutex
 	request := drivers.ExecRequest{
 		Argv: texts(start.GetArgv()), Env: texts(start.GetEnv()), Terminal: start.GetTerminal(),
-		Rows: uint16(start.GetRows()), Cols: uint16(start.GetCols()),
+		Rows: uint16(start.GetRows()), Cols: uint16(start.GetCols()), Connect: uint16(start.GetConnect()),
 	}
 	go receiveInput(stream, feed, resize) // ends with the stream, which ends when this function returns
 	exit, err := s.driver.Exec(stream.Context(), start.GetId(), request, drivers.ExecStreams{
 		Stdin:  input,
 		Stdout: sender{&sending, func(p []byte) error { return stream.Send(&driverpb.ExecResponse{Stdout: p}) }},
 		Stderr: sender{&sending, func(p []byte) error { return stream.Send(&driverpb.ExecResponse{Stderr: p}) }},
+		StdoutEnd: func() {
+			sending.Lock()
+			defer sending.Unlock()
+			_ = stream.Send(&driverpb.ExecResponse{StdoutEnd: true}) // who has gone need not know
+		},
 		Resize: resize,
 	})
 	if err != nil {
@@ -111,6 +116,7 @@ func (c *Client) Exec(ctx context.Context, id string, r drivers.ExecRequest, str
 	}
 	start := &driverpb.ExecStart{
 		Id: id, Argv: byteSlices(r.Argv), Env: byteSlices(r.Env), Terminal: r.Terminal, Rows: uint32(r.Rows), Cols: uint32(r.Cols),
+		Connect: uint32(r.Connect),
 	}
 	if err := send(&driverpb.ExecRequest{Start: start}); err != nil && !errors.Is(err, io.EOF) { // EOF: Recv has the reason
 		return drivers.Exit{}, fromWire(err)
@@ -130,6 +136,9 @@ func (c *Client) Exec(ctx context.Context, id string, r drivers.ExecRequest, str
 		}
 		if err := errors.Join(pass(streams.Stdout, m.GetStdout()), pass(streams.Stderr, m.GetStderr())); err != nil {
 			return drivers.Exit{}, fmt.Errorf("exec in task %s: pass output on: %w", id, err)
+		}
+		if m.GetStdoutEnd() && streams.StdoutEnd != nil {
+			streams.StdoutEnd()
 		}
 	}
 }

@@ -1734,6 +1734,7 @@ type Spec struct {
 	FilesMax       int64                  `protobuf:"varint,22,opt,name=files_max,json=filesMax,proto3" json:"files_max,omitempty"`
 	Image          string                 `protobuf:"bytes,23,opt,name=image,proto3" json:"image,omitempty"` // what a container is made from
 	Gpu            *GPURequest            `protobuf:"bytes,24,opt,name=gpu,proto3" json:"gpu,omitempty"`     // absent: none
+	Hold           bool                   `protobuf:"varint,25,opt,name=hold,proto3" json:"hold,omitempty"`  // it runs nothing, and keeps its place until it is stopped; argv is empty
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1934,6 +1935,13 @@ func (x *Spec) GetGpu() *GPURequest {
 		return x.Gpu
 	}
 	return nil
+}
+
+func (x *Spec) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
 }
 
 // GPURequest is what a task asks of GPUs.
@@ -2326,7 +2334,7 @@ func (x *LogChunk) GetData() []byte {
 	return nil
 }
 
-// ExecInput is the command in the first message, and what it reads in those after it.
+// ExecInput is the command or the port in the first message, and what it reads in those after it.
 type ExecInput struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Start         *ExecStart             `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
@@ -2401,6 +2409,7 @@ type ExecStart struct {
 	Argv          []string               `protobuf:"bytes,2,rep,name=argv,proto3" json:"argv,omitempty"`
 	Env           []string               `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty"`           // NAME=value, beside the task's
 	Terminal      *TerminalSize          `protobuf:"bytes,4,opt,name=terminal,proto3" json:"terminal,omitempty"` // none: no terminal, and standard error apart
+	Connect       uint32                 `protobuf:"varint,5,opt,name=connect,proto3" json:"connect,omitempty"`  // instead of argv: a TCP port of the task's loopback
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2463,6 +2472,13 @@ func (x *ExecStart) GetTerminal() *TerminalSize {
 	return nil
 }
 
+func (x *ExecStart) GetConnect() uint32 {
+	if x != nil {
+		return x.Connect
+	}
+	return 0
+}
+
 type TerminalSize struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
@@ -2521,6 +2537,7 @@ type ExecOutput struct {
 	Stdout        []byte                 `protobuf:"bytes,1,opt,name=stdout,proto3" json:"stdout,omitempty"`
 	Stderr        []byte                 `protobuf:"bytes,2,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	End           *ExecEnd               `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	StdoutEnd     bool                   `protobuf:"varint,4,opt,name=stdout_end,json=stdoutEnd,proto3" json:"stdout_end,omitempty"` // of a connection: the task says no more, and may go on listening
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2574,6 +2591,13 @@ func (x *ExecOutput) GetEnd() *ExecEnd {
 		return x.End
 	}
 	return nil
+}
+
+func (x *ExecOutput) GetStdoutEnd() bool {
+	if x != nil {
+		return x.StdoutEnd
+	}
+	return false
 }
 
 type ExecEnd struct {
@@ -2769,7 +2793,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xb0\x05\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xc4\x05\n" +
 	"\x04Spec\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12\x12\n" +
@@ -2796,7 +2820,8 @@ const file_wire_proto_rawDesc = "" +
 	"\bpids_max\x18\x15 \x01(\x03R\apidsMax\x12\x1b\n" +
 	"\tfiles_max\x18\x16 \x01(\x03R\bfilesMax\x12\x14\n" +
 	"\x05image\x18\x17 \x01(\tR\x05image\x120\n" +
-	"\x03gpu\x18\x18 \x01(\v2\x1e.coinop.executor.v1.GPURequestR\x03gpu\"\xbe\x01\n" +
+	"\x03gpu\x18\x18 \x01(\v2\x1e.coinop.executor.v1.GPURequestR\x03gpu\x12\x12\n" +
+	"\x04hold\x18\x19 \x01(\bR\x04hold\"\xbe\x01\n" +
 	"\n" +
 	"GPURequest\x12/\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1b.coinop.executor.v1.GPUKindR\x04kind\x12\x14\n" +
@@ -2831,20 +2856,23 @@ const file_wire_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\v2\x1d.coinop.executor.v1.ExecStartR\x05start\x12\x14\n" +
 	"\x05stdin\x18\x02 \x01(\fR\x05stdin\x12\x1b\n" +
 	"\tstdin_end\x18\x03 \x01(\bR\bstdinEnd\x124\n" +
-	"\x04size\x18\x04 \x01(\v2 .coinop.executor.v1.TerminalSizeR\x04size\"\x81\x01\n" +
+	"\x04size\x18\x04 \x01(\v2 .coinop.executor.v1.TerminalSizeR\x04size\"\x9b\x01\n" +
 	"\tExecStart\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x12\n" +
 	"\x04argv\x18\x02 \x03(\tR\x04argv\x12\x10\n" +
 	"\x03env\x18\x03 \x03(\tR\x03env\x12<\n" +
-	"\bterminal\x18\x04 \x01(\v2 .coinop.executor.v1.TerminalSizeR\bterminal\"6\n" +
+	"\bterminal\x18\x04 \x01(\v2 .coinop.executor.v1.TerminalSizeR\bterminal\x12\x18\n" +
+	"\aconnect\x18\x05 \x01(\rR\aconnect\"6\n" +
 	"\fTerminalSize\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x12\n" +
-	"\x04cols\x18\x02 \x01(\rR\x04cols\"k\n" +
+	"\x04cols\x18\x02 \x01(\rR\x04cols\"\x8a\x01\n" +
 	"\n" +
 	"ExecOutput\x12\x16\n" +
 	"\x06stdout\x18\x01 \x01(\fR\x06stdout\x12\x16\n" +
 	"\x06stderr\x18\x02 \x01(\fR\x06stderr\x12-\n" +
-	"\x03end\x18\x03 \x01(\v2\x1b.coinop.executor.v1.ExecEndR\x03end\"7\n" +
+	"\x03end\x18\x03 \x01(\v2\x1b.coinop.executor.v1.ExecEndR\x03end\x12\x1d\n" +
+	"\n" +
+	"stdout_end\x18\x04 \x01(\bR\tstdoutEnd\"7\n" +
 	"\aExecEnd\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage*\x96\x01\n" +

@@ -218,8 +218,8 @@ const (
 type NodeClient interface {
 	// ReadLog reads what a run of this node has printed so far. NOT_FOUND: no such run here; ask for the blob instead.
 	ReadLog(ctx context.Context, in *LogRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogChunk], error)
-	// Exec runs one more command in the task of a run of this node. NOT_FOUND: no such run here, or its task is not running;
-	// UNIMPLEMENTED: its driver cannot. The command ends with the call.
+	// Exec runs one more command in the task of a run of this node, or connects to a port of it. NOT_FOUND: no such run
+	// here, or its task is not running; UNIMPLEMENTED: its driver cannot. Both end with the call.
 	Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecInput, ExecOutput], error)
 }
 
@@ -271,8 +271,8 @@ type Node_ExecClient = grpc.BidiStreamingClient[ExecInput, ExecOutput]
 type NodeServer interface {
 	// ReadLog reads what a run of this node has printed so far. NOT_FOUND: no such run here; ask for the blob instead.
 	ReadLog(*LogRequest, grpc.ServerStreamingServer[LogChunk]) error
-	// Exec runs one more command in the task of a run of this node. NOT_FOUND: no such run here, or its task is not running;
-	// UNIMPLEMENTED: its driver cannot. The command ends with the call.
+	// Exec runs one more command in the task of a run of this node, or connects to a port of it. NOT_FOUND: no such run
+	// here, or its task is not running; UNIMPLEMENTED: its driver cannot. Both end with the call.
 	Exec(grpc.BidiStreamingServer[ExecInput, ExecOutput]) error
 	mustEmbedUnimplementedNodeServer()
 }

@@ -74,6 +74,8 @@ type DescribeResponse struct {
 	Images          bool                   `protobuf:"varint,10,opt,name=images,proto3" json:"images,omitempty"`
 	WorkDir         []byte                 `protobuf:"bytes,11,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`
 	Note            string                 `protobuf:"bytes,12,opt,name=note,proto3" json:"note,omitempty"`
+	Connect         bool                   `protobuf:"varint,13,opt,name=connect,proto3" json:"connect,omitempty"`
+	NoticeDir       []byte                 `protobuf:"bytes,14,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -192,6 +194,20 @@ func (x *DescribeResponse) GetNote() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetConnect() bool {
+	if x != nil {
+		return x.Connect
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetNoticeDir() []byte {
+	if x != nil {
+		return x.NoticeDir
+	}
+	return nil
+}
+
 type LimitSupport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         string                 `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -279,6 +295,8 @@ type StartRequest struct {
 	Entrypoint       [][]byte               `protobuf:"bytes,22,rep,name=entrypoint,proto3" json:"entrypoint,omitempty"`
 	ReadOnlyRoot     bool                   `protobuf:"varint,23,opt,name=read_only_root,json=readOnlyRoot,proto3" json:"read_only_root,omitempty"`
 	ShmBytes         int64                  `protobuf:"varint,24,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
+	Hold             bool                   `protobuf:"varint,25,opt,name=hold,proto3" json:"hold,omitempty"`
+	NoticeDir        []byte                 `protobuf:"bytes,26,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -479,6 +497,20 @@ func (x *StartRequest) GetShmBytes() int64 {
 		return x.ShmBytes
 	}
 	return 0
+}
+
+func (x *StartRequest) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
+func (x *StartRequest) GetNoticeDir() []byte {
+	if x != nil {
+		return x.NoticeDir
+	}
+	return nil
 }
 
 type StartResponse struct {
@@ -958,6 +990,7 @@ type ExecStart struct {
 	Terminal      bool                   `protobuf:"varint,4,opt,name=terminal,proto3" json:"terminal,omitempty"`
 	Rows          uint32                 `protobuf:"varint,5,opt,name=rows,proto3" json:"rows,omitempty"`
 	Cols          uint32                 `protobuf:"varint,6,opt,name=cols,proto3" json:"cols,omitempty"`
+	Connect       uint32                 `protobuf:"varint,7,opt,name=connect,proto3" json:"connect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1034,6 +1067,13 @@ func (x *ExecStart) GetCols() uint32 {
 	return 0
 }
 
+func (x *ExecStart) GetConnect() uint32 {
+	if x != nil {
+		return x.Connect
+	}
+	return 0
+}
+
 type TerminalSize struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
@@ -1092,6 +1132,7 @@ type ExecResponse struct {
 	Stdout        []byte                 `protobuf:"bytes,1,opt,name=stdout,proto3" json:"stdout,omitempty"`
 	Stderr        []byte                 `protobuf:"bytes,2,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	Exit          *Exit                  `protobuf:"bytes,3,opt,name=exit,proto3" json:"exit,omitempty"`
+	StdoutEnd     bool                   `protobuf:"varint,4,opt,name=stdout_end,json=stdoutEnd,proto3" json:"stdout_end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1186,13 @@ func (x *ExecResponse) GetExit() *Exit {
 		return x.Exit
 	}
 	return nil
+}
+
+func (x *ExecResponse) GetStdoutEnd() bool {
+	if x != nil {
+		return x.StdoutEnd
+	}
+	return false
 }
 
 type WatchRequest struct {
@@ -1432,7 +1480,7 @@ var File_driver_proto protoreflect.FileDescriptor
 const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"\fdriver.proto\x12\x10coinop.driver.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\xe6\x02\n" +
+	"\x0fDescribeRequest\"\x9f\x03\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10protocol_version\x18\x02 \x01(\x05R\x0fprotocolVersion\x12\x1c\n" +
@@ -1446,11 +1494,14 @@ const file_driver_proto_rawDesc = "" +
 	"\x06images\x18\n" +
 	" \x01(\bR\x06images\x12\x19\n" +
 	"\bwork_dir\x18\v \x01(\fR\aworkDir\x12\x12\n" +
-	"\x04note\x18\f \x01(\tR\x04note\"Z\n" +
+	"\x04note\x18\f \x01(\tR\x04note\x12\x18\n" +
+	"\aconnect\x18\r \x01(\bR\aconnect\x12\x1d\n" +
+	"\n" +
+	"notice_dir\x18\x0e \x01(\fR\tnoticeDir\"Z\n" +
 	"\fLimitSupport\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xbf\x05\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf2\x05\n" +
 	"\fStartRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\fR\x03dir\x12\x19\n" +
@@ -1481,7 +1532,10 @@ const file_driver_proto_rawDesc = "" +
 	"entrypoint\x18\x16 \x03(\fR\n" +
 	"entrypoint\x12$\n" +
 	"\x0eread_only_root\x18\x17 \x01(\bR\freadOnlyRoot\x12\x1b\n" +
-	"\tshm_bytes\x18\x18 \x01(\x03R\bshmBytes\"A\n" +
+	"\tshm_bytes\x18\x18 \x01(\x03R\bshmBytes\x12\x12\n" +
+	"\x04hold\x18\x19 \x01(\bR\x04hold\x12\x1d\n" +
+	"\n" +
+	"notice_dir\x18\x1a \x01(\fR\tnoticeDir\"A\n" +
 	"\rStartResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.coinop.driver.v1.StatusR\x06status\"\xf8\x01\n" +
 	"\x06Status\x12\x0e\n" +
@@ -1516,21 +1570,24 @@ const file_driver_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\v2\x1b.coinop.driver.v1.ExecStartR\x05start\x12\x14\n" +
 	"\x05stdin\x18\x02 \x01(\fR\x05stdin\x12\x1b\n" +
 	"\tstdin_end\x18\x03 \x01(\bR\bstdinEnd\x126\n" +
-	"\x06resize\x18\x04 \x01(\v2\x1e.coinop.driver.v1.TerminalSizeR\x06resize\"\x85\x01\n" +
+	"\x06resize\x18\x04 \x01(\v2\x1e.coinop.driver.v1.TerminalSizeR\x06resize\"\x9f\x01\n" +
 	"\tExecStart\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04argv\x18\x02 \x03(\fR\x04argv\x12\x10\n" +
 	"\x03env\x18\x03 \x03(\fR\x03env\x12\x1a\n" +
 	"\bterminal\x18\x04 \x01(\bR\bterminal\x12\x12\n" +
 	"\x04rows\x18\x05 \x01(\rR\x04rows\x12\x12\n" +
-	"\x04cols\x18\x06 \x01(\rR\x04cols\"6\n" +
+	"\x04cols\x18\x06 \x01(\rR\x04cols\x12\x18\n" +
+	"\aconnect\x18\a \x01(\rR\aconnect\"6\n" +
 	"\fTerminalSize\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x12\n" +
-	"\x04cols\x18\x02 \x01(\rR\x04cols\"j\n" +
+	"\x04cols\x18\x02 \x01(\rR\x04cols\"\x89\x01\n" +
 	"\fExecResponse\x12\x16\n" +
 	"\x06stdout\x18\x01 \x01(\fR\x06stdout\x12\x16\n" +
 	"\x06stderr\x18\x02 \x01(\fR\x06stderr\x12*\n" +
-	"\x04exit\x18\x03 \x01(\v2\x16.coinop.driver.v1.ExitR\x04exit\"\x1e\n" +
+	"\x04exit\x18\x03 \x01(\v2\x16.coinop.driver.v1.ExitR\x04exit\x12\x1d\n" +
+	"\n" +
+	"stdout_end\x18\x04 \x01(\bR\tstdoutEnd\"\x1e\n" +
 	"\fWatchRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"A\n" +
 	"\rWatchResponse\x120\n" +
