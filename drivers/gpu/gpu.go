@@ -76,7 +76,8 @@ type Link struct {
 type MIG struct {
 	Capable  bool
 	On       bool
-	Profiles []Profile // of a GPU whose mode is on; largest first
+	OnDemand bool      // its mode is turned on for a slice and off for a whole GPU, when nobody has it
+	Profiles []Profile // of a GPU whose mode is on, or is turned on demand; largest first
 }
 
 // Profile is one size of slice.
@@ -122,7 +123,7 @@ type Request struct {
 	Task        string // as drivers.Task.ID
 	Kind        Kind   // "": Whole
 	Count       int    // of whole GPUs, all of one model; 0: one. Slices and shares are had singly
-	Model       string // as Device.Model, capitals and a leading NVIDIA do not matter; "": any, the smallest that fits
+	Model       string // as Matches has it; "": any, the smallest that fits
 	MemoryBytes int64  // of each at least
 	Profile     string // of a slice; "": the smallest with MemoryBytes
 	NVLink      bool   // each must reach each of the others by NVLink; otherwise the best joined are taken

@@ -76,8 +76,7 @@ func check(r gpu.Request) (gpu.Request, error) {
 }
 
 func suits(c *card, r gpu.Request) bool {
-	plain := func(model string) string { return strings.TrimPrefix(strings.ToLower(model), "nvidia ") }
-	return c.device != nil && (r.Model == "" || plain(r.Model) == plain(c.Model))
+	return c.device != nil && gpu.Matches(c.Model, r.Model)
 }
 
 // whole finds free GPUs of one model: of the one with the least memory that fits.

@@ -119,6 +119,10 @@ func (p *Provider) show(c *card) gpu.Device {
 		return d
 	}
 	d.Settings = c.settings()
+	d.MIG.OnDemand = c.MIG.Capable && p.config.MIG
+	if d.MIG.OnDemand && !d.MIG.On {
+		d.MIG.Profiles = c.promised(d.State)
+	}
 	if d.MIG.On {
 		layout := p.layout(c)
 		for i, profile := range c.profiles {

@@ -452,3 +452,38 @@ func TestHalfMadeSliceThatIsInUse(t *testing.T) {
 	}
 	instances(t, 1)
 }
+
+// A release looks at the GPUs first: who asks after it hears why the task ended, however seldom they are looked at otherwise.
+func TestReleaseLooksAtTheGPU(t *testing.T) {
+	if err := machine.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := nvml.New(nvml.Config{Dir: t.TempDir(), Library: machine.Library(), Root: machine.Root(), MIG: true, Every: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := p.Allocate(t.Context(), gpu.Request{Task: "t", Model: "a100-sxm4"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, err := p.Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := i.Devices[1].MIG; m.On || !m.OnDemand || len(m.Profiles) != 7 || m.Profiles[0].Name != "7g.40gb" || m.Profiles[0].Free != 1 || m.Profiles[6].Max != 1 && m.Profiles[6].Max != 7 {
+		t.Errorf("a GPU to be cut on demand: %+v", m)
+	}
+	at := slices.IndexFunc(i.Devices, func(d gpu.Device) bool { return d.ID == g.Devices[0].Device })
+	if err := machine.Set(at, "lost", 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Release(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	if i, err = p.Inventory(t.Context()); err != nil || i.Devices[at].State != gpu.StateSick {
+		t.Errorf("after the release: %+v, %v", i.Devices[at], err)
+	}
+	if err := machine.Reset(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -19,6 +19,7 @@ func (p *Provider) Release(_ context.Context, task string) (gpu.Usage, error) {
 		return gpu.Usage{}, fmt.Errorf("release task %s: %w", task, drivers.ErrNoTask)
 	}
 	if r.Phase == phaseHeld {
+		p.examine() // so the inventory after this tells whether the task ended because its GPU did
 		p.observe(r)
 		for _, part := range r.Parts {
 			p.turnover(p.card(part.Device))

@@ -1,6 +1,7 @@
 package nvml
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,6 +47,28 @@ func (p *Provider) cutSlice(r gpu.Request) (*record, error) {
 // canCut says whether a GPU that is not cut now could be, when its holder has gone.
 func (p *Provider) canCut(r gpu.Request) bool {
 	return slices.ContainsFunc(p.cards, func(c *card) bool { return suits(c, r) && !c.on() && c.offers(r) && c.sick == "" })
+}
+
+// promised are the profiles of a GPU whose MIG is off, which the library tells without their places.
+func (c *card) promised(state gpu.State) []gpu.Profile {
+	var all []gpu.Profile
+	for number := range nvml.GPU_INSTANCE_PROFILE_COUNT {
+		info, ret := c.device.GetGpuInstanceProfileInfo(number)
+		if ret != nvml.SUCCESS {
+			continue
+		}
+		found := gpu.Profile{
+			Name: c.profileName(number, info), Slices: int(info.SliceCount), MemoryBytes: int64(info.MemorySizeMB) << 20, Max: int(info.InstanceCount),
+		}
+		if state == gpu.StateFree {
+			found.Free = found.Max
+		}
+		all = append(all, found)
+	}
+	slices.SortStableFunc(all, func(a, b gpu.Profile) int {
+		return cmp.Or(cmp.Compare(b.Slices, a.Slices), cmp.Compare(b.MemoryBytes, a.MemoryBytes))
+	})
+	return all
 }
 
 // offers says whether a GPU whose MIG is off would have the slice.

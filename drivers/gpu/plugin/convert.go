@@ -10,7 +10,7 @@ func inventoryToWire(i gpu.Inventory) *gpupb.InventoryResponse {
 	for _, d := range i.Devices {
 		one := &gpupb.Device{
 			Id: d.ID, Index: int32(d.Index), Minor: int32(d.Minor), Model: d.Model, MemoryBytes: d.MemoryBytes, Pci: d.PCI, Numa: int32(d.NUMA),
-			MigCapable: d.MIG.Capable, MigOn: d.MIG.On, Shares: int32(d.Shares), State: string(d.State), Reason: d.Reason, Tasks: d.Tasks,
+			MigCapable: d.MIG.Capable, MigOn: d.MIG.On, MigOnDemand: d.MIG.OnDemand, Shares: int32(d.Shares), State: string(d.State), Reason: d.Reason, Tasks: d.Tasks,
 			ComputeMode: d.Settings.ComputeMode, Persistence: d.Settings.Persistence, PowerLimitWatts: int32(d.Settings.PowerLimitWatts),
 		}
 		for _, l := range d.Links {
@@ -31,7 +31,7 @@ func inventoryFromWire(i *gpupb.InventoryResponse) gpu.Inventory {
 	for _, d := range i.GetDevices() {
 		one := gpu.Device{
 			ID: d.GetId(), Index: int(d.GetIndex()), Minor: int(d.GetMinor()), Model: d.GetModel(), MemoryBytes: d.GetMemoryBytes(),
-			PCI: d.GetPci(), NUMA: int(d.GetNuma()), MIG: gpu.MIG{Capable: d.GetMigCapable(), On: d.GetMigOn()},
+			PCI: d.GetPci(), NUMA: int(d.GetNuma()), MIG: gpu.MIG{Capable: d.GetMigCapable(), On: d.GetMigOn(), OnDemand: d.GetMigOnDemand()},
 			Shares: int(d.GetShares()), State: gpu.State(d.GetState()), Reason: d.GetReason(), Tasks: d.GetTasks(),
 			Settings: gpu.Settings{ComputeMode: d.GetComputeMode(), Persistence: d.GetPersistence(), PowerLimitWatts: int(d.GetPowerLimitWatts())},
 		}

@@ -156,6 +156,7 @@ type Device struct {
 	ComputeMode     string                 `protobuf:"bytes,16,opt,name=compute_mode,json=computeMode,proto3" json:"compute_mode,omitempty"`
 	Persistence     string                 `protobuf:"bytes,17,opt,name=persistence,proto3" json:"persistence,omitempty"`
 	PowerLimitWatts int32                  `protobuf:"varint,18,opt,name=power_limit_watts,json=powerLimitWatts,proto3" json:"power_limit_watts,omitempty"`
+	MigOnDemand     bool                   `protobuf:"varint,19,opt,name=mig_on_demand,json=migOnDemand,proto3" json:"mig_on_demand,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -314,6 +315,13 @@ func (x *Device) GetPowerLimitWatts() int32 {
 		return x.PowerLimitWatts
 	}
 	return 0
+}
+
+func (x *Device) GetMigOnDemand() bool {
+	if x != nil {
+		return x.MigOnDemand
+	}
+	return false
 }
 
 type Link struct {
@@ -1192,7 +1200,7 @@ const file_gpu_proto_rawDesc = "" +
 	"\x06driver\x18\x02 \x01(\tR\x06driver\x12\x12\n" +
 	"\x04note\x18\x03 \x01(\tR\x04note\x12\x18\n" +
 	"\amissing\x18\x04 \x03(\tR\amissing\x12/\n" +
-	"\adevices\x18\x05 \x03(\v2\x15.coinop.gpu.v1.DeviceR\adevices\"\x87\x04\n" +
+	"\adevices\x18\x05 \x03(\v2\x15.coinop.gpu.v1.DeviceR\adevices\"\xab\x04\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x05R\x05index\x12\x14\n" +
@@ -1213,7 +1221,8 @@ const file_gpu_proto_rawDesc = "" +
 	"\x05tasks\x18\x0f \x03(\tR\x05tasks\x12!\n" +
 	"\fcompute_mode\x18\x10 \x01(\tR\vcomputeMode\x12 \n" +
 	"\vpersistence\x18\x11 \x01(\tR\vpersistence\x12*\n" +
-	"\x11power_limit_watts\x18\x12 \x01(\x05R\x0fpowerLimitWatts\"0\n" +
+	"\x11power_limit_watts\x18\x12 \x01(\x05R\x0fpowerLimitWatts\x12\"\n" +
+	"\rmig_on_demand\x18\x13 \x01(\bR\vmigOnDemand\"0\n" +
 	"\x04Link\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
 	"\x05lanes\x18\x02 \x01(\x05R\x05lanes\"~\n" +
