@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tyler-smith/go-bip39"
+	"github.com/coinop/coinop/funding/words"
 )
 
 const seedWords = "half depart obvious quality work element tank gorilla view sugar picture humble"
 
 func TestASeedGivesTheSameCoinsInEveryWallet(t *testing.T) {
-	seed, err := bip39.NewSeedWithErrorChecking(seedWords, "")
+	seed, err := words.Seed(seedWords)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tyler-smith/go-bip39"
+	"github.com/coinop/coinop/funding/words"
 )
 
 // The protocol's own pages of test vectors, read as they are published. Those of them that matter most are also
@@ -226,15 +226,15 @@ func TestPublishedProofsOfSignatures(t *testing.T) {
 
 func TestPublishedSeeds(t *testing.T) {
 	text := page(t, "13-tests.md")
-	words := regexp.MustCompile(`"mnemonic": "([a-z ]+)"`).FindAllStringSubmatch(text, -1)
+	said := regexp.MustCompile(`"mnemonic": "([a-z ]+)"`).FindAllStringSubmatch(text, -1)
 	old, second, _ := strings.Cut(text, "## Version 2")
 	oldID := fields(t, old, "keyset_id", 1)[0]
 	newID := regexp.MustCompile("keyset ID `([0-9a-f]{66})`").FindStringSubmatch(second)
-	if len(words) != 2 || newID == nil {
-		t.Fatalf("%d seeds, keyset %v", len(words), newID)
+	if len(said) != 2 || newID == nil {
+		t.Fatalf("%d seeds, keyset %v", len(said), newID)
 	}
 	for i, part := range []string{old, second} {
-		seed, err := bip39.NewSeedWithErrorChecking(words[i][1], "")
+		seed, err := words.Seed(said[i][1])
 		if err != nil {
 			t.Fatal(err)
 		}

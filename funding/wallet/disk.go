@@ -15,7 +15,8 @@ import (
 	"time"
 
 	"github.com/mattn/go-sqlite3"
-	"github.com/tyler-smith/go-bip39"
+
+	"github.com/coinop/coinop/funding/words"
 )
 
 const (
@@ -88,14 +89,14 @@ func ReadWords(dir string) (string, error) {
 		return "", fmt.Errorf("read the words in %s: %w", path, err)
 	}
 	defer db.Close()
-	var words string
-	if err := db.QueryRow(`SELECT value FROM meta WHERE name = 'words'`).Scan(&words); err != nil {
+	var said string
+	if err := db.QueryRow(`SELECT value FROM meta WHERE name = 'words'`).Scan(&said); err != nil {
 		return "", fmt.Errorf("read the words in %s: %w", path, err)
 	}
-	if !bip39.IsMnemonicValid(words) {
+	if _, err := words.Entropy(said); err != nil {
 		return "", fmt.Errorf("read the words in %s: %w", path, broken("one of them"))
 	}
-	return words, nil
+	return said, nil
 }
 
 // escaped makes a path fit for a file: URI.

@@ -16,7 +16,8 @@ import (
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
 	"github.com/oklog/ulid/v2"
-	"github.com/tyler-smith/go-bip39"
+
+	"github.com/coinop/coinop/funding/words"
 )
 
 // Config says where a wallet lies and how it reaches mints.
@@ -81,8 +82,10 @@ func (w *Wallet) open(ctx context.Context) error {
 	}
 	defer unlock()
 	given := strings.Join(strings.Fields(strings.ToLower(w.config.Words)), " ")
-	if given != "" && !bip39.IsMnemonicValid(given) {
-		return errors.New("the recovery words do not match each other; one is wrong or out of order")
+	if given != "" {
+		if _, err := words.Entropy(given); err != nil {
+			return err
+		}
 	}
 	path := filepath.Join(w.config.Dir, fileName)
 	if w.commits, err = os.OpenFile(filepath.Join(w.config.Dir, commitsName), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
@@ -176,23 +179,27 @@ func (w *Wallet) readMeta(ctx context.Context) (map[string]string, error) {
 
 // makeFile makes the tables. The seed is kept beside the words that it follows
 // from: deriving it takes longer than all else that a start does.
-func (w *Wallet) makeFile(tx local, words string) error {
-	if words == "" {
+func (w *Wallet) makeFile(tx local, given string) error {
+	if given == "" {
 		entropy := make([]byte, 16)
 		if _, err := io.ReadFull(w.config.Random, entropy); err != nil {
 			return err
 		}
 		var err error
-		if words, err = bip39.NewMnemonic(entropy); err != nil {
+		if given, err = words.From(entropy); err != nil {
 			return err
 		}
 	}
-	w.words, w.seed = words, bip39.NewSeed(words, "")
+	seed, err := words.Seed(given)
+	if err != nil {
+		return err
+	}
+	w.words, w.seed = given, seed
 	if _, err := tx.Exec(schema); err != nil {
 		return err
 	}
 	meta := map[string]string{"format": schemaFormat, "words": w.words, "seed": hex.EncodeToString(w.seed)}
-	_, err := tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?), ('seal', ?), ('commits', '0'), ('checked', ?)`,
+	_, err = tx.Exec(`INSERT INTO meta (name, value) VALUES ('format', ?), ('words', ?), ('seed', ?), ('seal', ?), ('commits', '0'), ('checked', ?)`,
 		meta["format"], meta["words"], meta["seed"], sealOfMeta(meta), w.today())
 	return err
 }
