@@ -27,11 +27,19 @@ func (a *API) clusterRoutes() {
 
 type nodesOutput struct{ Body client.NodeList }
 
-func (a *API) listNodes(ctx context.Context, _ *struct{}) (*nodesOutput, error) {
+type nodesInput struct {
+	Verbose bool `query:"verbose" doc:"with what is known of each driver"`
+}
+
+func (a *API) listNodes(ctx context.Context, in *nodesInput) (*nodesOutput, error) {
 	v := a.recentView(ctx)
 	out := &nodesOutput{client.NodeList{Nodes: []client.Node{}}}
 	for _, n := range v.Nodes() {
-		out.Body.Nodes = append(out.Body.Nodes, nodeView(v, n))
+		node := nodeView(v, n)
+		if !in.Verbose {
+			node.DriverFacts = nil
+		}
+		out.Body.Nodes = append(out.Body.Nodes, node)
 	}
 	slices.SortFunc(out.Body.Nodes, func(x, y client.Node) int { return byName(x.Node, y.Node) })
 	return out, nil
@@ -88,6 +96,11 @@ func nodeView(v *machine.View, n *scheduler.Node) client.Node {
 		CPUUsed: n.Used.CPUMilli, MemoryUsed: n.Used.Memory, DiskUsed: n.Used.Disk, GPUsUsed: n.Used.GPUs,
 		Runs: n.Open, Drivers: n.Drivers, Labels: n.Labels, Missing: n.Missing, Joined: clock(n.Joined),
 		Version: n.Version, OS: n.OS, Arch: n.Arch,
+	}
+	for _, d := range n.DriverFacts {
+		out.DriverFacts = append(out.DriverFacts, client.DriverFacts{
+			Driver: d.Name, Version: d.Version, Isolation: d.Isolation, Can: d.Can, State: d.State, Reason: d.Reason,
+		})
 	}
 	if p, ok := v.Pool(n.Pool); ok {
 		out.Pool = p.Name

@@ -13,16 +13,26 @@ import (
 )
 
 func (a *app) nodesVerb() *cobra.Command {
+	var verbose bool
 	cmd := &cobra.Command{
 		Use:     "nodes",
 		Aliases: []string{"sinfo"},
 		Short:   "list the machines",
-		Example: "  coinop nodes\n  coinop nodes show n1",
+		Long: "List the machines. With -v, list their drivers: what each can do, and why one gets no work (starting: it has not\n" +
+			"answered yet, or is being started again; refused: it will not be used as it is).",
+		Example: "  coinop nodes\n  coinop nodes -v\n  coinop nodes show n1",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect()
 			if err != nil {
 				return err
+			}
+			if verbose {
+				list, err := c.NodesVerbose(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.show(list, func() { a.printDrivers(list.Nodes...) })
 			}
 			list, err := c.Nodes(cmd.Context())
 			if err != nil {
@@ -31,6 +41,7 @@ func (a *app) nodesVerb() *cobra.Command {
 			return a.show(list, func() { a.printNodes(list.Nodes) })
 		},
 	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list the drivers of each machine")
 	cmd.AddCommand(&cobra.Command{
 		Use: "show NAME", Short: "show one machine", Example: "  coinop nodes show n1", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNodes,
@@ -71,6 +82,23 @@ func (a *app) printNode(n client.Node) {
 	for _, missing := range n.Missing {
 		a.fields("not limited", missing)
 	}
+	if len(n.DriverFacts) > 0 {
+		a.printDrivers(n)
+	}
+}
+
+func (a *app) printDrivers(nodes ...client.Node) {
+	var rows [][]string
+	for _, n := range nodes {
+		for _, d := range n.DriverFacts {
+			rows = append(rows, []string{n.Node, d.Driver, or(d.Version, "-"), or(d.Isolation, "-"), d.State, or(strings.Join(d.Can, ","), "-"), d.Reason})
+		}
+	}
+	if len(rows) == 0 {
+		a.note("no drivers: no machine has told of any")
+		return
+	}
+	a.grid([]string{"NODE", "DRIVER", "VERSION", "ISOLATION", "STATE", "CAN", "REASON"}, rows)
 }
 
 func (a *app) drainVerb() *cobra.Command {

@@ -1,7 +1,11 @@
 // Package scheduler knows what a job, a node and a pool are, and what should run where at which price.
 package scheduler
 
-import "github.com/coinop/coinop/funding"
+import (
+	"slices"
+
+	"github.com/coinop/coinop/funding"
+)
 
 // JobID numbers a job in the order of acceptance; it can be said aloud.
 type JobID uint64
@@ -246,4 +250,22 @@ type Node struct {
 	Arch     string            `cbor:"17,keyasint,omitempty"`
 	Open     int32             `cbor:"18,keyasint,omitempty"` // runs placed and not ended
 	Was      NodeState         `cbor:"19,keyasint,omitempty"` // of a lost node: what it is again when it comes back
+
+	DriverFacts []DriverFacts `cbor:"24,keyasint,omitempty"` // of every driver there, also of those that get no work
+}
+
+// DriverFacts is what people may want to know of a driver on a node. What gets work is Node.Drivers alone.
+type DriverFacts struct {
+	Name      string   `cbor:"1,keyasint"`
+	Version   string   `cbor:"2,keyasint,omitempty"`
+	Isolation string   `cbor:"3,keyasint,omitempty"`
+	Can       []string `cbor:"4,keyasint,omitempty"` // pause, suspend, exec, network, images, and the kinds of its devices
+	State     string   `cbor:"5,keyasint"`           // up, starting, refused
+	Reason    string   `cbor:"6,keyasint,omitempty"`
+}
+
+// Equal compares what two nodes have said.
+func (d DriverFacts) Equal(other DriverFacts) bool {
+	return d.Name == other.Name && d.Version == other.Version && d.Isolation == other.Isolation && slices.Equal(d.Can, other.Can) &&
+		d.State == other.State && d.Reason == other.Reason
 }

@@ -231,8 +231,31 @@ func factsOf(f *wire.NodeFacts) machine.NodeFacts {
 		Labels: f.Labels, Missing: f.Missing, Version: f.Version, OS: f.Os, Arch: f.Arch,
 	}
 	for _, d := range f.Drivers {
-		facts.Drivers = append(facts.Drivers, d.Name)
+		if d.State == wire.DriverState_DRIVER_STATE_UP {
+			facts.Drivers = append(facts.Drivers, d.Name)
+		}
+		facts.DriverFacts = append(facts.DriverFacts, driverFacts(d))
 	}
+	return facts
+}
+
+func driverFacts(d *wire.DriverFacts) scheduler.DriverFacts {
+	facts := scheduler.DriverFacts{Name: d.Name, Version: d.Version, Isolation: d.Isolation, State: "starting", Reason: d.Reason}
+	switch d.State {
+	case wire.DriverState_DRIVER_STATE_UP:
+		facts.State = "up"
+	case wire.DriverState_DRIVER_STATE_REFUSED:
+		facts.State = "refused"
+	}
+	for _, ability := range []struct {
+		name string
+		has  bool
+	}{{"pause", d.Pause}, {"suspend", d.Suspend}, {"exec", d.Exec}, {"network", d.Network}, {"images", d.Images}} {
+		if ability.has {
+			facts.Can = append(facts.Can, ability.name)
+		}
+	}
+	facts.Can = append(facts.Can, d.Devices...)
 	return facts
 }
 
@@ -255,5 +278,6 @@ func (x *executors) update(ctx context.Context, node scheduler.NodeID, f *wire.N
 
 func sameFacts(n *scheduler.Node, f machine.NodeFacts) bool {
 	return n.Has == f.Has && maps.Equal(n.Labels, f.Labels) && slices.Equal(n.Drivers, f.Drivers) &&
-		slices.Equal(n.Missing, f.Missing) && n.Version == f.Version && n.OS == f.OS && n.Arch == f.Arch
+		slices.Equal(n.Missing, f.Missing) && n.Version == f.Version && n.OS == f.OS && n.Arch == f.Arch &&
+		slices.EqualFunc(n.DriverFacts, f.DriverFacts, scheduler.DriverFacts.Equal)
 }

@@ -25,6 +25,17 @@ type Node struct {
 	Version     string            `json:"version,omitempty"`
 	OS          string            `json:"os,omitempty"`
 	Arch        string            `json:"arch,omitempty"`
+	DriverFacts []DriverFacts     `json:"driver_facts,omitempty" doc:"of every driver there; in lists only where asked for"`
+}
+
+// DriverFacts is what a node says of one of its drivers.
+type DriverFacts struct {
+	Driver    string   `json:"driver"`
+	Version   string   `json:"version,omitempty"`
+	Isolation string   `json:"isolation,omitempty" doc:"process, container or vm"`
+	Can       []string `json:"can,omitempty" doc:"pause, suspend, exec, network, images, and the kinds of its devices"`
+	State     string   `json:"state" enum:"up,starting,refused" doc:"only one that is up gets work"`
+	Reason    string   `json:"reason,omitempty" doc:"why it is not up"`
 }
 
 // NodeList is GET /v1/nodes.

@@ -19,6 +19,11 @@ func (c *Client) Nodes(ctx context.Context) (NodeList, error) {
 	return call[NodeList](ctx, c, http.MethodGet, "/v1/nodes", "", "", nil)
 }
 
+// NodesVerbose lists the machines with what is known of each driver.
+func (c *Client) NodesVerbose(ctx context.Context) (NodeList, error) {
+	return call[NodeList](ctx, c, http.MethodGet, "/v1/nodes?verbose=true", "", "", nil)
+}
+
 // Node shows one machine.
 func (c *Client) Node(ctx context.Context, name string) (Node, error) {
 	return call[Node](ctx, c, http.MethodGet, nodePath(name, ""), "", "", nil)

@@ -27,6 +27,8 @@ type NodeFacts struct {
 	Version string              `cbor:"5,keyasint,omitempty"`
 	OS      string              `cbor:"6,keyasint,omitempty"`
 	Arch    string              `cbor:"7,keyasint,omitempty"`
+
+	DriverFacts []scheduler.DriverFacts `cbor:"12,keyasint,omitempty"`
 }
 
 // NodeJoinAnswer names the node.
@@ -50,12 +52,18 @@ func (f NodeFacts) check() error {
 	if err := f.Has.Validate(); err != nil {
 		return refuse(CodeInvalid, "what the machine has: %v", err)
 	}
-	if len(f.Labels) > factsMax || len(f.Drivers) > factsMax || len(f.Missing) > factsMax {
+	if len(f.Labels) > factsMax || len(f.Drivers) > factsMax || len(f.Missing) > factsMax || len(f.DriverFacts) > factsMax {
 		return refuse(CodeLimit, "at most %d labels, drivers and missing limits", factsMax)
 	}
 	texts := append(slices.Concat(f.Drivers, f.Missing), f.Version, f.OS, f.Arch)
 	for _, name := range slices.Sorted(maps.Keys(f.Labels)) {
 		texts = append(texts, name, f.Labels[name])
+	}
+	for _, d := range f.DriverFacts {
+		if len(d.Can) > factsMax {
+			return refuse(CodeLimit, "a driver with %d abilities, the limit is %d", len(d.Can), factsMax)
+		}
+		texts = append(append(texts, d.Name, d.Version, d.Isolation, d.State, d.Reason), d.Can...)
 	}
 	for _, text := range texts {
 		if len(text) > factBytesMax {
@@ -67,7 +75,7 @@ func (f NodeFacts) check() error {
 
 func (f NodeFacts) on(node scheduler.Node) scheduler.Node {
 	node.Has, node.Labels, node.Drivers, node.Missing = f.Has, f.Labels, f.Drivers, f.Missing
-	node.Version, node.OS, node.Arch = f.Version, f.OS, f.Arch
+	node.Version, node.OS, node.Arch, node.DriverFacts = f.Version, f.OS, f.Arch, f.DriverFacts
 	return node
 }
 

@@ -25,7 +25,7 @@ func describeToWire(d drivers.Description) *driverpb.DescribeResponse {
 	out := &driverpb.DescribeResponse{
 		Name: d.Name, ProtocolVersion: int32(d.ProtocolVersion), Isolation: string(d.Isolation),
 		Pause: d.Pause, Suspend: d.Suspend, Exec: d.Exec, Network: d.Network, Devices: d.Devices,
-		Images: d.Images, WorkDir: []byte(d.WorkDir), Note: d.Note, Connect: d.Connect, NoticeDir: []byte(d.NoticeDir),
+		Images: d.Images, WorkDir: []byte(d.WorkDir), Note: d.Note, Version: d.Version, Connect: d.Connect, NoticeDir: []byte(d.NoticeDir),
 	}
 	for _, l := range d.Limits {
 		out.Limits = append(out.Limits, &driverpb.LimitSupport{Limit: string(l.Limit), Supported: l.Supported, Reason: l.Reason})
@@ -38,7 +38,7 @@ func describeFromWire(d *driverpb.DescribeResponse) drivers.Description {
 		Name: d.GetName(), ProtocolVersion: int(d.GetProtocolVersion()), Isolation: drivers.Isolation(d.GetIsolation()),
 		Pause: d.GetPause(), Suspend: d.GetSuspend(), Exec: d.GetExec(), Network: d.GetNetwork(), Devices: d.GetDevices(),
 		Images: d.GetImages(), WorkDir: string(d.GetWorkDir()), Note: d.GetNote(),
-		Connect: d.GetConnect(), NoticeDir: string(d.GetNoticeDir()),
+		Version: d.GetVersion(), Connect: d.GetConnect(), NoticeDir: string(d.GetNoticeDir()),
 	}
 	for _, l := range d.GetLimits() {
 		out.Limits = append(out.Limits, drivers.LimitSupport{

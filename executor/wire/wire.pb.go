@@ -28,6 +28,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type DriverState int32
+
+const (
+	DriverState_DRIVER_STATE_UP       DriverState = 0 // only then it gets tasks
+	DriverState_DRIVER_STATE_STARTING DriverState = 1 // it has not answered yet, or is being started again
+	DriverState_DRIVER_STATE_REFUSED  DriverState = 2 // it will not be used: the reason says what would have to change
+)
+
+// Enum value maps for DriverState.
+var (
+	DriverState_name = map[int32]string{
+		0: "DRIVER_STATE_UP",
+		1: "DRIVER_STATE_STARTING",
+		2: "DRIVER_STATE_REFUSED",
+	}
+	DriverState_value = map[string]int32{
+		"DRIVER_STATE_UP":       0,
+		"DRIVER_STATE_STARTING": 1,
+		"DRIVER_STATE_REFUSED":  2,
+	}
+)
+
+func (x DriverState) Enum() *DriverState {
+	p := new(DriverState)
+	*p = x
+	return p
+}
+
+func (x DriverState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DriverState) Descriptor() protoreflect.EnumDescriptor {
+	return file_wire_proto_enumTypes[0].Descriptor()
+}
+
+func (DriverState) Type() protoreflect.EnumType {
+	return &file_wire_proto_enumTypes[0]
+}
+
+func (x DriverState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DriverState.Descriptor instead.
+func (DriverState) EnumDescriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{0}
+}
+
 type RunState int32
 
 const (
@@ -70,11 +119,11 @@ func (x RunState) String() string {
 }
 
 func (RunState) Descriptor() protoreflect.EnumDescriptor {
-	return file_wire_proto_enumTypes[0].Descriptor()
+	return file_wire_proto_enumTypes[1].Descriptor()
 }
 
 func (RunState) Type() protoreflect.EnumType {
-	return &file_wire_proto_enumTypes[0]
+	return &file_wire_proto_enumTypes[1]
 }
 
 func (x RunState) Number() protoreflect.EnumNumber {
@@ -83,7 +132,7 @@ func (x RunState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RunState.Descriptor instead.
 func (RunState) EnumDescriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{0}
+	return file_wire_proto_rawDescGZIP(), []int{1}
 }
 
 type SpanCause int32
@@ -122,11 +171,11 @@ func (x SpanCause) String() string {
 }
 
 func (SpanCause) Descriptor() protoreflect.EnumDescriptor {
-	return file_wire_proto_enumTypes[1].Descriptor()
+	return file_wire_proto_enumTypes[2].Descriptor()
 }
 
 func (SpanCause) Type() protoreflect.EnumType {
-	return &file_wire_proto_enumTypes[1]
+	return &file_wire_proto_enumTypes[2]
 }
 
 func (x SpanCause) Number() protoreflect.EnumNumber {
@@ -135,7 +184,7 @@ func (x SpanCause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use SpanCause.Descriptor instead.
 func (SpanCause) EnumDescriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{1}
+	return file_wire_proto_rawDescGZIP(), []int{2}
 }
 
 type Cause int32
@@ -195,11 +244,11 @@ func (x Cause) String() string {
 }
 
 func (Cause) Descriptor() protoreflect.EnumDescriptor {
-	return file_wire_proto_enumTypes[2].Descriptor()
+	return file_wire_proto_enumTypes[3].Descriptor()
 }
 
 func (Cause) Type() protoreflect.EnumType {
-	return &file_wire_proto_enumTypes[2]
+	return &file_wire_proto_enumTypes[3]
 }
 
 func (x Cause) Number() protoreflect.EnumNumber {
@@ -208,7 +257,7 @@ func (x Cause) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Cause.Descriptor instead.
 func (Cause) EnumDescriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{2}
+	return file_wire_proto_rawDescGZIP(), []int{3}
 }
 
 type Want int32
@@ -247,11 +296,11 @@ func (x Want) String() string {
 }
 
 func (Want) Descriptor() protoreflect.EnumDescriptor {
-	return file_wire_proto_enumTypes[3].Descriptor()
+	return file_wire_proto_enumTypes[4].Descriptor()
 }
 
 func (Want) Type() protoreflect.EnumType {
-	return &file_wire_proto_enumTypes[3]
+	return &file_wire_proto_enumTypes[4]
 }
 
 func (x Want) Number() protoreflect.EnumNumber {
@@ -260,7 +309,7 @@ func (x Want) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Want.Descriptor instead.
 func (Want) EnumDescriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{3}
+	return file_wire_proto_rawDescGZIP(), []int{4}
 }
 
 type GPUKind int32
@@ -299,11 +348,11 @@ func (x GPUKind) String() string {
 }
 
 func (GPUKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_wire_proto_enumTypes[4].Descriptor()
+	return file_wire_proto_enumTypes[5].Descriptor()
 }
 
 func (GPUKind) Type() protoreflect.EnumType {
-	return &file_wire_proto_enumTypes[4]
+	return &file_wire_proto_enumTypes[5]
 }
 
 func (x GPUKind) Number() protoreflect.EnumNumber {
@@ -312,7 +361,7 @@ func (x GPUKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use GPUKind.Descriptor instead.
 func (GPUKind) EnumDescriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{4}
+	return file_wire_proto_rawDescGZIP(), []int{5}
 }
 
 type Stream int32
@@ -348,11 +397,11 @@ func (x Stream) String() string {
 }
 
 func (Stream) Descriptor() protoreflect.EnumDescriptor {
-	return file_wire_proto_enumTypes[5].Descriptor()
+	return file_wire_proto_enumTypes[6].Descriptor()
 }
 
 func (Stream) Type() protoreflect.EnumType {
-	return &file_wire_proto_enumTypes[5]
+	return &file_wire_proto_enumTypes[6]
 }
 
 func (x Stream) Number() protoreflect.EnumNumber {
@@ -361,7 +410,7 @@ func (x Stream) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stream.Descriptor instead.
 func (Stream) EnumDescriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{5}
+	return file_wire_proto_rawDescGZIP(), []int{6}
 }
 
 // Report says what is.
@@ -817,6 +866,11 @@ type DriverFacts struct {
 	Exec          bool                   `protobuf:"varint,4,opt,name=exec,proto3" json:"exec,omitempty"`
 	Network       bool                   `protobuf:"varint,5,opt,name=network,proto3" json:"network,omitempty"`
 	Devices       []string               `protobuf:"bytes,6,rep,name=devices,proto3" json:"devices,omitempty"`
+	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"` // for people
+	Suspend       bool                   `protobuf:"varint,8,opt,name=suspend,proto3" json:"suspend,omitempty"`
+	Images        bool                   `protobuf:"varint,9,opt,name=images,proto3" json:"images,omitempty"`
+	State         DriverState            `protobuf:"varint,10,opt,name=state,proto3,enum=coinop.executor.v1.DriverState" json:"state,omitempty"`
+	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"` // for people: why it is not up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -891,6 +945,41 @@ func (x *DriverFacts) GetDevices() []string {
 		return x.Devices
 	}
 	return nil
+}
+
+func (x *DriverFacts) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *DriverFacts) GetSuspend() bool {
+	if x != nil {
+		return x.Suspend
+	}
+	return false
+}
+
+func (x *DriverFacts) GetImages() bool {
+	if x != nil {
+		return x.Images
+	}
+	return false
+}
+
+func (x *DriverFacts) GetState() DriverState {
+	if x != nil {
+		return x.State
+	}
+	return DriverState_DRIVER_STATE_UP
+}
+
+func (x *DriverFacts) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // RunStatus is one run as it is. It is sent when it changes, and all of them again with each heartbeat until no order
@@ -2705,14 +2794,20 @@ const file_wire_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06slices\x18\x02 \x01(\x05R\x06slices\x12!\n" +
 	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\x12\x10\n" +
-	"\x03max\x18\x04 \x01(\x05R\x03max\"\x9d\x01\n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\"\xb8\x02\n" +
 	"\vDriverFacts\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tisolation\x18\x02 \x01(\tR\tisolation\x12\x14\n" +
 	"\x05pause\x18\x03 \x01(\bR\x05pause\x12\x12\n" +
 	"\x04exec\x18\x04 \x01(\bR\x04exec\x12\x18\n" +
 	"\anetwork\x18\x05 \x01(\bR\anetwork\x12\x18\n" +
-	"\adevices\x18\x06 \x03(\tR\adevices\"\xc7\x02\n" +
+	"\adevices\x18\x06 \x03(\tR\adevices\x12\x18\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12\x18\n" +
+	"\asuspend\x18\b \x01(\bR\asuspend\x12\x16\n" +
+	"\x06images\x18\t \x01(\bR\x06images\x125\n" +
+	"\x05state\x18\n" +
+	" \x01(\x0e2\x1f.coinop.executor.v1.DriverStateR\x05state\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"\xc7\x02\n" +
 	"\tRunStatus\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.coinop.executor.v1.RunStateR\x05state\x12\x18\n" +
@@ -2875,7 +2970,11 @@ const file_wire_proto_rawDesc = "" +
 	"stdout_end\x18\x04 \x01(\bR\tstdoutEnd\"7\n" +
 	"\aExecEnd\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage*\x96\x01\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage*W\n" +
+	"\vDriverState\x12\x13\n" +
+	"\x0fDRIVER_STATE_UP\x10\x00\x12\x19\n" +
+	"\x15DRIVER_STATE_STARTING\x10\x01\x12\x18\n" +
+	"\x14DRIVER_STATE_REFUSED\x10\x02*\x96\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13RUN_STATE_PREPARING\x10\x01\x12\x15\n" +
@@ -2936,87 +3035,89 @@ func file_wire_proto_rawDescGZIP() []byte {
 	return file_wire_proto_rawDescData
 }
 
-var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
 var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_wire_proto_goTypes = []any{
-	(RunState)(0),        // 0: coinop.executor.v1.RunState
-	(SpanCause)(0),       // 1: coinop.executor.v1.SpanCause
-	(Cause)(0),           // 2: coinop.executor.v1.Cause
-	(Want)(0),            // 3: coinop.executor.v1.Want
-	(GPUKind)(0),         // 4: coinop.executor.v1.GPUKind
-	(Stream)(0),          // 5: coinop.executor.v1.Stream
-	(*Report)(nil),       // 6: coinop.executor.v1.Report
-	(*NodeFacts)(nil),    // 7: coinop.executor.v1.NodeFacts
-	(*Card)(nil),         // 8: coinop.executor.v1.Card
-	(*MIGProfile)(nil),   // 9: coinop.executor.v1.MIGProfile
-	(*DriverFacts)(nil),  // 10: coinop.executor.v1.DriverFacts
-	(*RunStatus)(nil),    // 11: coinop.executor.v1.RunStatus
-	(*Span)(nil),         // 12: coinop.executor.v1.Span
-	(*End)(nil),          // 13: coinop.executor.v1.End
-	(*GPUUsage)(nil),     // 14: coinop.executor.v1.GPUUsage
-	(*Log)(nil),          // 15: coinop.executor.v1.Log
-	(*File)(nil),         // 16: coinop.executor.v1.File
-	(*Desired)(nil),      // 17: coinop.executor.v1.Desired
-	(*Order)(nil),        // 18: coinop.executor.v1.Order
-	(*Notice)(nil),       // 19: coinop.executor.v1.Notice
-	(*Spec)(nil),         // 20: coinop.executor.v1.Spec
-	(*GPURequest)(nil),   // 21: coinop.executor.v1.GPURequest
-	(*Input)(nil),        // 22: coinop.executor.v1.Input
-	(*Blob)(nil),         // 23: coinop.executor.v1.Blob
-	(*Chunk)(nil),        // 24: coinop.executor.v1.Chunk
-	(*LogRequest)(nil),   // 25: coinop.executor.v1.LogRequest
-	(*LogChunk)(nil),     // 26: coinop.executor.v1.LogChunk
-	(*ExecInput)(nil),    // 27: coinop.executor.v1.ExecInput
-	(*ExecStart)(nil),    // 28: coinop.executor.v1.ExecStart
-	(*TerminalSize)(nil), // 29: coinop.executor.v1.TerminalSize
-	(*ExecOutput)(nil),   // 30: coinop.executor.v1.ExecOutput
-	(*ExecEnd)(nil),      // 31: coinop.executor.v1.ExecEnd
-	nil,                  // 32: coinop.executor.v1.NodeFacts.LabelsEntry
+	(DriverState)(0),     // 0: coinop.executor.v1.DriverState
+	(RunState)(0),        // 1: coinop.executor.v1.RunState
+	(SpanCause)(0),       // 2: coinop.executor.v1.SpanCause
+	(Cause)(0),           // 3: coinop.executor.v1.Cause
+	(Want)(0),            // 4: coinop.executor.v1.Want
+	(GPUKind)(0),         // 5: coinop.executor.v1.GPUKind
+	(Stream)(0),          // 6: coinop.executor.v1.Stream
+	(*Report)(nil),       // 7: coinop.executor.v1.Report
+	(*NodeFacts)(nil),    // 8: coinop.executor.v1.NodeFacts
+	(*Card)(nil),         // 9: coinop.executor.v1.Card
+	(*MIGProfile)(nil),   // 10: coinop.executor.v1.MIGProfile
+	(*DriverFacts)(nil),  // 11: coinop.executor.v1.DriverFacts
+	(*RunStatus)(nil),    // 12: coinop.executor.v1.RunStatus
+	(*Span)(nil),         // 13: coinop.executor.v1.Span
+	(*End)(nil),          // 14: coinop.executor.v1.End
+	(*GPUUsage)(nil),     // 15: coinop.executor.v1.GPUUsage
+	(*Log)(nil),          // 16: coinop.executor.v1.Log
+	(*File)(nil),         // 17: coinop.executor.v1.File
+	(*Desired)(nil),      // 18: coinop.executor.v1.Desired
+	(*Order)(nil),        // 19: coinop.executor.v1.Order
+	(*Notice)(nil),       // 20: coinop.executor.v1.Notice
+	(*Spec)(nil),         // 21: coinop.executor.v1.Spec
+	(*GPURequest)(nil),   // 22: coinop.executor.v1.GPURequest
+	(*Input)(nil),        // 23: coinop.executor.v1.Input
+	(*Blob)(nil),         // 24: coinop.executor.v1.Blob
+	(*Chunk)(nil),        // 25: coinop.executor.v1.Chunk
+	(*LogRequest)(nil),   // 26: coinop.executor.v1.LogRequest
+	(*LogChunk)(nil),     // 27: coinop.executor.v1.LogChunk
+	(*ExecInput)(nil),    // 28: coinop.executor.v1.ExecInput
+	(*ExecStart)(nil),    // 29: coinop.executor.v1.ExecStart
+	(*TerminalSize)(nil), // 30: coinop.executor.v1.TerminalSize
+	(*ExecOutput)(nil),   // 31: coinop.executor.v1.ExecOutput
+	(*ExecEnd)(nil),      // 32: coinop.executor.v1.ExecEnd
+	nil,                  // 33: coinop.executor.v1.NodeFacts.LabelsEntry
 }
 var file_wire_proto_depIdxs = []int32{
-	7,  // 0: coinop.executor.v1.Report.facts:type_name -> coinop.executor.v1.NodeFacts
-	11, // 1: coinop.executor.v1.Report.runs:type_name -> coinop.executor.v1.RunStatus
-	32, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
-	10, // 3: coinop.executor.v1.NodeFacts.drivers:type_name -> coinop.executor.v1.DriverFacts
-	8,  // 4: coinop.executor.v1.NodeFacts.cards:type_name -> coinop.executor.v1.Card
-	9,  // 5: coinop.executor.v1.Card.profiles:type_name -> coinop.executor.v1.MIGProfile
-	0,  // 6: coinop.executor.v1.RunStatus.state:type_name -> coinop.executor.v1.RunState
-	12, // 7: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
-	13, // 8: coinop.executor.v1.RunStatus.end:type_name -> coinop.executor.v1.End
-	1,  // 9: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
-	2,  // 10: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
-	15, // 11: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
-	15, // 12: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
-	16, // 13: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
-	14, // 14: coinop.executor.v1.End.gpu:type_name -> coinop.executor.v1.GPUUsage
-	18, // 15: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
-	3,  // 16: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
-	19, // 17: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
-	20, // 18: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
-	22, // 19: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
-	21, // 20: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
-	4,  // 21: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
-	23, // 22: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
-	5,  // 23: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
-	28, // 24: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
-	29, // 25: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
-	29, // 26: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
-	31, // 27: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
-	6,  // 28: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
-	24, // 29: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
-	23, // 30: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
-	25, // 31: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
-	27, // 32: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
-	17, // 33: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
-	23, // 34: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
-	24, // 35: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
-	26, // 36: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
-	30, // 37: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
-	33, // [33:38] is the sub-list for method output_type
-	28, // [28:33] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	8,  // 0: coinop.executor.v1.Report.facts:type_name -> coinop.executor.v1.NodeFacts
+	12, // 1: coinop.executor.v1.Report.runs:type_name -> coinop.executor.v1.RunStatus
+	33, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
+	11, // 3: coinop.executor.v1.NodeFacts.drivers:type_name -> coinop.executor.v1.DriverFacts
+	9,  // 4: coinop.executor.v1.NodeFacts.cards:type_name -> coinop.executor.v1.Card
+	10, // 5: coinop.executor.v1.Card.profiles:type_name -> coinop.executor.v1.MIGProfile
+	0,  // 6: coinop.executor.v1.DriverFacts.state:type_name -> coinop.executor.v1.DriverState
+	1,  // 7: coinop.executor.v1.RunStatus.state:type_name -> coinop.executor.v1.RunState
+	13, // 8: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
+	14, // 9: coinop.executor.v1.RunStatus.end:type_name -> coinop.executor.v1.End
+	2,  // 10: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
+	3,  // 11: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
+	16, // 12: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
+	16, // 13: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
+	17, // 14: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
+	15, // 15: coinop.executor.v1.End.gpu:type_name -> coinop.executor.v1.GPUUsage
+	19, // 16: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
+	4,  // 17: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
+	20, // 18: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
+	21, // 19: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
+	23, // 20: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
+	22, // 21: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
+	5,  // 22: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
+	24, // 23: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
+	6,  // 24: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
+	29, // 25: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
+	30, // 26: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
+	30, // 27: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
+	32, // 28: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
+	7,  // 29: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
+	25, // 30: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
+	24, // 31: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
+	26, // 32: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
+	28, // 33: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
+	18, // 34: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
+	24, // 35: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
+	25, // 36: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
+	27, // 37: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
+	31, // 38: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
+	34, // [34:39] is the sub-list for method output_type
+	29, // [29:34] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -3033,7 +3134,7 @@ func file_wire_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
-			NumEnums:      6,
+			NumEnums:      7,
 			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   2,

@@ -76,6 +76,7 @@ type DescribeResponse struct {
 	Note            string                 `protobuf:"bytes,12,opt,name=note,proto3" json:"note,omitempty"`
 	Connect         bool                   `protobuf:"varint,13,opt,name=connect,proto3" json:"connect,omitempty"`
 	NoticeDir       []byte                 `protobuf:"bytes,14,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
+	Version         string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -206,6 +207,13 @@ func (x *DescribeResponse) GetNoticeDir() []byte {
 		return x.NoticeDir
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
 }
 
 type LimitSupport struct {
@@ -1480,7 +1488,7 @@ var File_driver_proto protoreflect.FileDescriptor
 const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"\fdriver.proto\x12\x10coinop.driver.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\x9f\x03\n" +
+	"\x0fDescribeRequest\"\xb9\x03\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10protocol_version\x18\x02 \x01(\x05R\x0fprotocolVersion\x12\x1c\n" +
@@ -1497,7 +1505,8 @@ const file_driver_proto_rawDesc = "" +
 	"\x04note\x18\f \x01(\tR\x04note\x12\x18\n" +
 	"\aconnect\x18\r \x01(\bR\aconnect\x12\x1d\n" +
 	"\n" +
-	"notice_dir\x18\x0e \x01(\fR\tnoticeDir\"Z\n" +
+	"notice_dir\x18\x0e \x01(\fR\tnoticeDir\x12\x18\n" +
+	"\aversion\x18\x0f \x01(\tR\aversion\"Z\n" +
 	"\fLimitSupport\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
