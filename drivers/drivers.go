@@ -64,15 +64,18 @@ type Description struct {
 	Pause           bool // Freeze and Thaw
 	Suspend         bool // state to disk, place given back
 	Exec            bool
-	Connect         bool // ExecRequest.Connect
-	Network         bool // can withhold or grant the network; a driver that cannot always shares the host's
-	Devices         []string
+	Connect         bool           // ExecRequest.Connect
+	Network         bool           // can withhold or grant the network; a driver that cannot always shares the host's
+	Devices         []string       // by which names it takes Task.Devices: DevicesCDI, or none
 	Images          bool           // runs Task.Image; a driver that does not runs the machine's own programs
 	WorkDir         string         // where its tasks find Task.WorkDir; "": under its own name
 	NoticeDir       string         // where its tasks find Task.NoticeDir; "": nowhere, or under its own name where tasks see the machine's files
 	Note            string         // for people: why it runs tasks by worse means than it knows; "": it does not
 	Limits          []LimitSupport // every limit of this contract, in a fixed order
 }
+
+// DevicesCDI is among Description.Devices of a driver that gives tasks devices as CDI specs have them, and no others.
+const DevicesCDI = "cdi"
 
 // Isolation says how far a task is kept from the machine and from other tasks.
 type Isolation string
@@ -135,11 +138,12 @@ type Task struct {
 	LogHeadBytes int64 // of each stream the first bytes kept; 0 means LogHeadBytesDefault
 	LogTailBytes int64 // and the last; 0 means LogTailBytesDefault
 
-	LeaseUntil       int64 // CLOCK_BOOTTIME in ns; 0: no lease
-	LeaseGraceMillis int64 // frozen by the lease this long without a break: killed; 0: never
-	KillDelayMillis  int64 // for Stop commands that give none
-	Network          bool  // false asks the driver to withhold the network where Description.Network is true
-	Devices          []string
+	LeaseUntil       int64    // CLOCK_BOOTTIME in ns; 0: no lease
+	LeaseGraceMillis int64    // frozen by the lease this long without a break: killed; 0: never
+	KillDelayMillis  int64    // for Stop commands that give none
+	Network          bool     // false asks the driver to withhold the network where Description.Network is true
+	Devices          []string // what of the machine's it gets, by their fully qualified CDI names. Needs DevicesCDI
+	DeviceSpecs      string   // absolute: the folder of CDI specs that say what these names mean
 }
 
 const (

@@ -55,7 +55,7 @@ func taskToWire(t drivers.Task) *driverpb.StartRequest {
 		CpuMilli: t.CPUMilli, MemoryBytes: t.MemoryBytes, DiskBytes: t.DiskBytes, PidsMax: t.PidsMax, FilesMax: t.FilesMax,
 		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,
 		LeaseUntil: t.LeaseUntil, LeaseGraceMillis: t.LeaseGraceMillis, KillDelayMillis: t.KillDelayMillis,
-		Network: t.Network, Devices: t.Devices,
+		Network: t.Network, Devices: t.Devices, DeviceSpecs: []byte(t.DeviceSpecs),
 		Image: t.Image, Entrypoint: byteSlices(t.Entrypoint), ReadOnlyRoot: t.ReadOnlyRoot, ShmBytes: t.ShmBytes,
 		Hold: t.Hold, NoticeDir: []byte(t.NoticeDir),
 	}
@@ -68,7 +68,7 @@ func taskFromWire(t *driverpb.StartRequest) drivers.Task {
 		CPUMilli: t.GetCpuMilli(), MemoryBytes: t.GetMemoryBytes(), DiskBytes: t.GetDiskBytes(), PidsMax: t.GetPidsMax(),
 		FilesMax: t.GetFilesMax(), LogHeadBytes: t.GetLogHeadBytes(), LogTailBytes: t.GetLogTailBytes(),
 		LeaseUntil: t.GetLeaseUntil(), LeaseGraceMillis: t.GetLeaseGraceMillis(), KillDelayMillis: t.GetKillDelayMillis(),
-		Network: t.GetNetwork(), Devices: t.GetDevices(),
+		Network: t.GetNetwork(), Devices: t.GetDevices(), DeviceSpecs: string(t.GetDeviceSpecs()),
 		Image: t.GetImage(), Entrypoint: texts(t.GetEntrypoint()), ReadOnlyRoot: t.GetReadOnlyRoot(), ShmBytes: t.GetShmBytes(),
 		Hold: t.GetHold(), NoticeDir: string(t.GetNoticeDir()),
 	}

@@ -305,6 +305,7 @@ type StartRequest struct {
 	ShmBytes         int64                  `protobuf:"varint,24,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"`
 	Hold             bool                   `protobuf:"varint,25,opt,name=hold,proto3" json:"hold,omitempty"`
 	NoticeDir        []byte                 `protobuf:"bytes,26,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
+	DeviceSpecs      []byte                 `protobuf:"bytes,27,opt,name=device_specs,json=deviceSpecs,proto3" json:"device_specs,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -517,6 +518,13 @@ func (x *StartRequest) GetHold() bool {
 func (x *StartRequest) GetNoticeDir() []byte {
 	if x != nil {
 		return x.NoticeDir
+	}
+	return nil
+}
+
+func (x *StartRequest) GetDeviceSpecs() []byte {
+	if x != nil {
+		return x.DeviceSpecs
 	}
 	return nil
 }
@@ -1510,7 +1518,7 @@ const file_driver_proto_rawDesc = "" +
 	"\fLimitSupport\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf2\x05\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x95\x06\n" +
 	"\fStartRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\fR\x03dir\x12\x19\n" +
@@ -1544,7 +1552,8 @@ const file_driver_proto_rawDesc = "" +
 	"\tshm_bytes\x18\x18 \x01(\x03R\bshmBytes\x12\x12\n" +
 	"\x04hold\x18\x19 \x01(\bR\x04hold\x12\x1d\n" +
 	"\n" +
-	"notice_dir\x18\x1a \x01(\fR\tnoticeDir\"A\n" +
+	"notice_dir\x18\x1a \x01(\fR\tnoticeDir\x12!\n" +
+	"\fdevice_specs\x18\x1b \x01(\fR\vdeviceSpecs\"A\n" +
 	"\rStartResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.coinop.driver.v1.StatusR\x06status\"\xf8\x01\n" +
 	"\x06Status\x12\x0e\n" +
