@@ -689,8 +689,9 @@ type Card struct {
 	Shares        int32                  `protobuf:"varint,5,opt,name=shares,proto3" json:"shares,omitempty"` // as how many time-sliced shares it may be sold; 0: not at all
 	Mig           bool                   `protobuf:"varint,6,opt,name=mig,proto3" json:"mig,omitempty"`       // it may be cut into slices, now or on demand
 	Profiles      []*MIGProfile          `protobuf:"bytes,7,rep,name=profiles,proto3" json:"profiles,omitempty"`
-	Sick          bool                   `protobuf:"varint,8,opt,name=sick,proto3" json:"sick,omitempty"`    // it gets no task
-	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"` // for people: why it is not to be had
+	Sick          bool                   `protobuf:"varint,8,opt,name=sick,proto3" json:"sick,omitempty"`                                // it gets no task
+	Reason        string                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`                             // for people: why it is not to be had
+	SlicesOnly    bool                   `protobuf:"varint,10,opt,name=slices_only,json=slicesOnly,proto3" json:"slices_only,omitempty"` // its MIG mode is on and stays on: it cannot be had whole
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -786,6 +787,13 @@ func (x *Card) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Card) GetSlicesOnly() bool {
+	if x != nil {
+		return x.SlicesOnly
+	}
+	return false
 }
 
 // MIGProfile is one size of slice.
@@ -2778,7 +2786,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05cards\x18\x12 \x03(\v2\x18.coinop.executor.v1.CardR\x05cards\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf9\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x02\n" +
 	"\x04Card\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12!\n" +
@@ -2788,7 +2796,10 @@ const file_wire_proto_rawDesc = "" +
 	"\x03mig\x18\x06 \x01(\bR\x03mig\x12:\n" +
 	"\bprofiles\x18\a \x03(\v2\x1e.coinop.executor.v1.MIGProfileR\bprofiles\x12\x12\n" +
 	"\x04sick\x18\b \x01(\bR\x04sick\x12\x16\n" +
-	"\x06reason\x18\t \x01(\tR\x06reason\"m\n" +
+	"\x06reason\x18\t \x01(\tR\x06reason\x12\x1f\n" +
+	"\vslices_only\x18\n" +
+	" \x01(\bR\n" +
+	"slicesOnly\"m\n" +
 	"\n" +
 	"MIGProfile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
