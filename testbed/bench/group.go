@@ -19,13 +19,15 @@ func readGroup(ctx context.Context, b *bench) ([][]reading, error) {
 	}{
 		{"three", "ours", 3}, {"five", "with five servers", 5},
 	} {
-		err := b.withGroup(ctx, group.name, group.servers, func(_ *cluster.Cluster, s *submission, leader *cluster.Server) error {
+		err := b.withGroup(ctx, group.name, group.servers, func(c *cluster.Cluster, s *submission, leader *cluster.Server) error {
 			for i := range rounds {
-				sent, err := s.send(ctx, leader.HTTP, full)
+				read, err := groupRound(ctx, c, s, leader)
 				if err != nil {
 					return err
 				}
-				rounds[i] = append(rounds[i], reading{group.what, "/s", sent.rate()})
+				rounds[i] = append(rounds[i], reading{group.what, "/s", read.rate},
+					reading{group.what + ": the leader's processor time for each", "µs", read.leader},
+					reading{group.what + ": a follower's", "µs", read.follower})
 			}
 			return nil
 		})
@@ -34,6 +36,38 @@ func readGroup(ctx context.Context, b *bench) ([][]reading, error) {
 		}
 	}
 	return rounds, nil
+}
+
+type groupReading struct{ rate, leader, follower float64 } // processor time in µs for each submission
+
+func groupRound(ctx context.Context, c *cluster.Cluster, s *submission, leader *cluster.Server) (groupReading, error) {
+	spent := func() (ofLeader, ofOthers time.Duration, err error) {
+		for _, server := range c.Servers {
+			cpu, err := server.CPU()
+			if err != nil {
+				return 0, 0, err
+			}
+			if server == leader {
+				ofLeader += cpu
+			} else {
+				ofOthers += cpu
+			}
+		}
+		return ofLeader, ofOthers, nil
+	}
+	leader1, others1, err := spent()
+	if err != nil {
+		return groupReading{}, err
+	}
+	sent, err := s.send(ctx, leader.HTTP, full)
+	if err != nil {
+		return groupReading{}, err
+	}
+	leader2, others2, err := spent()
+	each := func(d time.Duration, servers int) float64 {
+		return float64(d.Microseconds()) / float64(sent.accepted) / float64(servers)
+	}
+	return groupReading{sent.rate(), each(leader2-leader1, 1), each(others2-others1, len(c.Servers)-1)}, err
 }
 
 func (b *bench) withGroup(ctx context.Context, name string, servers int, do func(c *cluster.Cluster, s *submission, leader *cluster.Server) error) (err error) {
