@@ -27,41 +27,57 @@ func readNoOp(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	pot, err := fill(ctx, h, "900000", false)
+	w, err := newNoOps(ctx, h, small)
 	if err != nil {
 		return nil, err
 	}
-	api, err := client.New(client.Config{Servers: []string{h.Addr}})
-	if err != nil {
-		return nil, err
-	}
-	defer api.CloseIdle()
-	ours, err := newSubmission(h.Addr, "", pot, small)
-	if err != nil {
-		return nil, err
-	}
+	defer w.api.CloseIdle()
 	for range b.rounds {
 		forks, err := forkTrue()
 		if err != nil {
 			return nil, err
 		}
-		began := time.Now()
-		if sent, err := ours.send(ctx, h.Addr, flow{n: noOps, within: time.Minute}); err != nil || sent.accepted != noOps {
-			return nil, fmt.Errorf("%d of %d jobs were taken: %w", sent.accepted, noOps, err)
-		}
-		err = cluster.Until(ctx, 2*time.Minute, "all jobs are settled", func() (bool, error) {
-			p, err := api.Pot(ctx, pot.Key("fund"), pot.Key("view"))
-			return err == nil && p.Jobs == 0 && p.HeldMicro == 0, err
-		})
+		rate, err := w.round(ctx, noOps)
 		if err != nil {
 			return nil, err
 		}
-		rounds = append(rounds, []reading{
-			{"ours", "tasks/s", noOps / time.Since(began).Seconds()},
-			{"fork and exec of `true`, as many at once as cores", "tasks/s", forks},
-		})
+		rounds = append(rounds, []reading{{"ours", "tasks/s", rate}, {"fork and exec of `true`, as many at once as cores", "tasks/s", forks}})
 	}
 	return rounds, allDone(ctx, h, b.rounds*noOps)
+}
+
+// noOpJobs are jobs of one task that does nothing, paid from one pot.
+type noOpJobs struct {
+	host string
+	pot  client.Secret
+	api  *client.Client
+	jobs *submission
+}
+
+func newNoOps(ctx context.Context, h cluster.Home, job client.JobSpec) (*noOpJobs, error) {
+	pot, err := fill(ctx, h, "900000", false)
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := newSubmission(h.Addr, "", pot, job)
+	if err != nil {
+		return nil, err
+	}
+	api, err := client.New(client.Config{Servers: []string{h.Addr}})
+	return &noOpJobs{h.Addr, pot, api, jobs}, err
+}
+
+// round runs n jobs, from their submission until all are settled.
+func (w *noOpJobs) round(ctx context.Context, n int) (perSecond float64, err error) {
+	began := time.Now()
+	if sent, err := w.jobs.send(ctx, w.host, flow{n: n, within: time.Minute}); err != nil || sent.accepted != n {
+		return 0, fmt.Errorf("%d of %d jobs were taken: %w", sent.accepted, n, err)
+	}
+	err = cluster.Until(ctx, 2*time.Minute, "all jobs are settled", func() (bool, error) {
+		p, err := w.api.Pot(ctx, w.pot.Key("fund"), w.pot.Key("view"))
+		return err == nil && p.Jobs == 0 && p.HeldMicro == 0, err
+	})
+	return float64(n) / time.Since(began).Seconds(), err
 }
 
 // allDone wants the last job to have ended well: a task that could not start would be quick too.
