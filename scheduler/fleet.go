@@ -1,20 +1,24 @@
 package scheduler
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // class is the usable nodes of a pool that can run the same things, by their room.
 type class struct {
 	pool    PoolID
-	drivers []string // sorted
-	weights Weights  // the pool's, which order the rooms
-	free    rooms    // now
-	has     rooms    // when empty
+	drivers []string   // sorted
+	kinds   []cardKind // of GPUs, as kindsOf; none where nodes have none, or have not told their cards
+	weights Weights    // the pool's, which order the rooms
+	free    rooms      // now
+	has     rooms      // when empty
 }
 
 // fleet is all usable nodes. There are few classes; nodes of any size may be in one.
 type fleet struct {
 	owner   *owner
-	classes []class // by pool and drivers
+	classes []class // by pool, drivers and kinds of GPUs
 }
 
 // own makes the list of classes the caller's.
@@ -33,20 +37,15 @@ func driversOf(n *Node) []string {
 	return d
 }
 
-func (f *fleet) seek(pool PoolID, drivers []string) (int, bool) {
-	return slices.BinarySearchFunc(f.classes, drivers, func(c class, d []string) int {
-		if c.pool != pool {
-			if c.pool < pool {
-				return -1
-			}
-			return 1
-		}
-		return slices.Compare(c.drivers, d)
+// seek finds the class in which a node is or would be.
+func (f *fleet) seek(n *Node) (int, bool) {
+	return slices.BinarySearchFunc(f.classes, class{pool: n.Pool, drivers: driversOf(n), kinds: kindsOf(n)}, func(c, of class) int {
+		return cmp.Or(cmp.Compare(c.pool, of.pool), slices.Compare(c.drivers, of.drivers), slices.CompareFunc(c.kinds, of.kinds, compareKinds))
 	})
 }
 
-func (f *fleet) class(pool PoolID, drivers []string) *class {
-	i, ok := f.seek(pool, drivers)
+func (f *fleet) class(n *Node) *class {
+	i, ok := f.seek(n)
 	if !ok {
 		return nil
 	}
@@ -54,18 +53,26 @@ func (f *fleet) class(pool PoolID, drivers []string) *class {
 }
 
 func (f *fleet) join(o *owner, n *Node, w Weights) {
-	i, ok := f.seek(n.Pool, driversOf(n))
+	i, ok := f.seek(n)
 	if !ok {
-		f.classes = slices.Insert(f.classes, i, class{pool: n.Pool, drivers: driversOf(n), weights: w})
+		f.classes = slices.Insert(f.classes, i, class{pool: n.Pool, drivers: driversOf(n), kinds: kindsOf(n), weights: w})
 	}
 	c := &f.classes[i]
-	free := n.Free()
-	c.free.put(o, spot{worthOf(c.weights, free), n.ID, free})
-	c.has.put(o, spot{worthOf(c.weights, n.Has), n.ID, n.Has})
+	c.free.put(o, c.spot(n, n.Free(), n.Takes))
+	c.has.put(o, c.spot(n, n.Has, nil))
+}
+
+// spot is a node's room, with what is taken of its GPUs.
+func (c *class) spot(n *Node, room Resources, takes []Take) spot {
+	s := spot{worth: worthOf(c.weights, room), node: n.ID, room: room}
+	if len(c.kinds) > 0 {
+		s.parts = deckOf(n.Cards, takes).parts()
+	}
+	return s
 }
 
 func (f *fleet) leave(o *owner, n *Node) {
-	i, ok := f.seek(n.Pool, driversOf(n))
+	i, ok := f.seek(n)
 	if !ok {
 		return
 	}
@@ -77,33 +84,36 @@ func (f *fleet) leave(o *owner, n *Node) {
 	}
 }
 
-// serves reports whether nodes of the class could run the shape at all.
-func (c *class) serves(s *Shape) bool {
-	return c.pool == s.Pool && s.Nodes <= 1 && slices.Contains(c.drivers, s.Driver)
+// serves reports whether nodes of the class could run the shape at all. What they have of GPUs is in w, nil where it asks
+// for none; nodes that have not told their cards serve whoever does not mind which he has.
+func (c *class) serves(s *Shape, w *want) bool {
+	if c.pool != s.Pool || s.Nodes > 1 || !slices.Contains(c.drivers, s.Driver) {
+		return false
+	}
+	return w == nil || len(c.kinds) == 0 && w.plain() || slices.ContainsFunc(c.kinds, func(k cardKind) bool { return w.sells(k.model) })
 }
 
-// fits reports whether a node would hold the shape when empty.
-func (f *fleet) fits(s *Shape) bool {
-	for i := range f.classes {
-		c := &f.classes[i]
-		if c.serves(s) && c.has.find(s.Need, worthOf(c.weights, s.Need), nil) != nil {
-			return true
+// find is the best spot among rooms of the class, with how well its GPUs suit. The deck is a node's cards with what is taken
+// of them; nil where it must not have the shape.
+func (c *class) find(r *rooms, s *Shape, w *want, worth int64, skip []NodeID, deck func(NodeID) *deck) (*spot, level) {
+	if w == nil || len(c.kinds) == 0 {
+		return r.find(s.Need, worth, skip, nil), level{}
+	}
+	for _, l := range w.levels(c.kinds) {
+		found := r.find(s.Need, worth, skip, func(at *spot) bool {
+			if at.parts&w.room != w.room {
+				return false
+			}
+			d := deck(at.node)
+			if d == nil {
+				return false
+			}
+			has, cards := d.choose(w)
+			return cards != nil && has == l
+		})
+		if found != nil {
+			return found, l
 		}
 	}
-	return false
-}
-
-// Fits reports whether any usable node would hold the shape when empty.
-func Fits(x *Index, s *Shape) bool { return x.fleet.fits(s) }
-
-// Largest is the most that any one usable node of the pool has of each resource, for telling whoever
-// asked for more.
-func Largest(x *Index, p PoolID) Resources {
-	var most Resources
-	for i := range x.fleet.classes {
-		if c := &x.fleet.classes[i]; c.pool == p {
-			most = atLeast(most, c.has.most())
-		}
-	}
-	return most
+	return nil, level{}
 }

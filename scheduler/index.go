@@ -23,6 +23,7 @@ type Index struct {
 	heads  tree[stand] // best of each pot, by pool and bid
 	spots  tree[spotRun]
 	fleet  fleet
+	gpus   tree[numbered[NodeID, *gpuNode]] // of usable nodes
 }
 
 type shapeInfo struct {
@@ -63,6 +64,7 @@ func NewIndex() *Index {
 		stands: newTree(standLess),
 		heads:  newTree(headLess),
 		spots:  newTree(spotRunLess),
+		gpus:   newTree(numberedLess[NodeID, *gpuNode]),
 	}
 }
 
@@ -93,6 +95,7 @@ func (x *Index) Copy() *Index {
 		heads:  x.heads.Copy(),
 		spots:  x.spots.Copy(),
 		fleet:  x.fleet,
+		gpus:   x.gpus.Copy(),
 	}
 }
 
@@ -175,6 +178,9 @@ func (x *Index) PoolChanged(old, new *Pool) {
 			c.free, c.has = c.free.weighed(x.own, weights), c.has.weighed(x.own, weights)
 		}
 	}
+	if old == nil || new == nil || !slices.Equal(old.Kinds, new.Kinds) || old.Weights.GPU != new.Weights.GPU {
+		x.refitAll() // what is dearer than a name, that name does not get
+	}
 }
 
 func idOf(old, new *Pool) PoolID {
@@ -191,16 +197,22 @@ func (x *Index) NodeChanged(old, new *Node) {
 		return
 	}
 	x.fleet.own(x.own)
-	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) {
-		if c := x.fleet.class(old.Pool, driversOf(old)); c != nil && old.Used != new.Used {
-			room, now := old.Free(), new.Free()
-			c.free.drop(x.own, worthOf(c.weights, room), old.ID)
-			c.free.put(x.own, spot{worthOf(c.weights, now), new.ID, now})
+	gpus := was && len(old.Cards) > 0 || is && len(new.Cards) > 0
+	if gpus && is {
+		x.gpuChanged(new.ID, new)
+	}
+	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) {
+		if c := x.fleet.class(old); c != nil && (gpus || old.Used != new.Used) {
+			c.free.drop(x.own, worthOf(c.weights, old.Free()), old.ID)
+			c.free.put(x.own, c.spot(new, new.Free(), new.Takes))
 		}
 		return
 	}
 	if was {
 		x.fleet.leave(x.own, old)
+	}
+	if gpus && !is {
+		x.gpuChanged(old.ID, nil)
 	}
 	if is {
 		var weights Weights
@@ -219,7 +231,7 @@ func usable(n *Node) bool { return n != nil && n.State == NodeUp }
 func (x *Index) refitAll() {
 	var changed []ShapeID
 	x.shapes.Scan(func(s numbered[ShapeID, shapeInfo]) bool {
-		if x.fleet.fits(s.record.Shape) != s.record.fits {
+		if x.fits(s.record.Shape) != s.record.fits {
 			changed = append(changed, s.id)
 		}
 		return true
@@ -232,7 +244,7 @@ func (x *Index) refitAll() {
 // refit looks again at one shape: work that fits no machine does not count for the price.
 func (x *Index) refit(id ShapeID) {
 	s, _ := find(x.shapes, id)
-	fits := x.fleet.fits(s.Shape)
+	fits := x.fits(s.Shape)
 	if fits == s.fits {
 		return
 	}

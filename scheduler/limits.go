@@ -301,7 +301,7 @@ func (p Pool) Validate() error {
 	if p.Admission != Open && p.Admission != Trusted {
 		return &FieldError{"admission", "is neither open nor trusted"}
 	}
-	for _, err := range []error{p.Weights.validate(), p.validateMoney(), p.validateTimes(), p.validateDrivers()} {
+	for _, err := range []error{p.Weights.validate(), p.validateKinds(), p.validateMoney(), p.validateTimes(), p.validateDrivers()} {
 		if err != nil {
 			return err
 		}

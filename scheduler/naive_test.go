@@ -53,9 +53,9 @@ func naivePlace(w *world, limit int) []Decision {
 	slices.SortFunc(jobs, func(a, b *Job) int {
 		return cmp.Or(cmp.Compare(b.Bid+b.Boost, a.Bid+a.Boost), cmp.Compare(a.ID, b.ID))
 	})
-	free := map[NodeID]Resources{}
+	free := map[NodeID]*naiveRoom{}
 	for _, n := range w.nodes {
-		free[n.ID] = n.Free()
+		free[n.ID] = naiveFree(n, n.Used, n.Takes)
 	}
 	blocked := map[ShapeID]bool{}
 	var out []Decision
@@ -69,15 +69,22 @@ func naivePlace(w *world, limit int) []Decision {
 			if limit > 0 && len(out) == limit {
 				return out
 			}
-			n := naiveNode(w, free, p, s, j.Faults)
+			n, cards := naiveNode(w, free, p, s, j.Faults)
 			if n == nil {
-				n = naiveNode(w, free, p, s, nil)
+				n, cards = naiveNode(w, free, p, s, nil)
 			}
 			if n == nil {
 				blocked[s.ID] = true
 				break
 			}
-			free[n.ID] = free[n.ID].Plus(s.Need, -1)
+			room := free[n.ID]
+			room.Resources = room.Plus(s.Need, -1)
+			for _, c := range cards {
+				c.take(s.GPU.Kind, s.GPU.Profile)
+			}
+			if len(room.cards) > 0 {
+				room.GPUs = naiveIdle(room.cards)
+			}
 			out = append(out, Decision{j.ID, waiting[0], n.ID})
 			waiting = waiting[1:]
 		}
@@ -105,19 +112,50 @@ func naiveWaiting(j *Job) []int32 {
 	return out
 }
 
-func naiveNode(w *world, free map[NodeID]Resources, p *Pool, s *Shape, not []NodeID) *Node {
-	var best *Node
+// naiveRoom is what is free on a node.
+type naiveRoom struct {
+	Resources
+	cards []*naiveCard
+}
+
+func naiveFree(n *Node, used Resources, takes []Take) *naiveRoom {
+	room := &naiveRoom{atLeast(n.Has.Plus(used, -1), Resources{}), naiveCards(n, takes)}
+	if len(room.cards) > 0 {
+		room.GPUs = naiveIdle(room.cards)
+	}
+	return room
+}
+
+// naiveNode is the node to take: for GPUs the one whose cards suit best, then the one whose room is worth least.
+func naiveNode(w *world, free map[NodeID]*naiveRoom, p *Pool, s *Shape, not []NodeID) (best *Node, picked []*naiveCard) {
+	var key []int64
 	for _, n := range w.nodes {
 		room := free[n.ID]
-		if !naiveServes(n, s) || slices.Contains(not, n.ID) ||
-			room.CPUMilli < s.Need.CPUMilli || room.Memory < s.Need.Memory || room.Disk < s.Need.Disk || room.GPUs < s.Need.GPUs {
+		cards, fresh, memory, ok := naiveHolds(n, room, p, s)
+		refused := s.GPU.Asks(s.Need) && slices.ContainsFunc(n.Refused, func(r RefusedShape) bool { return r.Shape == s.ID })
+		if !ok || slices.Contains(not, n.ID) || refused && len(room.cards) > 0 {
 			continue
 		}
-		if best == nil || cmp.Or(cmp.Compare(worthOf(p.Weights, room), worthOf(p.Weights, free[best.ID])), cmp.Compare(n.ID, best.ID)) < 0 {
-			best = n
+		k := []int64{int64(fresh), memory, worthOf(p.Weights, room.Resources), int64(n.ID)}
+		if best == nil || slices.Compare(k, key) < 0 {
+			best, picked, key = n, cards, k
 		}
 	}
-	return best
+	return best, picked
+}
+
+func naiveHolds(n *Node, room *naiveRoom, p *Pool, s *Shape) (cards []*naiveCard, fresh int, memory int64, ok bool) {
+	if !naiveServes(n, s) || room.CPUMilli < s.Need.CPUMilli || room.Memory < s.Need.Memory || room.Disk < s.Need.Disk || room.GPUs < s.Need.GPUs {
+		return nil, 0, 0, false
+	}
+	if s.Need.GPUs == 0 && s.GPU.Kind == GPUWhole {
+		return nil, 0, 0, true
+	}
+	if !slices.ContainsFunc(room.cards, func(c *naiveCard) bool { return !c.Sick }) {
+		return nil, 0, 0, s.GPU == GPURequest{}
+	}
+	cards, fresh, memory = naiveChoice(room.cards, p, s)
+	return cards, fresh, memory, cards != nil
 }
 
 // naiveLowest is L, and whose run it is: among equal bids the last submitted.
@@ -156,10 +194,10 @@ func naivePrice(w *world, p PoolID) funding.Rate {
 			continue
 		}
 		for _, n := range w.nodes {
-			s := w.shape(j.Shape)
-			if s != nil && naiveServes(n, s) && s.Need.CPUMilli <= n.Has.CPUMilli && s.Need.Memory <= n.Has.Memory &&
-				s.Need.Disk <= n.Has.Disk && s.Need.GPUs <= n.Has.GPUs {
-				price = max(price, j.Bid+j.Boost)
+			if s := w.shape(j.Shape); s != nil {
+				if _, _, _, ok := naiveHolds(n, &naiveRoom{n.Has, naiveCards(n, nil)}, pool, s); ok {
+					price = max(price, j.Bid+j.Boost)
+				}
 			}
 		}
 	}

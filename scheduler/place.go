@@ -18,7 +18,7 @@ type Decision struct {
 // room, work of other shapes may pass. A task takes the node whose free room is worth least among
 // those that hold it. Nothing depends on the time until there are reservations.
 func Place(x *Index, _ funding.Millis, limit int) []Decision {
-	p := placing{own: new(owner), classes: slices.Clone(x.fleet.classes), limit: limit}
+	p := placing{own: new(owner), classes: slices.Clone(x.fleet.classes), limit: limit, x: x}
 	lanes := p.lanes(x)
 	for len(lanes) > 0 && !p.full() {
 		l := lanes[0]
@@ -37,6 +37,8 @@ type placing struct {
 	classes []class
 	limit   int
 	out     []Decision
+	x       *Index
+	decks   map[NodeID]*deck // of nodes whose GPUs were dealt out; looked up, never iterated
 }
 
 func (p *placing) full() bool { return p.limit > 0 && len(p.out) >= p.limit }
@@ -45,6 +47,7 @@ func (p *placing) full() bool { return p.limit > 0 && len(p.out) >= p.limit }
 type lane struct {
 	shape   *Shape
 	floor   funding.Rate
+	want    *want // of GPUs, if any
 	worth   int64
 	classes []int // that can run it
 	head    ticket
@@ -78,9 +81,9 @@ func (p *placing) lane(x *Index, head ticket) *lane {
 	if !ok {
 		return nil
 	}
-	l := &lane{shape: s.Shape, floor: pool.Floor, worth: worthOf(pool.Weights, s.Need), head: head, queue: x.queue}
+	l := &lane{shape: s.Shape, floor: pool.Floor, worth: worthOf(pool.Weights, s.Need), head: head, queue: x.queue, want: wantOf(pool, s.Shape)}
 	for i := range p.classes {
-		if p.classes[i].serves(s.Shape) {
+		if p.classes[i].serves(s.Shape, l.want) {
 			l.classes = append(l.classes, i)
 		}
 	}
@@ -125,9 +128,13 @@ func (p *placing) start(l *lane) bool {
 		// The node stays the best one for this shape until it is full: its room only falls in worth.
 		k := min(n-i, l.shape.Need.times(room.room))
 		taken := *room
-		left := taken.room.Plus(l.shape.Need, -k)
+		left := spot{node: taken.node, room: taken.room.Plus(l.shape.Need, -k), parts: taken.parts}
+		if l.want != nil && len(p.classes[c].kinds) > 0 {
+			k, left = 1, p.deal(l, taken) // another node's GPUs may suit better after each
+		}
+		left.worth = worthOf(p.classes[c].weights, left.room)
 		p.classes[c].free.drop(p.own, taken.worth, taken.node)
-		p.classes[c].free.put(p.own, spot{worthOf(p.classes[c].weights, left), taken.node, left})
+		p.classes[c].free.put(p.own, left)
 		for ; k > 0; k-- {
 			p.out = append(p.out, Decision{l.head.id, l.head.task(int32(i)), taken.node})
 			i++
@@ -138,10 +145,13 @@ func (p *placing) start(l *lane) bool {
 
 // best is the node to take: one where the job has not met a fault, if there is any.
 func (p *placing) best(l *lane, faults []NodeID) (*spot, int) {
+	if l.want != nil {
+		return p.bestGPU(l, faults)
+	}
 	var best *spot
 	in := 0
 	for _, c := range l.classes {
-		s := p.classes[c].free.find(l.shape.Need, l.worth, faults)
+		s := p.classes[c].free.find(l.shape.Need, l.worth, faults, nil)
 		if s != nil && (best == nil || s.before(best.worth, best.node)) {
 			best, in = s, c
 		}

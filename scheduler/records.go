@@ -35,6 +35,8 @@ type Shape struct {
 	Need   Resources `cbor:"3,keyasint"`
 	Driver string    `cbor:"4,keyasint"` // "process"
 	Nodes  int32     `cbor:"5,keyasint"` // how many nodes at once; 1 until gangs exist
+
+	GPU GPURequest `cbor:"6,keyasint,omitzero"` // which GPUs
 }
 
 // Weights turn resources into billing units, in thousandths of a billing unit.
@@ -76,6 +78,7 @@ type Pool struct {
 	Price       funding.Rate   `cbor:"18,keyasint"`           // now
 	RaisedAt    funding.Millis `cbor:"19,keyasint,omitempty"` // when the price last rose
 	LowFunds    funding.Millis `cbor:"20,keyasint,omitempty"` // notice this long before the money ends
+	Kinds       []KindWeight   `cbor:"21,keyasint,omitempty"` // weights of kinds of GPUs, by name; others weigh Weights.GPU
 }
 
 // JobState is where a whole job stands; its tasks' states are counts and runs.
@@ -109,6 +112,7 @@ const (
 	ReasonMaxTotal           // the most this job may ever cost is reached
 	ReasonFaultsTwice        // two faults on different nodes
 	ReasonFloor              // the pool's floor rose above its bid
+	ReasonNoRoom             // the node had no such GPU free after all: never started, waits again
 )
 
 // TaskRange is an array's elements, first to last inclusive; a plain job has 0-0.
@@ -155,6 +159,8 @@ type Job struct {
 	Faults    []NodeID        `cbor:"33,keyasint,omitempty"`
 	Spec      []byte          `cbor:"34,keyasint"`           // the Work, encoded; opaque to the scheduler
 	OwnPot    bool            `cbor:"35,keyasint,omitempty"` // the pot was opened for this job and closes with it
+	Weighed   Weights         `cbor:"36,keyasint,omitzero"`  // by what it was weighed, for the lines of its receipt
+	GPUs      *GPUUsage       `cbor:"37,keyasint,omitempty"` // what it used of them
 }
 
 // Work is what an executor needs to know of a job: what to run and with which files.
@@ -250,6 +256,9 @@ type Node struct {
 	Arch     string            `cbor:"17,keyasint,omitempty"`
 	Open     int32             `cbor:"18,keyasint,omitempty"` // runs placed and not ended
 	Was      NodeState         `cbor:"19,keyasint,omitempty"` // of a lost node: what it is again when it comes back
+	Cards    []Card            `cbor:"20,keyasint,omitempty"` // its GPUs
+	Takes    []Take            `cbor:"21,keyasint,omitempty"` // what runs have of them, in the order of the runs
+	Refused  []RefusedShape    `cbor:"22,keyasint,omitempty"` // shapes that it had no room for, not to be tried before their time
 
 	DriverFacts []DriverFacts `cbor:"24,keyasint,omitempty"` // of every driver there, also of those that get no work
 }

@@ -29,9 +29,13 @@ func (r Resources) times(room Resources) int64 {
 }
 
 // Free is the room for new work on a node. A node that has shrunk under its work has none to give
-// of that, rather than less than none.
+// of that, rather than less than none. Of its GPUs those are free of which no part is taken.
 func (n *Node) Free() Resources {
-	return atLeast(n.Has.Plus(n.Used, -1), Resources{})
+	free := atLeast(n.Has.Plus(n.Used, -1), Resources{})
+	if len(n.Cards) > 0 {
+		free.GPUs = deckOf(n.Cards, n.Takes).idle()
+	}
+	return free
 }
 
 // fitWeights stand in for what a pool does not bill: it takes room all the same, and a task

@@ -10,6 +10,7 @@ type owner struct{ _ byte }
 type spot struct {
 	worth int64 // the room in billing units; nodes are tried from the least
 	node  NodeID
+	parts uint8 // of GPUs, as deck.parts
 	room  Resources
 }
 
@@ -132,15 +133,16 @@ func (r *rooms) drop(own *owner, worth int64, node NodeID) bool {
 	return true
 }
 
-// find is the first spot, from the least worth that could do, that holds need on a node not in skip.
-func (r *rooms) find(need Resources, worth int64, skip []NodeID) *spot {
+// find is the first spot, from the least worth that could do, that holds need on a node not in skip, and suits where that
+// is asked.
+func (r *rooms) find(need Resources, worth int64, skip []NodeID, suits func(*spot) bool) *spot {
 	for i := r.seek(worth, 0); i < len(r.sections); i++ {
 		if !need.Within(r.sections[i].most) {
 			continue
 		}
 		spots := r.sections[i].leaf.spots
 		for j := range spots {
-			if need.Within(spots[j].room) && (len(skip) == 0 || !slices.Contains(skip, spots[j].node)) {
+			if need.Within(spots[j].room) && (len(skip) == 0 || !slices.Contains(skip, spots[j].node)) && (suits == nil || suits(&spots[j])) {
 				return &spots[j]
 			}
 		}
@@ -162,7 +164,8 @@ func (r *rooms) weighed(own *owner, w Weights) rooms {
 	var out rooms
 	for _, s := range r.sections {
 		for _, sp := range s.leaf.spots {
-			out.put(own, spot{worthOf(w, sp.room), sp.node, sp.room})
+			sp.worth = worthOf(w, sp.room)
+			out.put(own, sp)
 		}
 	}
 	return out

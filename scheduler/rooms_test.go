@@ -34,7 +34,7 @@ func TestRoomsFindWhatAPlainListFinds(t *testing.T) {
 		own := new(owner)
 		for i := range num(300, "nodes") {
 			room := draw(8)
-			s := spot{worthOf(w, room), NodeID(i + 1), room}
+			s := spot{worth: worthOf(w, room), node: NodeID(i + 1), room: room}
 			r.put(own, s)
 			plain = append(plain, s)
 		}
@@ -48,7 +48,7 @@ func TestRoomsFindWhatAPlainListFinds(t *testing.T) {
 					t.Fatal("a node is not there once")
 				}
 				room := draw(8)
-				plain[i] = spot{worthOf(w, room), plain[i].node, room}
+				plain[i] = spot{worth: worthOf(w, room), node: plain[i].node, room: room}
 				if num(3, "gone") == 0 {
 					plain = slices.Delete(plain, int(i), int(i)+1)
 				} else {
@@ -56,8 +56,8 @@ func TestRoomsFindWhatAPlainListFinds(t *testing.T) {
 				}
 			}
 			need, skip := draw(7), []NodeID{NodeID(num(9, "skip"))}
-			same(t, r.find(need, worthOf(w, need), skip), plain.find(need, skip))
-			same(t, keptRooms.find(need, worthOf(w, need), skip), kept.find(need, skip))
+			same(t, r.find(need, worthOf(w, need), skip, nil), plain.find(need, skip))
+			same(t, keptRooms.find(need, worthOf(w, need), skip, nil), kept.find(need, skip))
 		}
 		other := Weights{CPU: 1, Memory: 4000}
 		turned := r.weighed(own, other)
@@ -65,7 +65,7 @@ func TestRoomsFindWhatAPlainListFinds(t *testing.T) {
 			plain[i].worth = worthOf(other, plain[i].room)
 		}
 		need := draw(3)
-		same(t, turned.find(need, worthOf(other, need), nil), plain.find(need, nil))
+		same(t, turned.find(need, worthOf(other, need), nil, nil), plain.find(need, nil))
 	})
 }
 

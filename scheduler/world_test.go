@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -32,11 +33,15 @@ func disagreement(w *world, x *Index, limit int) string {
 // history is a world, its index, and the random changes that both go through.
 type history struct {
 	*rapid.T
-	w world
-	x *Index
+	w    world
+	x    *Index
+	dice *rand.Rand // instead of T, which draws mostly small numbers
 }
 
 func (h *history) int(lo, hi int64, what string) int64 {
+	if h.dice != nil {
+		return lo + h.dice.Int64N(hi-lo+1)
+	}
 	return rapid.Int64Range(lo, hi).Draw(h.T, what)
 }
 
@@ -63,16 +68,24 @@ func pick[T any](h *history, list *[]*T, most int) (int, *T) {
 func (h *history) changePool() {
 	i, old := pick(h, &h.w.pools, 2)
 	p := &Pool{ID: PoolID(i + 1), Floor: funding.Rate(h.int(0, 4, "floor")),
-		Weights: Weights{CPU: 1000 * h.int(0, 2, "weight"), Memory: 250, Disk: h.int(0, 1, "weight of disk")}}
+		Weights: Weights{CPU: 1000 * h.int(0, 2, "weight"), Memory: 250, Disk: h.int(0, 1, "weight of disk"), GPU: 500 * h.int(0, 2, "weight of a GPU")}}
+	for _, name := range []string{"1g.10gb", "a100", "a100/1g.10gb", "a100/share", "l40", "share"} {
+		if h.int(0, 2, name) == 0 {
+			p.Kinds = append(p.Kinds, KindWeight{name, 200 * h.int(0, 6, "weight of "+name)})
+		}
+	}
 	h.w.pools[i] = p
 	h.x.PoolChanged(old, p)
 }
 
 func (h *history) addShape() {
-	if len(h.w.shapes) >= 6 {
+	if len(h.w.shapes) >= 9 {
 		return
 	}
 	s := &Shape{ID: ShapeID(len(h.w.shapes) + 1), Pool: PoolID(h.int(1, 2, "pool")), Need: h.resources(2), Driver: "process", Nodes: 1}
+	if h.int(0, 1, "kind") == 0 {
+		s.GPU = h.gpuRequest(&s.Need)
+	}
 	h.w.shapes = append(h.w.shapes, s)
 	h.x.ShapeAdded(s)
 }
@@ -82,6 +95,16 @@ func (h *history) changeNode() {
 	n := &Node{ID: NodeID(i + 1), Pool: PoolID(h.int(1, 2, "pool")), Has: h.resources(4), Drivers: h.drivers(), State: NodeUp}
 	if old != nil && h.int(0, 2, "same machine") > 0 {
 		n = &Node{ID: old.ID, Pool: old.Pool, Has: old.Has, Drivers: old.Drivers, State: old.State}
+	}
+	if old != nil && n.Has == old.Has {
+		n.Cards = old.Cards
+	} else if h.int(0, 1, "cards") == 0 {
+		n.Cards = h.cards()
+		n.Has.GPUs = naiveIdle(naiveCards(n, nil))
+	}
+	n.Takes = h.takes(n)
+	if h.int(0, 3, "refused") == 0 {
+		n.Refused = []RefusedShape{{Shape: ShapeID(h.int(1, 9, "shape"))}}
 	}
 	if h.int(0, 5, "state") == 0 {
 		n.State = NodeState(h.int(1, 5, "new state"))
