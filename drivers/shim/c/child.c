@@ -37,7 +37,7 @@ static void join(void)
 			step("join cgroup", -cgroup_put(S.spec.cgroups[i].dir, "cgroup.procs", "0"));
 }
 
-static void become_user(void)
+void become_user(void)
 {
 	u32 group = S.spec.gid;
 	if (!(S.spec.set_user & 1))

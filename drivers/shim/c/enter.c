@@ -25,24 +25,40 @@ static char **list(char **at, u32 n, char **texts)
 	return at;
 }
 
-static struct request hear(void)
+u64 lists_bytes(const struct request *c)
 {
-	struct request c;
-	char *texts, **lists;
-	i64 room;
-	step("read the command", read_all((char *)&c, sizeof c));
-	room = SYS6(mmap, 0, c.bytes + 1 + ((u64)c.argc + c.envc + 2) * sizeof(char *), PROT_RW, MAP_PRIVATE_ANONYMOUS, -1, 0);
-	step("make room for the command", room > 0 || room < -4095 ? 0 : room);
-	lists = (char **)room;
-	texts = (char *)(lists + c.argc + c.envc + 2);
-	step("read the command", read_all(texts, c.bytes));
+	return ((u64)c->argc + c->envc + 2) * sizeof(char *);
+}
+
+static void *room(u64 bytes)
+{
+	i64 e = SYS6(mmap, 0, bytes, PROT_RW, MAP_PRIVATE_ANONYMOUS, -1, 0);
+	step("make room for the command", e > 0 || e < -4095 ? 0 : e);
+	return (void *)e;
+}
+
+/* Makes a request's texts what is to be run. The lists, which it returns, are needed until that has begun. */
+char **request_take(const struct request *c, char *texts)
+{
+	char **lists = room(lists_bytes(c));
 	S.spec.work_dir = texts;
 	texts += length(texts) + 1;
 	S.spec.argv = lists;
-	S.spec.envp = list(lists, c.argc, &texts);
-	list(S.spec.envp, c.envc, &texts);
-	S.spec.files = c.files;
-	S.spec.file_bytes = c.file_bytes;
+	S.spec.envp = list(lists, c->argc, &texts);
+	list(S.spec.envp, c->envc, &texts);
+	S.spec.files = c->files;
+	S.spec.file_bytes = c->file_bytes;
+	return lists;
+}
+
+static struct request hear(void)
+{
+	struct request c;
+	char *texts;
+	step("read the command", read_all((char *)&c, sizeof c));
+	texts = room(c.bytes + 1);
+	step("read the command", read_all(texts, c.bytes));
+	request_take(&c, texts);
 	return c;
 }
 
@@ -90,6 +106,13 @@ void without(const char *mounted, char **argv, char **envp)
 	if (e >= 0)
 		SYS3(execve, argv[0], argv, envp);
 	SYS1(exit_group, 125);
+}
+
+/* A command that does nothing and keeps its task's place: in an image there may be none. Signals end it as any other. */
+void hold(void)
+{
+	for (;;)
+		SYS5(ppoll, 0, 0, 0, 0, 8);
 }
 
 void enter(void)

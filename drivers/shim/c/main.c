@@ -235,8 +235,12 @@ __attribute__((used, noreturn)) void shim_main(u64 *sp)
 {
 	u64 argc = sp[0], i;
 	char **argv = (char **)(sp + 1);
+	if (same(argv[0], "/init")) /* as a kernel calls it that has just begun */
+		guest();
 	if (argc == 2 && same(argv[1], "enter"))
 		enter();
+	if (argc == 2 && same(argv[1], "hold"))
+		hold();
 	if (argc > 3 && same(argv[1], "without"))
 		without(argv[2], argv + 3, argv + argc + 1);
 	S.status.state = STARTING;

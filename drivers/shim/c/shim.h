@@ -106,6 +106,8 @@ struct shim {
 extern struct shim S;
 
 /* text.c */
+void *memcpy(void *to, const void *from, u64 n);
+void *memset(void *to, int c, u64 n);
 u64 length(const char *s);
 int same(const char *a, const char *b);
 u64 number(const char *s);
@@ -131,6 +133,7 @@ void cgroups_account(void);
 /* child.c */
 void step(const char *what, i64 result);
 void settle(void);
+void become_user(void);
 void plain_signals(void);
 long spawn_vfork(u64 flags, void (*fn)(void));
 void execute(void);
@@ -148,8 +151,14 @@ void seclude(void);
 long box_start(void);
 
 /* enter.c */
+u64 lists_bytes(const struct request *c);
+char **request_take(const struct request *c, char *texts);
 void enter(void);
+void hold(void);
 void without(const char *mounted, char **argv, char **envp);
+
+/* guest.c */
+void guest(void);
 
 /* main.c */
 int signalled(void);

@@ -99,6 +99,35 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define SIG_IGN ((void *)1)
 
+#define POLLOUT 4
+#define O_NOCTTY 0400
+#if defined(__x86_64__)
+#define O_NOFOLLOW 0400000
+#define O_DIRECTORY 0200000
+#else
+#define O_NOFOLLOW 0100000
+#define O_DIRECTORY 040000
+#endif
+#define AF_INET 2
+#define SOCK_DGRAM 2
+#define TIOCSWINSZ 0x5414
+#define TIOCSPTLCK 0x40045431
+#define TIOCGPTPEER 0x5441
+#define SIOCADDRT 0x890b
+#define SIOCSIFFLAGS 0x8914
+#define SIOCSIFADDR 0x8916
+#define SIOCSIFNETMASK 0x891c
+#define IFF_UP_RUNNING 0x41
+#define MS_RDONLY 1
+#define MS_REMOUNT 32
+#define MS_MOVE 0x2000
+#define MS_NOATIME 1024
+#define STATX_BASIC 0x7ff
+#define S_IFMT 0170000
+#define S_IFDIR 0040000
+#define S_IFREG 0100000
+#define S_IFLNK 0120000
+
 struct timespec { i64 sec, nsec; };
 struct timeval { i64 sec, usec; };
 struct itimerspec { struct timespec interval, value; };
@@ -119,7 +148,9 @@ enum {
 	NR_unlinkat = 263, NR_renameat = 264, NR_ppoll = 271, NR_timerfd_create = 283, NR_timerfd_settime = 286,
 	NR_signalfd4 = 289, NR_pipe2 = 293, NR_prlimit64 = 302, NR_clone3 = 435, NR_nanosleep = 35,
 	NR_mount = 165, NR_unshare = 272, NR_keyctl = 250, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436,
-	NR_umount2 = 166, NR_mount_setattr = 442, NR_mmap = 9, NR_ioctl = 16, NR_socketpair = 53
+	NR_umount2 = 166, NR_mount_setattr = 442, NR_mmap = 9, NR_ioctl = 16, NR_socketpair = 53, NR_munmap = 11,
+	NR_socket = 41, NR_connect = 42, NR_shutdown = 48, NR_chroot = 161, NR_sethostname = 170, NR_fchownat = 260, NR_symlinkat = 266,
+	NR_readlinkat = 267, NR_fchmodat = 268, NR_finit_module = 313, NR_statx = 332
 };
 #elif defined(__aarch64__)
 enum {
@@ -130,7 +161,9 @@ enum {
 	NR_setsid = 157, NR_setgroups = 159, NR_umask = 166, NR_prctl = 167, NR_getpid = 172, NR_getppid = 173, NR_clone = 220,
 	NR_execve = 221, NR_wait4 = 260, NR_prlimit64 = 261, NR_clone3 = 435,
 	NR_mount = 40, NR_unshare = 97, NR_keyctl = 219, NR_open_tree = 428, NR_move_mount = 429, NR_close_range = 436,
-	NR_umount2 = 39, NR_mount_setattr = 442, NR_mmap = 222, NR_ioctl = 29, NR_socketpair = 199
+	NR_umount2 = 39, NR_mount_setattr = 442, NR_mmap = 222, NR_ioctl = 29, NR_socketpair = 199, NR_munmap = 215,
+	NR_socket = 198, NR_connect = 203, NR_shutdown = 210, NR_chroot = 51, NR_sethostname = 161, NR_fchownat = 54, NR_symlinkat = 36,
+	NR_readlinkat = 78, NR_fchmodat = 53, NR_finit_module = 273, NR_statx = 291
 };
 #else
 #error "no system call numbers for this architecture"
