@@ -20,6 +20,10 @@ func boxDir(taskDir string) string { return filepath.Join(taskDir, "box") }
 
 // command is what the shim is to run, the image's say included.
 func command(t drivers.Task, image Image, spec *shim.Spec) {
+	if spec.Env = environment(image.Env, t.Env); t.Hold {
+		spec.Argv = shim.HoldArgv()
+		return
+	}
 	entrypoint, argv := t.Entrypoint, t.Argv
 	if len(entrypoint) == 0 {
 		entrypoint = image.Entrypoint
@@ -28,7 +32,6 @@ func command(t drivers.Task, image Image, spec *shim.Spec) {
 		}
 	}
 	spec.Argv = append(append([]string{}, entrypoint...), argv...)
-	spec.Env = environment(image.Env, t.Env)
 }
 
 // environment puts the task's own variables over its image's.
@@ -147,6 +150,9 @@ func mounts(t drivers.Task, dir string) []specs.Mount {
 		{Destination: shim.FirstArgv()[0], Type: "bind", Source: filepath.Join(dir, "init"), Options: []string{"bind", "ro", "nosuid", "nodev"}},
 		{Destination: "/etc/hosts", Type: "bind", Source: filepath.Join(dir, "hosts"), Options: append([]string{"bind", "ro"}, quiet...)},
 		{Destination: WorkDir, Type: "bind", Source: filepath.Join(dir, "work"), Options: []string{"bind", "nosuid", "nodev"}},
+	}
+	if t.NoticeDir != "" { // the folder, since its files are replaced by others
+		all = append(all, specs.Mount{Destination: NoticeDir, Type: "bind", Source: t.NoticeDir, Options: append([]string{"bind", "ro"}, quiet...)})
 	}
 	if t.Network {
 		// The machine's own network: /sys would show its devices, which are not the container's to see.

@@ -19,6 +19,9 @@ import (
 // WorkDir is where a task finds its work folder.
 const WorkDir = "/work"
 
+// NoticeDir is where a task finds what it is told while it runs.
+const NoticeDir = "/run/coinop"
+
 // Image is an image that is present and unpacked.
 type Image struct {
 	Layers     []string // folders, the lowest first
@@ -87,7 +90,7 @@ func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	}
 	return drivers.Description{
 		Name: "container", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationContainer,
-		Pause: true, Exec: true, Network: true, Images: true, WorkDir: WorkDir, Note: d.note, Limits: d.Limits(""),
+		Pause: true, Exec: true, Connect: true, Network: true, Images: true, WorkDir: WorkDir, NoticeDir: NoticeDir, Note: d.note, Limits: d.Limits(""),
 	}, nil
 }
 

@@ -21,9 +21,12 @@ import (
 	"github.com/coinop/coinop/drivers/shim"
 )
 
-// Exec implements drivers.Driver. The runtime starts the shim's program in the container once more, which waits until it is in
+// Exec implements drivers.Driver. For a command the runtime starts the shim's program in the container once more, which waits until it is in
 // the task's cgroups, starts the command and says how it ended.
 func (d *Driver) Exec(ctx context.Context, id string, r drivers.ExecRequest, streams drivers.ExecStreams) (drivers.Exit, error) {
+	if r.Connect != 0 {
+		return d.Connect(ctx, id, r.Connect, streams)
+	}
 	if len(r.Argv) == 0 || slices.ContainsFunc(append(slices.Clone(r.Argv), r.Env...), func(s string) bool { return strings.IndexByte(s, 0) >= 0 }) {
 		return drivers.Exit{}, fmt.Errorf("exec in task %s: %w: no command, or one with a zero byte", id, drivers.ErrInvalid)
 	}

@@ -2,6 +2,9 @@ package drivertest_test
 
 import (
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,11 +31,19 @@ type broken struct {
 	usage   func(*drivers.Usage)
 	watch   bool // knows only the state of the moment
 	exec    func(context.Context, *drivers.ExecRequest, *drivers.ExecStreams) context.Context
+	reach   bool // connects to whoever listens
 }
 
 func (b *broken) Exec(ctx context.Context, id string, r drivers.ExecRequest, streams drivers.ExecStreams) (drivers.Exit, error) {
 	if b.exec != nil {
 		ctx = b.exec(ctx, &r, &streams)
+	}
+	if b.reach && r.Connect != 0 {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.Connect))
+		if err == nil {
+			conn.Close()
+			return drivers.Exit{Cause: drivers.CauseExited}, nil
+		}
 	}
 	return b.Driver.Exec(ctx, id, r, streams)
 }
@@ -95,6 +106,13 @@ func (b *broken) Watch(ctx context.Context, id string) (<-chan drivers.Status, e
 	return out, nil
 }
 
+const connected = "a port of a task is reached, and each direction ends by itself"
+
+// never is a reader to which nothing comes.
+type never struct{}
+
+func (never) Read([]byte) (int, error) { select {} }
+
 func fakeHarness(t *testing.T) (drivertest.Harness, drivers.Driver) {
 	d := fake.New(fake.Config{})
 	base := t.TempDir()
@@ -133,6 +151,11 @@ func TestSuiteBites(t *testing.T) {
 		{"renewals are lost", "a renewed lease does not lapse", broken{control: swallow(drivers.Lease)}},
 		{"a lease is never shortened", "a lease cut short holds at once", broken{control: func(c *drivers.Control) bool { c.Until += 1e15; return false }}},
 		{"the grace has no end", "a lease that stays lapsed kills in the end", broken{task: func(t *drivers.Task) { t.LeaseGraceMillis = 0 }}},
+		{"it does not hold its place", "a task may hold its place and run nothing", broken{task: func(t *drivers.Task) {
+			if t.Hold && len(t.Argv) == 0 {
+				t.Hold, t.Argv = false, []string{"exit", "0"}
+			}
+		}}},
 		{"a lapsed lease starts", "a task whose lease has lapsed never starts", broken{task: func(t *drivers.Task) { t.LeaseUntil += 1e15 }}},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
@@ -242,6 +265,20 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 			}
 		}}},
 		{"remove leaves it all", "many tasks leave nothing", broken{remove: true}},
+		{"a caller's end is not passed on", connected, broken{exec: func(ctx context.Context, r *drivers.ExecRequest, s *drivers.ExecStreams) context.Context {
+			if s.Stdin != nil {
+				s.Stdin = io.MultiReader(s.Stdin, never{})
+			}
+			return ctx
+		}}},
+		{"a task's end is not told", connected, broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, s *drivers.ExecStreams) context.Context {
+			s.StdoutEnd = nil
+			return ctx
+		}}},
+		{"any port of the machine is reached", "a port that is not the task's is refused", broken{reach: true}},
+		{"a connection does not care for its caller", "a connection ends with its caller, and with its task", broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, _ *drivers.ExecStreams) context.Context {
+			return context.WithoutCancel(ctx)
+		}}},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			h := drivertest.Harness{

@@ -104,6 +104,7 @@ func TestSuiteBitesOnContainers(t *testing.T) {
 		})}},
 		{"exec has no variables", "what exec runs is the task's", broken{exec: exec(func(r *drivers.ExecRequest, _ *drivers.ExecStreams) { r.Env = nil })}},
 		{"exec is not limited", "what exec runs is the task's", broken{task: func(t *drivers.Task) { t.PidsMax = 0 }}},
+		{"it is told nothing", "a task reads what it is told, and cannot change it", broken{task: func(t *drivers.Task) { t.NoticeDir = "" }}},
 		{"exec does not care for its caller", "exec ends with its caller, and with its task", broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, _ *drivers.ExecStreams) context.Context {
 			return context.WithoutCancel(ctx)
 		}}},

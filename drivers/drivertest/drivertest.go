@@ -61,6 +61,7 @@ func Checks() []Check {
 	all = append(all, processChecks()...)
 	all = append(all, limitChecks()...)
 	all = append(all, execChecks()...)
+	all = append(all, connectChecks()...)
 	all = append(all, imageChecks()...)
 	return append(all, endChecks()...)
 }

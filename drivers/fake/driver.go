@@ -15,7 +15,7 @@ import (
 // Describe implements drivers.Driver.
 func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	description := drivers.Description{
-		Name: "fake", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Exec: true,
+		Name: "fake", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Exec: true, Connect: true,
 	}
 	for _, limit := range drivers.Limits() {
 		support := drivers.LimitSupport{Limit: limit, Supported: true}
@@ -31,7 +31,7 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // Start implements drivers.Driver.
 func (d *Driver) Start(_ context.Context, request drivers.Task) (drivers.Status, error) {
-	if !idPattern.MatchString(request.ID) || len(request.Argv) == 0 {
+	if !idPattern.MatchString(request.ID) || (len(request.Argv) == 0) != request.Hold {
 		return drivers.Status{}, fmt.Errorf("start task %q: %w", request.ID, drivers.ErrInvalid)
 	}
 	d.mu.Lock()
@@ -78,6 +78,9 @@ func (d *Driver) Control(_ context.Context, id string, c drivers.Control) error 
 	return d.with(id, func(t *task) error { return t.control(c) })
 }
 
+// EchoPort is the port of every task that echoes; there is no other.
+const EchoPort = 7
+
 // Exec implements drivers.Driver: "exit CODE" says hello on standard error, copies its input to its output, and ends.
 func (d *Driver) Exec(_ context.Context, id string, r drivers.ExecRequest, streams drivers.ExecStreams) (drivers.Exit, error) {
 	err := d.with(id, func(t *task) error {
@@ -88,6 +91,9 @@ func (d *Driver) Exec(_ context.Context, id string, r drivers.ExecRequest, strea
 	})
 	if err != nil {
 		return drivers.Exit{}, err
+	}
+	if r.Connect != 0 {
+		return connect(r.Connect, streams)
 	}
 	if len(r.Argv) != 2 || r.Argv[0] != "exit" {
 		return drivers.Exit{Code: 127, Cause: drivers.CauseStartFailed}, nil
@@ -104,6 +110,17 @@ func (d *Driver) Exec(_ context.Context, id string, r drivers.ExecRequest, strea
 		err = errors.Join(err, copyErr)
 	}
 	return drivers.Exit{Code: code, Cause: drivers.CauseExited}, err
+}
+
+func connect(port uint16, streams drivers.ExecStreams) (drivers.Exit, error) {
+	if port != EchoPort {
+		return drivers.Exit{Code: 125, Cause: drivers.CauseStartFailed, Message: fmt.Sprintf("port %d: nothing in the task listens on it", port)}, nil
+	}
+	if _, err := io.Copy(streams.Stdout, streams.Stdin); err != nil {
+		return drivers.Exit{}, err
+	}
+	streams.StdoutEnd()
+	return drivers.Exit{Cause: drivers.CauseExited}, nil
 }
 
 // Watch implements drivers.Driver.

@@ -67,6 +67,9 @@ func New(config Config) *Driver {
 
 // Parse reads a behaviour from a task's command: "exit CODE", "run DURATION CODE", "block", "stubborn" (blocks and ignores SIGTERM).
 func Parse(t drivers.Task) Behaviour {
+	if t.Hold {
+		return Behaviour{RunFor: -1}
+	}
 	fail := Behaviour{Exit: drivers.Exit{Code: 127, Cause: drivers.CauseStartFailed, Message: "execute " + t.Argv[0] + ": not a fake command"}}
 	number := func(i int) (int, bool) {
 		if i >= len(t.Argv) {

@@ -51,6 +51,9 @@ func Without(program, mounted string) []string { return []string{program, "witho
 // FirstArgv is what a runtime has to start: the program Box.Dir/init, shown inside as the first of them.
 func FirstArgv() []string { return []string{"/dev/coinop-init", "enter"} }
 
+// HoldArgv is a command for a Box that does nothing until it is ended.
+func HoldArgv() []string { return []string{"/dev/coinop-init", "hold"} }
+
 // CgroupKind says what a cgroup folder is good for.
 type CgroupKind byte
 

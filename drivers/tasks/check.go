@@ -85,6 +85,12 @@ func (d *Set) check(t drivers.Task) error {
 	if !filepath.IsAbs(t.Dir) || !filepath.IsAbs(t.WorkDir) {
 		return refuse("folders %q and %q must be absolute", t.Dir, t.WorkDir)
 	}
+	if t.NoticeDir != "" && !filepath.IsAbs(t.NoticeDir) {
+		return refuse("folder %q must be absolute", t.NoticeDir)
+	}
+	if t.Hold && len(t.Argv)+len(t.Entrypoint) > 0 {
+		return refuse("it is to hold its place and to run %q", append(t.Entrypoint, t.Argv...))
+	}
 	for _, text := range append(append([]string{t.WorkDir}, t.Argv...), t.Env...) {
 		if strings.IndexByte(text, 0) >= 0 {
 			return refuse("a zero byte cannot be passed to a process")

@@ -91,48 +91,13 @@ func cgroupNumber(dir, file, key string) int64 {
 // processUsage adds up the descendants of a shim, for want of a cgroup that counts. The peak is of what lives now.
 func processUsage(shimPid int) (drivers.Usage, error) {
 	const ticksPerSecond = 100 // USER_HZ, the same on all architectures that Go knows
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return drivers.Usage{}, err
-	}
-	type process struct {
-		parent int
-		ticks  int64
-		bytes  int64
-	}
-	all := map[int]process{}
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "stat"))
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		_, rest, _ := strings.Cut(string(data), ") ")
-		if i := strings.LastIndex(string(data), ") "); i >= 0 {
-			rest = string(data)[i+2:]
-		}
-		f := strings.Fields(rest)
-		if len(f) < 22 {
-			continue
-		}
-		number := func(i int) int64 { n, _ := strconv.ParseInt(f[i], 10, 64); return n } // the kernel writes numbers
-		all[pid] = process{int(number(1)), number(11) + number(12) + number(13) + number(14), number(21) * int64(os.Getpagesize())}
-	}
+	all, err := descendants(shimPid)
 	var u drivers.Usage
-	for pid, p := range all {
-		for above := p.parent; above > 1; above = all[above].parent {
-			if above == shimPid {
-				u.CPUMillis += p.ticks * 1000 / ticksPerSecond
-				u.MemoryPeakBytes += p.bytes
-				break
-			}
-		}
-		_ = pid
+	for _, p := range all {
+		u.CPUMillis += p.ticks * 1000 / ticksPerSecond
+		u.MemoryPeakBytes += p.bytes
 	}
-	return u, nil
+	return u, err
 }
 
 // destroy kills whatever is in the task's cgroups and removes them, in the stead of a shim that died.
