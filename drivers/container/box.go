@@ -51,7 +51,7 @@ func environment(image, own []string) []string {
 }
 
 // makeBox makes the folder as shim.Box wants it, with the runtime's bundle in it.
-func makeBox(t drivers.Task, image Image, cgroupsPath string) (*shim.Box, error) {
+func (r runtime) makeBox(t drivers.Task, image Image, cgroupsPath string) (*shim.Box, error) {
 	if len(image.Layers) > shim.LayersMax {
 		return nil, fmt.Errorf("%w: an image of %d layers, and %d is the most", drivers.ErrInvalid, len(image.Layers), shim.LayersMax)
 	}
@@ -91,6 +91,9 @@ func makeBox(t drivers.Task, image Image, cgroupsPath string) (*shim.Box, error)
 	bundle := newBundle(t, dir, who, uids, gids, cgroupsPath)
 	if bundle.Linux.Seccomp, err = profile(bundle); err != nil {
 		return nil, err
+	}
+	if r.filter != "" {
+		bundle.Annotations = map[string]string{filterAnnotation: r.filter}
 	}
 	data, err := json.Marshal(bundle)
 	if err == nil {

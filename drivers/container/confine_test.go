@@ -222,3 +222,34 @@ func TestAnImagesUserIsTheTasksOutside(t *testing.T) {
 		t.Errorf("its file belongs to %+v", info.Sys())
 	}
 }
+
+// The profile of system calls holds for the task and for commands that join it, also where the runtime was given it compiled.
+func TestSystemCallsAreFiltered(t *testing.T) {
+	const script = `grep Seccomp: /proc/self/status; unshare --user true && echo LOOT; unshare --mount true && echo LOOT; echo tried`
+	const want = "Seccomp:\t2\ntried\n"
+	for _, runtime := range []string{"crun", "runc"} {
+		t.Run(runtime, func(t *testing.T) {
+			h := newHarness(t, container.Config{Runtime: runtime})
+			d := h.Driver()
+			if got := said(t, d, newTask(t, h, "filtered", script)); got != want {
+				t.Errorf("a task said %q, want %q", got, want)
+			}
+			if _, err := d.Start(t.Context(), newTask(t, h, "joined", "sleep 100")); err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			if _, err := d.Exec(t.Context(), "joined", drivers.ExecRequest{Argv: []string{"/bin/sh", "-c", script}}, drivers.ExecStreams{Stdout: &out}); err != nil {
+				t.Fatal(err)
+			}
+			if out.String() != want {
+				t.Errorf("a command said %q, want %q", &out, want)
+			}
+			if err := d.Remove(t.Context(), "joined"); err != nil {
+				t.Error(err)
+			}
+			if kept := d.(*container.Driver).Filter(); (kept != "") != (runtime == "crun") {
+				t.Errorf("%d characters of filter are kept", len(kept))
+			}
+		})
+	}
+}

@@ -121,7 +121,7 @@ func (d *Driver) Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) e
 	if len(spec.Argv) == 0 {
 		return fmt.Errorf("%w: neither the task nor its image says what to run", drivers.ErrInvalid)
 	}
-	box, err := makeBox(t, image, d.runtime.cgroupsPath(d, t.ID, spec))
+	box, err := d.runtime.makeBox(t, image, d.runtime.cgroupsPath(d, t.ID, spec))
 	if err != nil {
 		return fmt.Errorf("make container: %w", err)
 	}

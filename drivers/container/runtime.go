@@ -2,6 +2,7 @@ package container
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 type runtime struct {
 	command []string // that begins each of its commands
 	cgroups bool     // it insists on cgroups of its own
+	filter  string   // the profile of system calls as it compiled it once, if it takes that; "": it compiles it for each container
 }
 
 // known lists the runtimes, the better one first: crun starts a container in half of runc's time, and can be told to leave
@@ -125,14 +127,26 @@ func (d *Driver) tryEmpty() (string, error) {
 	const anybody = 65534
 	t := drivers.Task{ID: filepath.Base(dir), Dir: filepath.Join(dir, "task"), WorkDir: filepath.Join(dir, "work"), UID: anybody, GID: anybody}
 	spec := shim.Spec{Record: filepath.Join(dir, "record"), LogDir: t.Dir, WorkDir: WorkDir, Argv: []string{"/nothing"}}
-	box, err := makeBox(t, Image{Layers: []string{filepath.Join(dir, "layer")}}, d.runtime.cgroupsPath(d, t.ID, &spec))
+	box, err := d.runtime.makeBox(t, Image{Layers: []string{filepath.Join(dir, "layer")}}, d.runtime.cgroupsPath(d, t.ID, &spec))
 	if err != nil {
 		return "", err
 	}
 	box.Program, box.Runtime = d.Shim(), d.runtime.run(box.Dir)
 	spec.Box = box
 	said, err := d.Try(spec)
+	d.runtime.keepFilter(box.Dir)
 	return explain(box.Dir, said), err
+}
+
+// filterAnnotation is how crun is given a compiled filter: https://github.com/containers/crun/blob/main/crun.1.md
+const filterAnnotation = "run.oci.seccomp_bpf_data"
+
+// keepFilter takes what crun made of the profile for the container in this box. Every container has the same profile, and
+// compiling it takes crun longer than all else that it does.
+func (r *runtime) keepFilter(box string) {
+	if data, err := os.ReadFile(filepath.Join(box, "state", id, "seccomp.bpf")); err == nil { // runc keeps none
+		r.filter = base64.StdEncoding.EncodeToString(data)
+	}
 }
 
 // explain finds what the runtime said where the shim knows only that it failed.
