@@ -29,6 +29,7 @@ type API struct {
 	pages     *http.CrossOriginProtection
 	addresses *addresses
 	curve     *curve
+	connects  *connects
 	streams   chan struct{} // one for each stream that is being followed
 	metrics   *metrics
 	ladders   ladders
@@ -61,6 +62,7 @@ func New(c Config) (*API, error) {
 		pages:     http.NewCrossOriginProtection(),
 		addresses: newAddresses(c.Limits),
 		curve:     newCurve(c.Limits, m),
+		connects:  newConnects(c.Limits.ConnectsMax),
 		streams:   make(chan struct{}, c.Limits.StreamsMax),
 		metrics:   m,
 	}

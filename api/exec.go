@@ -24,13 +24,14 @@ func (a *API) execRoute() {
 	a.handle("GET /v1/jobs/{job}/exec", a.exec)
 	a.document(huma.Operation{
 		OperationID: "exec", Method: http.MethodGet, Path: "/v1/jobs/{job}/exec", Tags: []string{"jobs"},
-		Summary: "Run one more command in a task, with the job's control key",
+		Summary: "Run one more command in a task, or connect to a port of it, with the job's control key",
 		Description: "A WebSocket of the subprotocol " + client.ExecProtocol + ", which is Kubernetes': the first byte of each binary message is its channel, 0 standard input, 1 output, " +
-			"2 errors, 3 how it ended (the last message), 4 the terminal's new size, 255 the channel that ends. A task that has not started is waited for.",
+			"2 errors, 3 how it ended (the last message), 4 the terminal's new size, 255 the channel that ends. Of a port, input and output are its bytes. A task that has not started is waited for.",
 		Parameters: []*huma.Param{
 			pathParam("job", "integer"), queryParam("task", "integer", "default: the first"), queryParam("command", "string", "argv, one parameter each"),
 			queryParam("env", "string", "NAME=value, beside the task's, one parameter each"),
 			queryParam("rows", "integer", "with cols: in a terminal of this size"), queryParam("cols", "integer", ""),
+			queryParam("connect", "integer", "instead of a command: a TCP port of the task's loopback"),
 		},
 	}, nil, http.StatusSwitchingProtocols, nil)
 }
@@ -54,6 +55,13 @@ func (a *API) exec(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
+	if q.request.Connect != 0 {
+		unplug, err := a.connects.enter(q.at.job)
+		if err != nil {
+			return err
+		}
+		defer unplug()
+	}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{client.ExecProtocol}})
 	if err != nil {
 		return nil //nolint:nilerr // it has answered
@@ -161,6 +169,15 @@ func (a *API) readExec(r *http.Request) (q execWanted, v *machine.View, err erro
 		q.at.task = int32(task)
 	}
 	q.request.Argv, q.request.Env = values["command"], values["env"]
+	if values.Has("connect") {
+		if q.request.Connect, err = readPort(r); err != nil {
+			return q, v, err
+		}
+		if len(values["command"])+len(values["env"]) > 0 || values.Has("rows") || values.Has("cols") {
+			return q, v, fail(string(machine.CodeInvalid), "connect: a port has no command, variables or terminal")
+		}
+		return q, v, nil
+	}
 	if err := checkCommand(q.request); err != nil {
 		return q, v, err
 	}

@@ -88,6 +88,7 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client
 			return nil, err
 		}
 		out.Name, out.Image, out.Command, out.Labels, out.Outputs = w.Name, w.Image, w.Argv, w.Labels, w.Outputs
+		out.Hold = w.Hold
 		out.Env = map[string]string{}
 		for _, e := range w.Env {
 			name, value, _ := strings.Cut(e, "=")

@@ -27,7 +27,8 @@ type Limits struct {
 	RefusalTime time.Duration // until an address that owes is told so; see Retry-After
 	AnswerTime  time.Duration // until the outcome of a proposal counts as unknown
 	WaitMax     time.Duration // the longest a request may wait for a job
-	StreamsMax  int           // logs and events at once: each holds a goroutine, two buffers, and a place at its node
+	StreamsMax  int           // logs, events, commands in tasks and connections to them at once: each holds a goroutine, two buffers, and a place at its node
+	ConnectsMax int           // connections to the ports of one job at once
 	ConnsMax    int           // connections at once, of all; half of the files that a process may have open
 
 	Coins        mint.Limits // the sizes of one payment
@@ -63,6 +64,7 @@ func DefaultLimits() Limits {
 		AnswerTime:  15 * time.Second,
 		WaitMax:     30 * time.Second,
 		StreamsMax:  2000,
+		ConnectsMax: 64,
 		ConnsMax:    10_000,
 
 		Coins:        mint.DefaultLimits(),

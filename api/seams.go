@@ -70,12 +70,13 @@ type Logs interface {
 	ReadLog(ctx context.Context, r LogRequest, send func(LogPiece) error) error
 }
 
-// ExecRequest asks for one more command in a task that runs.
+// ExecRequest asks for one more command in a task that runs, or for a port of it.
 type ExecRequest struct {
 	Run      scheduler.RunID
 	Argv     []string
 	Env      []string             // NAME=value, beside the task's
 	Terminal *client.TerminalSize // none: no terminal, and standard error apart
+	Connect  uint16               // instead of a command: a TCP port of the task's loopback
 }
 
 // ExecLine is a command's connection to whoever asked for it.

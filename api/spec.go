@@ -193,7 +193,7 @@ func poolNames(v *machine.View) string {
 // readWork turns the rest of a job's JSON into what its executor needs, encoded.
 func readWork(j client.JobSpec) ([]byte, error) {
 	w := scheduler.Work{
-		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image,
+		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image, Hold: j.Hold,
 	}
 	switch driver := driverOf(j); {
 	case driver == processDriver && j.Image != "":

@@ -220,7 +220,8 @@ func (r *run) task(user user, can drivers.Description) drivers.Task {
 	}
 	return drivers.Task{
 		ID: r.journal.task, Dir: filepath.Join(dir, driverDir), WorkDir: filepath.Join(dir, workDir),
-		Argv: argv, Env: r.environment(order, r.config.Boot(), there), Image: spec.GetImage(),
+		Argv: argv, Env: r.environment(order, r.config.Boot(), there, r.noticeSeen(can)), Image: spec.GetImage(),
+		Hold: spec.GetHold(), NoticeDir: r.noticeShown(can),
 		UID: user.uid, GID: user.gid,
 		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: cmp.Or(spec.GetDiskBytes(), diskUnasked(spec)),
 		PidsMax: cmp.Or(spec.GetPidsMax(), r.config.PidsMax), FilesMax: cmp.Or(spec.GetFilesMax(), r.config.FilesMax),

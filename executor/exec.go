@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -24,8 +25,8 @@ func (n *node) Exec(stream execStream) error {
 		return err
 	}
 	start := first.GetStart()
-	if len(start.GetArgv()) == 0 {
-		return status.Error(codes.InvalidArgument, "which command is not said")
+	if (len(start.GetArgv()) == 0) == (start.GetConnect() == 0) || start.GetConnect() > math.MaxUint16 {
+		return status.Error(codes.InvalidArgument, "it must be said which command, or which port")
 	}
 	e := n.executor
 	e.mu.Lock()
@@ -36,6 +37,8 @@ func (n *node) Exec(stream execStream) error {
 	}
 	exit, err := e.execIn(stream, r, start)
 	switch {
+	case errors.Is(err, drivers.ErrUnsupported) && start.GetConnect() != 0:
+		return status.Errorf(codes.Unimplemented, "driver %s connects to no port of a task; container does", r.spec().GetDriver())
 	case errors.Is(err, drivers.ErrUnsupported):
 		return status.Errorf(codes.Unimplemented, "driver %s runs no second command in a task; a job with --image can have one", r.spec().GetDriver())
 	case errors.Is(err, drivers.ErrNoTask), errors.Is(err, drivers.ErrEnded):
@@ -68,10 +71,16 @@ func (e *Executor) execIn(stream execStream, r *run, start *wire.ExecStart) (dri
 	size := start.GetTerminal()
 	return driver.Exec(ctx, r.journal.task, drivers.ExecRequest{
 		Argv: start.GetArgv(), Env: start.GetEnv(), Terminal: size != nil, Rows: uint16(size.GetRows()), Cols: uint16(size.GetCols()),
+		Connect: uint16(start.GetConnect()),
 	}, drivers.ExecStreams{
 		Stdin:  input,
 		Stdout: send(func(p []byte) *wire.ExecOutput { return &wire.ExecOutput{Stdout: p} }),
 		Stderr: send(func(p []byte) *wire.ExecOutput { return &wire.ExecOutput{Stderr: p} }),
+		StdoutEnd: func() {
+			sending.Lock()
+			defer sending.Unlock()
+			_ = stream.Send(&wire.ExecOutput{StdoutEnd: true}) // who has gone need not know
+		},
 		Resize: sizes,
 	})
 }

@@ -21,7 +21,7 @@ import (
 //	runs/<id>/      one run's
 //	  journal       one line of JSON, behind its sum, for each step: what to run, that the driver may have been asked to start it (and in
 //	                which boot), that its first process was there, how it ended (its logs and outputs are with the servers)
-//	  notice        the newest notice, for the task to read
+//	  notice        the newest notice, for the task to read; that of a task with files of its own lies in notices/, which it is shown
 //	  driver/       the driver's, there once it keeps something
 //	  work/         the task's own folder
 //
@@ -31,6 +31,7 @@ import (
 const (
 	journalFile = "journal"
 	noticeFile  = "notice"
+	noticesDir  = "notices"
 	driverDir   = "driver"
 	workDir     = "work"
 )

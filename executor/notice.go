@@ -23,7 +23,7 @@ func (r *run) warn(ctx context.Context, order *wire.Order) error {
 	if notice == nil {
 		return nil
 	}
-	told, err := os.ReadFile(filepath.Join(r.layout.run(r.id), noticeFile))
+	told, err := os.ReadFile(filepath.Join(r.noticeDir(), noticeFile))
 	if err == nil && bytes.Equal(told, noticeText(notice)) {
 		return nil
 	}
@@ -42,7 +42,36 @@ func (r *run) warn(ctx context.Context, order *wire.Order) error {
 }
 
 func (r *run) writeNotice(n *wire.Notice) error {
-	return writeFile(filepath.Join(r.layout.run(r.id), noticeFile), noticeText(n), 0o644)
+	return writeFile(filepath.Join(r.noticeDir(), noticeFile), noticeText(n), 0o644)
+}
+
+// noticeDir is where the task's notices are: in a folder that holds nothing else where it is shown to a task that sees nothing
+// else of this machine.
+func (r *run) noticeDir() string {
+	dir := r.layout.run(r.id)
+	if r.spec().GetImage() != "" {
+		return filepath.Join(dir, noticesDir)
+	}
+	return dir
+}
+
+// noticeShown is the folder for a driver that shows one.
+func (r *run) noticeShown(can drivers.Description) string {
+	if can.NoticeDir == "" || r.spec().GetImage() == "" {
+		return ""
+	}
+	return r.noticeDir()
+}
+
+// noticeSeen is where the task finds its notice; "": nowhere.
+func (r *run) noticeSeen(can drivers.Description) string {
+	switch {
+	case can.NoticeDir != "":
+		return filepath.Join(can.NoticeDir, noticeFile)
+	case r.spec().GetImage() != "":
+		return ""
+	}
+	return filepath.Join(r.noticeDir(), noticeFile)
 }
 
 // noticeText is made to be read by shells: one NAME=value a line, words in the value without quotes or line ends.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -32,8 +33,12 @@ func (r *run) fill(ctx context.Context, user user) error {
 			return fmt.Errorf("clear work folder: %w", err)
 		}
 	}
-	for _, path := range []string{work, filepath.Join(work, tmpDir)} {
-		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	folders := map[string]fs.FileMode{work: 0o700, filepath.Join(work, tmpDir): 0o700}
+	if notices := r.noticeDir(); notices != dir {
+		folders[notices] = 0o755 // its user's, whoever that is, to read
+	}
+	for _, path := range slices.Sorted(maps.Keys(folders)) {
+		if err := os.Mkdir(path, folders[path]); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
@@ -126,7 +131,7 @@ func diskUnasked(spec *wire.Spec) int64 {
 }
 
 // environment is all that the task gets: a few names that every command expects, what the user gave, what the job is.
-func (r *run) environment(order *wire.Order, now int64, work string) []string {
+func (r *run) environment(order *wire.Order, now int64, work, notice string) []string {
 	spec := r.spec()
 	deadline, funded := "", ""
 	if limit := spec.GetTimeLimitMs(); limit > 0 {
@@ -137,10 +142,8 @@ func (r *run) environment(order *wire.Order, now int64, work string) []string {
 		funded = unixSeconds(until)
 	}
 	env := map[string]string{"HOME": work, "PWD": work, "TMPDIR": filepath.Join(work, tmpDir)}
-	notice := ""
-	if spec.GetImage() == "" { // an image has its own programs, and does not see what lies beside the work folder
+	if spec.GetImage() == "" { // an image has its own programs
 		env["PATH"], env["LANG"] = taskPath, "C.UTF-8"
-		notice = filepath.Join(r.layout.run(r.id), noticeFile)
 	}
 	for _, entry := range spec.GetEnv() {
 		if name, value, ok := strings.Cut(entry, "="); ok && name != "" && !strings.HasPrefix(name, "COINOP_") {

@@ -106,6 +106,12 @@ func (w Work) validateImage() error {
 }
 
 func (w Work) validateArgv() error {
+	if w.Hold {
+		if len(w.Argv) > 0 || len(w.Script) > 0 {
+			return &FieldError{"hold", "is of a job that runs nothing, and this one has a command"}
+		}
+		return nil
+	}
 	if len(w.Argv) == 0 && len(w.Script) == 0 && w.Image == "" { // an image may have a command of its own
 		return &FieldError{"command", "is missing, and there is no script"}
 	}

@@ -173,6 +173,7 @@ type Work struct {
 	Labels  map[string]string `cbor:"6,keyasint,omitempty"`
 	Script  []byte            `cbor:"7,keyasint,omitempty"` // at most 64 KiB; run as the file "script" of the task's folder
 	Image   string            `cbor:"8,keyasint,omitempty"` // what a container is made from: a registry's REPOSITORY:TAG or REPOSITORY@DIGEST
+	Hold    bool              `cbor:"9,keyasint,omitempty"` // it runs nothing, and keeps its place for commands of its owner's
 }
 
 // Input is one file put into the task's folder before it starts.

@@ -112,7 +112,7 @@ func (x *executors) exec(ctx context.Context, r api.ExecRequest, line api.ExecLi
 	if err != nil {
 		return err
 	}
-	start := &wire.ExecStart{Run: uint64(r.Run), Argv: r.Argv, Env: r.Env}
+	start := &wire.ExecStart{Run: uint64(r.Run), Argv: r.Argv, Env: r.Env, Connect: uint32(r.Connect)}
 	if r.Terminal != nil {
 		start.Terminal = &wire.TerminalSize{Rows: uint32(r.Terminal.Rows), Cols: uint32(r.Terminal.Cols)}
 	}
@@ -176,6 +176,9 @@ func (l *nodeLine) take(m *wire.ExecOutput) error {
 			l.rest = append(l.rest, client.ExecFrame{Channel: channel, Data: data[:n]})
 			data = data[n:]
 		}
+	}
+	if m.GetStdoutEnd() {
+		l.rest = append(l.rest, client.ExecFrame{Channel: client.ExecClose, Data: []byte{client.ExecStdout}})
 	}
 	if end := m.GetEnd(); end != nil {
 		f, err := client.ExecEnded(int(end.GetCode()), end.GetMessage())

@@ -24,7 +24,7 @@ const (
 	ExecStderr byte = 2
 	ExecEnd    byte = 3   // the last: an ExecStatus
 	ExecResize byte = 4   // a TerminalSize
-	ExecClose  byte = 255 // the channel that ends here: standard input's
+	ExecClose  byte = 255 // the channel that ends here: standard input's, or from a port output's
 )
 
 // ExecFrameMax bounds a frame, its channel included.
@@ -140,7 +140,7 @@ func (c *ExecConn) Close() error { return c.ws.Close(websocket.StatusNormalClosu
 // Drop ends it at once.
 func (c *ExecConn) Drop() { _ = c.ws.CloseNow() }
 
-// ExecQuery asks for one more command in a task that runs, or will.
+// ExecQuery asks for one more command in a task that runs, or will, or for a port of it.
 type ExecQuery struct {
 	Job      uint64
 	Task     int32
@@ -148,6 +148,7 @@ type ExecQuery struct {
 	Command  []string
 	Env      []string      // NAME=value, beside the task's
 	Terminal *TerminalSize // none: no terminal, and standard error apart
+	Connect  uint16        // instead of a command: a TCP port of the task's loopback, whose bytes are input and output
 }
 
 // Values is the query as a URL has it.
@@ -155,6 +156,9 @@ func (q ExecQuery) Values() url.Values {
 	v := url.Values{"command": q.Command, "env": q.Env}
 	if q.Task != 0 {
 		v.Set("task", strconv.Itoa(int(q.Task)))
+	}
+	if q.Connect != 0 {
+		v.Set("connect", strconv.Itoa(int(q.Connect)))
 	}
 	if q.Terminal != nil {
 		v.Set("rows", strconv.Itoa(int(q.Terminal.Rows)))

@@ -33,6 +33,7 @@ type JobSpec struct {
 	Array         *Array            `json:"array,omitempty"`
 	Command       []string          `json:"command,omitempty" doc:"argv as given, no shell; with a script: its arguments"`
 	Script        []byte            `json:"script,omitempty" doc:"at most 64 KiB, base64; run as a file of the task's folder"`
+	Hold          bool              `json:"hold,omitempty" doc:"run nothing, not an image's own command either, and keep the place for commands by /v1/jobs/{job}/exec"`
 	Env           map[string]string `json:"env,omitempty"`
 	Inputs        []InputFile       `json:"inputs,omitempty"`
 	Outputs       []string          `json:"outputs,omitempty" doc:"globs of files to keep"`
@@ -141,6 +142,7 @@ type JobPrivate struct {
 	Name          string            `json:"name,omitempty"`
 	Image         string            `json:"image,omitempty"`
 	Command       []string          `json:"command,omitempty"`
+	Hold          bool              `json:"hold,omitempty" doc:"it runs nothing"`
 	Labels        map[string]string `json:"labels,omitempty"`
 	Env           map[string]string `json:"env,omitempty"`
 	Inputs        []InputFile       `json:"inputs,omitempty"`
