@@ -20,7 +20,8 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 	defer timer.Stop()
 	for {
 		r.mu.Lock()
-		status, order, dropped, leaving, restarts := r.status, r.order, r.dropped, r.leaving, r.restarts
+		status, order, dropped, restarts := r.status, r.order, r.dropped, r.restarts
+		over := r.leaving || r.fault != ""
 		r.mu.Unlock()
 		if status.State.Final() {
 			return status, r.config.step(r.id, "final")
@@ -35,7 +36,7 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 				r.observe(status)
 			}
 		}
-		if err == nil && leaving && !r.killed {
+		if err == nil && over && !r.killed {
 			r.killed = true
 			err = r.control(ctx, drivers.Control{Kind: drivers.Kill})
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/gpu"
 	"github.com/coinop/coinop/executor/wire"
 )
 
@@ -35,6 +36,7 @@ func (r *run) begin(ctx context.Context) (*ended, error) {
 	defer cancel()
 	err := r.start(ctx, wanted)
 	var refused *refusal
+	var without noGPU
 	switch {
 	case err == nil:
 		return nil, nil
@@ -42,6 +44,8 @@ func (r *run) begin(ctx context.Context) (*ended, error) {
 		return nil, err
 	case errors.Is(err, errUndone), wanted.Err() != nil && !r.wasStarted():
 		return r.neverStarted()
+	case errors.As(err, &without):
+		return endWithout(r.boot, wire.Cause_CAUSE_NO_ROOM, err.Error()), nil
 	case r.journal.starting == "" && diskTrouble(err) && r.noRoom(): // its driver was not asked, and another machine can do better
 		r.diskFailed(err)
 		return endWithout(r.boot, wire.Cause_CAUSE_LEAVING, err.Error()), nil
@@ -102,6 +106,10 @@ func (r *run) start(ctx, wanted context.Context) error {
 			return err
 		}
 	}
+	grant, err := r.allocate(wanted)
+	if err != nil {
+		return err
+	}
 	if err := r.awaitGo(wanted); err != nil {
 		return err
 	}
@@ -123,7 +131,7 @@ func (r *run) start(ctx, wanted context.Context) error {
 	var status drivers.Status
 	err = again(wanted, func() error {
 		var err error
-		status, err = driver.Start(wanted, r.task(user, can))
+		status, err = driver.Start(wanted, r.task(user, can, grant))
 		return err
 	})
 	if err != nil && wanted.Err() != nil && ctx.Err() == nil {
@@ -207,7 +215,7 @@ func (r *run) awaitGo(ctx context.Context) error {
 }
 
 // task is what the driver is asked to start.
-func (r *run) task(user user, can drivers.Description) drivers.Task {
+func (r *run) task(user user, can drivers.Description, grant gpu.Grant) drivers.Task {
 	spec := r.spec()
 	dir := r.layout.run(r.id)
 	there := cmp.Or(can.WorkDir, filepath.Join(dir, workDir)) // the work folder as the task sees it
@@ -218,7 +226,7 @@ func (r *run) task(user user, can drivers.Description) drivers.Task {
 	if len(spec.GetScript()) > 0 {
 		argv = append([]string{filepath.Join(there, scriptFile)}, argv...)
 	}
-	return drivers.Task{
+	task := drivers.Task{
 		ID: r.journal.task, Dir: filepath.Join(dir, driverDir), WorkDir: filepath.Join(dir, workDir),
 		Argv: argv, Env: r.environment(order, r.config.Boot(), there, r.noticeSeen(can)), Image: spec.GetImage(),
 		Hold: spec.GetHold(), NoticeDir: r.noticeShown(can),
@@ -230,6 +238,8 @@ func (r *run) task(user user, can drivers.Description) drivers.Task {
 		KillDelayMillis:  spec.GetKillDelayMs(),
 		Network:          spec.GetNetwork(),
 	}
+	equip(&task, can, grant, r.config.GPUSpecs)
+	return task
 }
 
 // find asks the driver for a run of an earlier executor, whatever the journal says: it may have lost its last line.

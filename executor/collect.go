@@ -22,6 +22,10 @@ func (r *run) collect(ctx context.Context, final drivers.Status) (*ended, error)
 	status := &wire.RunStatus{
 		State: wire.RunState_RUN_STATE_ENDED, Frozen: r.spansNow(final), Missing: missing(final), End: r.cause(final),
 	}
+	if err := r.settle(ctx, status.End); err != nil { // what follows may take long, and needs none
+		return nil, err
+	}
+	r.blame(ctx, status.End)
 	if final.StartedBoot != 0 {
 		ran := max(0, final.EndedBoot-final.StartedBoot) / int64(time.Millisecond)
 		status.RanMs = &ran

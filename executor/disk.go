@@ -96,10 +96,7 @@ func (e *Executor) offerNothing(err error) {
 	e.ill = "this machine cannot write its disk: " + plainText(err.Error())
 	e.log.Error("the disk cannot be written: this machine takes no work until it can", "dir", e.layout.dir, "error", err)
 	poke(e.diskNews)
-	if e.facts != nil {
-		e.facts = nothing(e.facts, e.ill)
-		poke(e.send)
-	}
+	e.tellFacts()
 }
 
 // diskWorks takes work again where none was taken.
@@ -117,7 +114,7 @@ func (e *Executor) diskWorks(ctx context.Context) {
 // nothing are the facts of a machine that has nothing to offer, and why.
 func nothing(facts *wire.NodeFacts, why string) *wire.NodeFacts {
 	facts = proto.CloneOf(facts)
-	facts.CpuMilli, facts.MemoryBytes, facts.DiskBytes, facts.Gpus = 0, 0, 0, 0
+	facts.CpuMilli, facts.MemoryBytes, facts.DiskBytes, facts.Gpus, facts.Cards = 0, 0, 0, 0, nil
 	facts.Missing = append([]string{why}, facts.Missing...)
 	return facts
 }

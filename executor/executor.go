@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/gpu"
 	"github.com/coinop/coinop/executor/wire"
 )
 
@@ -39,7 +40,10 @@ type Config struct {
 	CPUMilli    int64 // offered; more than there is, is allowed. Default: what there is
 	MemoryBytes int64 // default: what there is
 	DiskBytes   int64 // default: what is free below Dir
-	GPUs        int64
+
+	GPUs     gpu.Provider // nil: this machine has none
+	GPUSpecs string       // the folder of its CDI specs
+	NoGPUs   string       // why there are none, for people
 
 	User      string // whom tasks run as where the pool names nobody; default coinop-task. Counts for root only
 	StopTasks bool   // when Run is told to stop: end all tasks, uncharged, instead of leaving them running
@@ -91,6 +95,7 @@ type Executor struct {
 	send    chan struct{} // told when there is something to report
 
 	diskNews chan struct{} // told when the disk did not take something
+	gpuNews  chan struct{} // told when the GPUs may not be as they were
 	wg       sync.WaitGroup
 
 	describing sync.Mutex // the last description is the one that counts
@@ -99,13 +104,15 @@ type Executor struct {
 	seen    seen
 	seenIn  *os.File
 	runs    map[uint64]*run
-	dirty   map[uint64]*run // to be reported
-	emptied chan struct{}   // closed when a leaving executor has no run left
-	empty   bool            // emptied is closed
-	lease   int64           // boot time at which the granted lease ends
-	link    *wire.Link      // nil: no leader answers just now
-	linked  chan struct{}   // closed when link changes
-	facts   *wire.NodeFacts
+	dirty   map[uint64]*run                // to be reported
+	emptied chan struct{}                  // closed when a leaving executor has no run left
+	empty   bool                           // emptied is closed
+	lease   int64                          // boot time at which the granted lease ends
+	link    *wire.Link                     // nil: no leader answers just now
+	linked  chan struct{}                  // closed when link changes
+	own     *wire.NodeFacts                // the facts but for GPUs, and for what cannot be had now; nil: not known yet
+	facts   *wire.NodeFacts                // as they are told
+	gpus    gpus                           // what the provider of GPUs says
 	can     map[string]drivers.Description // what drivers have said of themselves
 	leaving bool
 	told    []string // the servers' cluster ports, as the last leader has told
@@ -135,7 +142,7 @@ func New(config Config) (*Executor, error) {
 	if len(config.Servers) == 0 || config.Dial == nil && config.Connect == nil {
 		return nil, errors.New("executor: no server to connect to")
 	}
-	if min(config.CPUMilli, config.MemoryBytes, config.DiskBytes, config.GPUs) < 0 {
+	if min(config.CPUMilli, config.MemoryBytes, config.DiskBytes) < 0 {
 		return nil, errors.New("executor: a machine cannot offer less than nothing")
 	}
 	config.fill()
@@ -147,7 +154,8 @@ func New(config Config) (*Executor, error) {
 		config: config, log: config.Log.With("node", config.Name), layout: layout{config.Dir}, boot: boot,
 		prepare: make(chan struct{}, config.Workers), windUp: make(chan struct{}, config.Workers),
 		renew: make(chan struct{}, 1), send: make(chan struct{}, 1), diskNews: make(chan struct{}, 1),
-		can: map[string]drivers.Description{}, runs: map[uint64]*run{}, dirty: map[uint64]*run{}, emptied: make(chan struct{}), linked: make(chan struct{}),
+		gpuNews: make(chan struct{}, 1),
+		can:     map[string]drivers.Description{}, runs: map[uint64]*run{}, dirty: map[uint64]*run{}, emptied: make(chan struct{}), linked: make(chan struct{}),
 	}
 	e.store = newStore(e.layout.store(), config.StoreBytes)
 	return e, nil
@@ -225,6 +233,10 @@ func (e *Executor) Run(ctx context.Context) error {
 	}
 	for name, driver := range e.config.Drivers {
 		e.wg.Go(func() { e.watch(live, name, driver) })
+	}
+	if e.config.GPUs != nil {
+		e.wg.Go(func() { e.keepGPUs(live) })
+		e.wg.Go(func() { e.heedGPUs(live) })
 	}
 	e.wg.Go(func() { e.keepLeases(live) })
 	e.wg.Go(func() { e.keepDisk(live) })

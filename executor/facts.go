@@ -24,7 +24,7 @@ func (e *Executor) describe(ctx context.Context) {
 	defer e.describing.Unlock()
 	facts := &wire.NodeFacts{
 		Name: e.config.Name, Pool: e.config.Pool, Version: e.config.Version, Labels: e.config.Labels,
-		Os: runtime.GOOS, Arch: runtime.GOARCH, BootId: e.boot, Gpus: e.config.GPUs,
+		Os: runtime.GOOS, Arch: runtime.GOARCH, BootId: e.boot,
 		CpuMilli: e.config.CPUMilli, MemoryBytes: e.config.MemoryBytes, DiskBytes: e.config.DiskBytes,
 		CpuMilliReal: 1000 * int64(runtime.NumCPU()), MemoryBytesReal: MemoryBytes(),
 	}
@@ -76,16 +76,25 @@ func (e *Executor) describe(ctx context.Context) {
 		facts.Missing = append(facts.Missing, shortcomings(name, d)...)
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.own = facts
+	e.tellFacts()
+}
+
+// tellFacts has the facts reported if they have changed. The caller holds mu.
+func (e *Executor) tellFacts() {
+	if e.own == nil || e.config.GPUs != nil && !e.gpus.asked {
+		return
+	}
+	facts := proto.CloneOf(e.own)
+	e.addGPUs(facts)
 	if e.ill != "" {
 		facts = nothing(facts, e.ill)
 	}
-	if proto.Equal(facts, e.facts) {
-		e.mu.Unlock()
-		return
+	if !proto.Equal(facts, e.facts) {
+		e.facts = facts
+		poke(e.send)
 	}
-	e.facts = facts
-	e.mu.Unlock()
-	poke(e.send)
 }
 
 // shortcomings are what people should know of a driver that can be used.

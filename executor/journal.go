@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/coinop/coinop/drivers/gpu"
 	"github.com/coinop/coinop/executor/wire"
 )
 
@@ -22,10 +23,11 @@ type journal struct {
 	spec     *wire.Spec
 	starting string // boot in which the driver was asked to start it; empty: it never was
 	started  bool
-	end      *ended // nil: it goes on
-	size     int64  // up to the end of the last whole line in its file, behind which the next one is written
-	torn     bool   // something lies behind that
-	damage   error  // a line that had been written whole is none any more
+	gpus     []gpu.Granted // that it got; nil: none yet, or it asks for none
+	end      *ended        // nil: it goes on
+	size     int64         // up to the end of the last whole line in its file, behind which the next one is written
+	torn     bool          // something lies behind that
+	damage   error         // a line that had been written whole is none any more
 }
 
 // line is one line of a journal's file: whose it is, and one of its fields, or all that the first line says.
@@ -35,6 +37,7 @@ type line struct {
 	Spec     json.RawMessage `json:"spec,omitempty"`
 	Starting string          `json:"starting,omitempty"`
 	Started  bool            `json:"started,omitempty"`
+	GPUs     []gpu.Granted   `json:"gpus,omitempty"`
 	End      *endRecord      `json:"end,omitempty"`
 }
 
@@ -119,6 +122,9 @@ func (j *journal) take(next *line) error {
 		j.starting = next.Starting
 	}
 	j.started = j.started || next.Started
+	if next.GPUs != nil {
+		j.gpus = next.GPUs
+	}
 	if next.End == nil {
 		return nil
 	}

@@ -17,23 +17,28 @@ type run struct {
 	*Executor
 	id       uint64
 	journal  *journal
-	adopted  bool          // its folder was there before this executor
-	obeyed   uint64        // version of the order that has taken effect
-	paused   bool          // we have frozen it
-	unsure   bool          // whether we have frozen it, an earlier executor knew
-	stopped  bool          // we have begun to stop it, as ordered or for its time limit
-	killed   bool          // we have killed it because this executor ends its tasks
-	struck   bool          // its time limit has struck
-	epoch    int           // of the driver, when it was last asked
-	changed  chan struct{} // told whenever something below has changed
-	unwanted chan struct{} // closed when it must not start any more
+	adopted  bool           // its folder was there before this executor
+	obeyed   uint64         // version of the order that has taken effect
+	paused   bool           // we have frozen it
+	unsure   bool           // whether we have frozen it, an earlier executor knew
+	stopped  bool           // we have begun to stop it, as ordered or for its time limit
+	killed   bool           // we have killed it because this executor ends its tasks
+	struck   bool           // its time limit has struck
+	epoch    int            // of the driver, when it was last asked
+	released bool           // it has no GPU any more
+	settled  bool           // its end says what it used of them, or that this is unknown
+	used     *wire.GPUUsage // of its GPUs, in all
+	changed  chan struct{}  // told whenever something below has changed
+	unwanted chan struct{}  // closed when it must not start any more
 
 	mu       sync.Mutex // guards all below
 	order    *wire.Order
-	money    int64 // boot time at which the money ends, noEnd if never
-	dropped  bool  // the servers no longer name it
-	leaving  bool  // this executor ends its tasks
-	refused  bool  // unwanted is closed
+	money    int64    // boot time at which the money ends, noEnd if never
+	dropped  bool     // the servers no longer name it
+	leaving  bool     // this executor ends its tasks
+	fault    string   // why this machine has to end it; empty: it has not
+	remarks  []string // for its end's notes
+	refused  bool     // unwanted is closed
 	status   drivers.Status
 	restarts int   // of its driver
 	active   bool  // the driver has been asked to start it and it has not ended
@@ -188,6 +193,9 @@ func (r *run) toEnd(ctx context.Context) error {
 			}
 		}
 		if end != nil {
+			if err := r.settle(ctx, end.status.End); err != nil {
+				return err
+			}
 			if err := r.conclude(end); err != nil {
 				return err
 			}
@@ -302,6 +310,18 @@ func (r *run) conclude(end *ended) error {
 func (r *run) forget(ctx context.Context) error {
 	if err := r.removeTask(ctx); err != nil {
 		return err
+	}
+	for {
+		err := r.release(ctx)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, errHalted) {
+			return err
+		}
+		if err := pause(ctx, removeRetry); err != nil {
+			return err
+		}
 	}
 	if err := r.config.step(r.id, "driver removed"); err != nil {
 		return err
