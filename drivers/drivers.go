@@ -156,12 +156,14 @@ const (
 type ControlKind int
 
 const (
-	Signal ControlKind = iota + 1 // send Signal to the process, or to all of the task's with Group
-	Freeze                        // no process of the task runs until Thaw; repeated: nothing
-	Thaw                          // takes back Freeze; a task whose lease has lapsed stays frozen
-	Stop                          // Signal (default SIGTERM) to the group, SIGKILL to all after the kill delay; at once if there is none, or the task is frozen
-	Kill                          // SIGKILL to all
-	Lease                         // the lease now ends at Until; thaws what the old lease's end froze
+	Signal  ControlKind = iota + 1 // send Signal to the process, or to all of the task's with Group
+	Freeze                         // no process of the task runs until Thaw; repeated: nothing
+	Thaw                           // takes back Freeze; a task whose lease has lapsed stays frozen
+	Stop                           // Signal (default SIGTERM) to the group, SIGKILL to all after the kill delay; at once if there is none, or the task is frozen
+	Kill                           // SIGKILL to all
+	Lease                          // the lease now ends at Until; thaws what the old lease's end froze
+	Suspend                        // as Freeze, and its place is given back: what it was lies on disk until Resume. Needs Description.Suspend
+	Resume                         // takes back Suspend, and Freeze: it goes on where it was
 )
 
 // Control is a command to a task.
@@ -180,8 +182,11 @@ const (
 	StateStarting State = "starting"
 	StateRunning  State = "running"
 	StateFrozen   State = "frozen"
-	StateExited   State = "exited"
-	StateLost     State = "lost" // its shim died; what was left of it has been killed
+	// StateSuspended: it is frozen and on disk. That time is in Status.Frozen, by the cause that Freeze has; the lease and the
+	// other commands mean what they mean to a frozen task, but for Thaw, which is refused.
+	StateSuspended State = "suspended"
+	StateExited    State = "exited"
+	StateLost      State = "lost" // its shim died; what was left of it has been killed
 )
 
 // Final says that nothing more will happen to the task.

@@ -20,18 +20,10 @@ func boxDir(taskDir string) string { return filepath.Join(taskDir, "box") }
 
 // command is what the shim is to run, the image's say included.
 func command(t drivers.Task, image Image, spec *shim.Spec) {
-	if spec.Env = environment(image.Env, t.Env); t.Hold {
+	spec.Argv, spec.Env = image.Command(t.Entrypoint, t.Argv, t.Env)
+	if t.Hold {
 		spec.Argv = shim.HoldArgv()
-		return
 	}
-	entrypoint, argv := t.Entrypoint, t.Argv
-	if len(entrypoint) == 0 {
-		entrypoint = image.Entrypoint
-		if len(argv) == 0 {
-			argv = image.Cmd
-		}
-	}
-	spec.Argv = append(append([]string{}, entrypoint...), argv...)
 }
 
 // environment puts the task's own variables over its image's.

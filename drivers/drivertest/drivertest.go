@@ -33,6 +33,8 @@ type Harness struct {
 	Restart   func() error             // kills the driver's process; it comes back by itself. nil: it has none
 	Leaks     func() ([]string, error) // what is left of tasks that were removed
 	Timeout   time.Duration            // of each check; 0: a minute, of which none takes a tenth on an idle machine
+	Many      int                      // how many tasks "many" are; 0: 60
+	Machine   string                   // this machine's loopback, as a task with the network calls it; "": 127.0.0.1
 	Mark      string                   // a NAME=value in every task's environment, by which Leaks knows its processes
 }
 
@@ -63,6 +65,7 @@ func Checks() []Check {
 	all = append(all, execChecks()...)
 	all = append(all, connectChecks()...)
 	all = append(all, imageChecks()...)
+	all = append(all, suspendChecks()...)
 	return append(all, endChecks()...)
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -121,19 +120,21 @@ func rights(status string) string {
 	return strings.Join(all, ", ")
 }
 
-// execConfined: else a shell would be a way around every limit, and around paying.
+// execConfined: else a shell would be a way around every limit, and around paying. What the task itself may do is what it
+// says, since there may be a kernel of its own between it and us.
 func execConfined(s *Session) error {
-	task, err := s.host(func(t *drivers.Task) {
-		t.Env = append(t.Env, "OWN=task's")
-		if supports(s.description, drivers.LimitPids) {
-			t.PidsMax = 8
-		}
-	})
+	task, err := s.shell("cat /proc/self/status; sleep 1000")
 	if err != nil {
 		return err
 	}
-	st, err := s.awaitState(task.ID, drivers.StateRunning)
-	if err != nil {
+	task.Env = append(task.Env, "OWN=task's")
+	if supports(s.description, drivers.LimitPids) {
+		task.PidsMax = 8
+	}
+	if _, err := s.running(task); err != nil {
+		return err
+	}
+	if err := s.awaitReady(task.ID); err != nil {
 		return err
 	}
 	var out bytes.Buffer
@@ -142,12 +143,15 @@ func execConfined(s *Session) error {
 		return err
 	}
 	said, status, _ := strings.Cut(out.String(), "\n")
-	of, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", st.Pid))
+	of, err := output(task, "stdout")
 	if err != nil {
 		return err
 	}
+	if rights(of) == "" {
+		return fmt.Errorf("the task says nothing of its rights: %q", of)
+	}
 	if err := errors.Join(expect("variables and work folder", said, "task's and more "+s.seenWorkDir()),
-		expect("rights", rights(status), rights(string(of)))); err != nil {
+		expect("rights", rights(status), rights(of))); err != nil {
 		return err
 	}
 	if !supports(s.description, drivers.LimitPids) {

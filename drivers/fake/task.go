@@ -134,6 +134,8 @@ func (t *task) control(c drivers.Control) error {
 		case !lapsed:
 			t.freeze(t.byControl, false)
 		}
+	case drivers.Suspend, drivers.Resume:
+		return drivers.ErrUnsupported
 	default:
 		return drivers.ErrInvalid
 	}

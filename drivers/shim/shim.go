@@ -94,8 +94,12 @@ func Start(program string, spec Spec, ready func() error) (int, error) {
 		return 0, fmt.Errorf("lock status file: %w", err)
 	}
 	told := append(binary.NativeEndian.AppendUint64(nil, uint64(spec.LeaseUntil)), spec.LogDir...)
-	if spec.FileBytes > 0 {
-		told = fmt.Appendf(told, "\x00%d\x00%s", spec.FileBytes, spec.WorkDir)
+	if spec.DiskBytes > 0 {
+		work := spec.WorkDir
+		if spec.Box != nil { // that is its name inside
+			work = spec.Box.WorkDir
+		}
+		told = fmt.Appendf(told, "\x00%d\x00%s", spec.DiskBytes, work)
 	}
 	if _, err := unix.Pwrite(fd, told, leaseAt); err != nil {
 		return 0, fmt.Errorf("write status file: %w", err)

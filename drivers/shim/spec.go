@@ -16,6 +16,7 @@ type Spec struct {
 	Private   bool // process numbers, shared memory and a view of the file system of its own; needs root
 	FilesMax  int64
 	FileBytes int64 // of any single file
+	DiskBytes int64 // of the work folder; the shim only keeps it
 
 	LogHeadBytes, LogTailBytes int64
 

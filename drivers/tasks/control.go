@@ -31,6 +31,8 @@ func (d *Set) Control(ctx context.Context, id string, c drivers.Control) error {
 		m = shim.Message{Kind: shim.CommandKill}
 	case drivers.Lease:
 		err = t.lease(ctx, c.Until)
+	case drivers.Suspend, drivers.Resume:
+		err = drivers.ErrUnsupported
 	default:
 		err = fmt.Errorf("%w: command %d", drivers.ErrInvalid, c.Kind)
 	}

@@ -34,6 +34,14 @@ type Kind interface {
 	Explain(dir, message string) string
 }
 
+// Teller is a Kind that knows more of a task than its shim does.
+type Teller interface {
+	// Tell corrects a status. It is called for each that is told, and must be quick.
+	Tell(dir string, s *drivers.Status)
+	// Measure corrects what a task used, after its end.
+	Measure(dir string, u *drivers.Usage)
+}
+
 // Config says where a driver keeps what it knows.
 type Config struct {
 	Kind         Kind
@@ -140,6 +148,18 @@ func CgroupPrefix(dir string) string {
 
 // tasksDir holds a record for each task, under its id.
 func (d *Set) tasksDir() string { return filepath.Join(d.config.Dir, "tasks") }
+
+// Plan says which cgroups a task of such limits has.
+func (d *Set) Plan(t drivers.Task) []shim.Cgroup { return d.cgroups.plan(t) }
+
+// Status is a task's present status, and where its driver's folder is.
+func (d *Set) Status(id string) (s drivers.Status, dir string, err error) {
+	t, err := d.find(id)
+	if err != nil {
+		return s, "", err
+	}
+	return t.statusNow(), t.logDir, nil
+}
 
 // Shim is the path of the shim's program.
 func (d *Set) Shim() string { return d.shim }

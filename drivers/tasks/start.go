@@ -98,7 +98,7 @@ func (d *Set) spec(own *task, t drivers.Task) shim.Spec {
 	spec := shim.Spec{
 		Record: own.path, LogDir: own.logDir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env,
 		UID: t.UID, GID: t.GID, SetUser: os.Geteuid() == 0 && t.UID != 0,
-		FilesMax: t.FilesMax, FileBytes: t.DiskBytes,
+		FilesMax: t.FilesMax, FileBytes: t.DiskBytes, DiskBytes: t.DiskBytes,
 		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,
 		LeaseUntil: t.LeaseUntil, LeaseGraceMillis: t.LeaseGraceMillis, KillDelayMillis: t.KillDelayMillis,
 		Missing: d.missing(t), Cgroups: d.cgroups.plan(t),

@@ -231,6 +231,9 @@ func (t *task) status() drivers.Status {
 	if s.State.Final() {
 		s.Exit = exit(r, t.said, t.diskBytes)
 	}
+	if teller, ok := t.driver.config.Kind.(Teller); ok {
+		teller.Tell(t.logDir, &s)
+	}
 	return s
 }
 

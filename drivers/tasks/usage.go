@@ -30,8 +30,12 @@ func (d *Set) Usage(_ context.Context, id string) (drivers.Usage, error) {
 	r, final := t.record, t.final
 	t.mu.Unlock()
 	if final {
-		return drivers.Usage{CPUMillis: int64(r.CPUMicros / 1000), MemoryPeakBytes: int64(r.MemoryPeak), PidsPeak: int64(r.PidsPeak),
-			LogBytes: int64(r.LogBytes)}, nil
+		usage := drivers.Usage{CPUMillis: int64(r.CPUMicros / 1000), MemoryPeakBytes: int64(r.MemoryPeak), PidsPeak: int64(r.PidsPeak),
+			LogBytes: int64(r.LogBytes)}
+		if teller, ok := d.config.Kind.(Teller); ok {
+			teller.Measure(t.logDir, &usage)
+		}
+		return usage, nil
 	}
 	usage := d.cgroups.usage(id)
 	if usage.CPUMillis == 0 || usage.MemoryPeakBytes == 0 {

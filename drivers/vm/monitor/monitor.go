@@ -1,0 +1,344 @@
+package monitor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/shim"
+	"github.com/coinop/coinop/drivers/vm/guest"
+)
+
+const (
+	bootPatience  = 2 * time.Minute  // until the first process speaks: a machine may have a tenth of a processor
+	filesPatience = 30 * time.Minute // for a work folder
+)
+
+// monitor is one machine's life. After the boot its machine, and whether that stands still, belong to whoever obeys the driver.
+type monitor struct {
+	box   string
+	order Order
+	line  *line
+	main  *channel
+	calls chan func() // for the thread that QEMU lives and dies with
+
+	qemu    *qemu
+	still   bool
+	leaving atomic.Bool // its end is meant
+	latest  atomic.Pointer[qemu]
+	died    chan struct{}
+	begun   chan struct{} // the task's command has begun
+	end     End
+}
+
+// Run is the whole of a monitor's process. It does not return: it ends as the task did.
+func Run(box string) {
+	runtime.LockOSThread()
+	m := &monitor{box: box, line: newLine(), calls: make(chan func()), died: make(chan struct{}, 1), begun: make(chan struct{})}
+	go m.live()
+	for call := range m.calls {
+		call()
+	}
+}
+
+func (m *monitor) live() {
+	ctx := context.Background()
+	status, err := m.task(ctx)
+	var own *failure
+	switch {
+	case errors.As(err, &own):
+		m.end.Exit = drivers.Exit{Code: own.code, Cause: drivers.CauseStartFailed, Message: printable(own.message)}
+	case err != nil:
+		m.end.Exit = drivers.Exit{Code: 125, Cause: drivers.CauseExited, Message: printable(err.Error())}
+	}
+	_ = writeEnd(m.box, m.end) // without it the end is told by the process's own
+	if q := m.latest.Load(); q != nil {
+		q.end()
+	}
+	if err == nil && status.Signaled() {
+		dieBy(status.Signal())
+	}
+	code := status.ExitStatus()
+	if err != nil {
+		code = m.end.Exit.Code
+	}
+	os.Exit(code)
+}
+
+// task runs the machine and the task's command in it. Errors before that begins are failures.
+func (m *monitor) task(ctx context.Context) (status syscall.WaitStatus, err error) {
+	if m.order, err = readOrder(m.box); err != nil {
+		return 0, fail("read what to run: %v", err)
+	}
+	listener, err := listen(m.box)
+	if err != nil {
+		return 0, fail("listen to the driver: %v", err)
+	}
+	signals := hear()
+	if err := m.launch(ctx, nil); err != nil {
+		return 0, fail("start the machine: %v", err)
+	}
+	m.line.join(m.qemu)
+	nonsense := make(chan error, 1)
+	open := map[uint16]*channel{}
+	for _, number := range []uint16{0, mainChannel} {
+		if open[number], err = m.line.open(number); err != nil {
+			return 0, err
+		}
+	}
+	m.main = open[mainChannel]
+	go func() { nonsense <- m.line.take() }()
+	go m.serve(ctx, listener)
+	result := make(chan error, 1)
+	go func() { result <- m.run(ctx, open[0], signals, &status) }()
+	select {
+	case err = <-result:
+	case err = <-nonsense:
+		if !errors.Is(err, errNonsense) {
+			<-m.died
+			err = m.dead()
+		}
+	case <-m.died:
+		err = m.dead()
+	}
+	return status, err
+}
+
+func (m *monitor) hasBegun() bool {
+	select {
+	case <-m.begun:
+		return true
+	default:
+		return false
+	}
+}
+
+// dead is an error of a machine that ended by itself.
+func (m *monitor) dead() error {
+	if m.hasBegun() {
+		return errors.New("the machine was switched off, or its kernel gave up" + m.said())
+	}
+	return fail("the machine ended before the task began%s", m.said())
+}
+
+func (m *monitor) said() string {
+	if q := m.latest.Load(); q != nil && q.said.line() != "" {
+		return ": " + q.said.line()
+	}
+	return ""
+}
+
+// launch starts QEMU, on the thread that lasts.
+func (m *monitor) launch(ctx context.Context, state *os.File) error {
+	type started struct {
+		q   *qemu
+		err error
+	}
+	done := make(chan started)
+	m.calls <- func() {
+		q, err := start(m.box, m.order, state)
+		done <- started{q, err}
+	}
+	s := <-done
+	if s.err != nil {
+		return s.err
+	}
+	m.qemu = s.q
+	m.latest.Store(s.q)
+	m.leaving.Store(false)
+	go func() { _, _ = io.Copy(os.Stderr, s.q.console) }() // a kernel that gives up says why
+	go func() {
+		<-s.q.ended
+		if m.latest.Load() == s.q && !m.leaving.Load() {
+			select {
+			case m.died <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, qmpPatience)
+	defer cancel()
+	if err := s.q.ready(ctx); err != nil {
+		if m.said() != "" { // it has ended, and said why
+			return errors.New("QEMU: " + s.q.said.line())
+		}
+		return err
+	}
+	return nil
+}
+
+// run is what is asked of the machine, one thing after the other.
+func (m *monitor) run(ctx context.Context, first *channel, signals <-chan os.Signal, status *syscall.WaitStatus) error {
+	if err := m.boot(ctx, first); err != nil {
+		return err
+	}
+	files, cancel := context.WithTimeout(ctx, filesPatience)
+	defer cancel()
+	if err := m.line.fill(files); err != nil {
+		return fail("%v", err)
+	}
+	if err := m.main.send(ctx, guest.AskStart, m.command().Encode()); err != nil {
+		return fail("%v", err)
+	}
+	if err := m.main.send(ctx, guest.AskEnd, nil); err != nil {
+		return fail("%v", err)
+	}
+	close(m.begun)
+	go m.pass(ctx, signals)
+	if err := m.attend(ctx, status); err != nil {
+		return err
+	}
+	files, cancel = context.WithTimeout(ctx, filesPatience)
+	defer cancel()
+	if err := m.line.collect(files, m.order.DiskBytes); err != nil {
+		return fmt.Errorf("bring the work folder out of the machine: %w", err)
+	}
+	return nil
+}
+
+func (m *monitor) boot(ctx context.Context, first *channel) error {
+	ctx, cancel := context.WithTimeout(ctx, bootPatience)
+	defer cancel()
+	for {
+		select {
+		case f := <-first.frames:
+			switch f.Kind {
+			case guest.TellHello:
+				o := m.order
+				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Host: o.Host}
+				if err := first.send(ctx, guest.AskBoot, b.Encode()); err != nil {
+					return fail("%v", err)
+				}
+			case guest.TellReady:
+				a, err := shim.ReadAnswer(bytes.NewReader(f.Data))
+				if err != nil {
+					return fail("%v", errNonsense)
+				}
+				if a.Errno != 0 {
+					return fail("%s: %v", printable(a.Step), a.Errno)
+				}
+				return nil
+			}
+		case <-ctx.Done():
+			return fail("the machine did not come up in %v%s", bootPatience, m.said())
+		}
+	}
+}
+
+func (m *monitor) command() guest.Start {
+	s := guest.Start{UID: m.order.UID, GID: m.order.GID}
+	s.WorkDir, s.FilesMax = m.order.WorkDir, m.order.FilesMax
+	s.Argv, s.Env = words(m.order.Argv), words(m.order.Env)
+	return s
+}
+
+// attend passes the task's output on until its command has ended.
+func (m *monitor) attend(ctx context.Context, status *syscall.WaitStatus) error {
+	for f := range m.main.frames {
+		var to io.Writer
+		switch f.Kind {
+		case guest.TellOut:
+			to = os.Stdout
+		case guest.TellErr:
+			to = os.Stderr
+		case guest.TellUsed:
+			if err := m.used(f.Data); err != nil {
+				return err
+			}
+			continue
+		case guest.TellExit:
+			return m.ended(f.Data, status)
+		default:
+			return errNonsense
+		}
+		if _, err := to.Write(f.Data); err != nil {
+			return fmt.Errorf("pass output on: %w", err)
+		}
+		if err := m.main.passed(ctx, len(f.Data)); err != nil {
+			return err
+		}
+	}
+	return errNonsense
+}
+
+func (m *monitor) used(data []byte) error {
+	u, err := guest.DecodeUsed(data)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNonsense, err)
+	}
+	m.end.MemoryPeakBytes, m.end.PidsPeak, m.end.Exit.OOMSeen = u.MemoryPeakBytes, u.PidsPeak, u.OOM
+	switch {
+	case u.OOM:
+		m.end.Exit.Message = "the memory limit struck"
+	case u.PidsStruck:
+		m.end.Exit.Message = "the limit of processes was reached"
+	}
+	return nil
+}
+
+func (m *monitor) ended(data []byte, status *syscall.WaitStatus) error {
+	a, err := shim.ReadAnswer(bytes.NewReader(data))
+	if err != nil {
+		return errNonsense
+	}
+	if a.Errno != 0 {
+		e := &failure{125, printable(a.Step) + ": " + a.Errno.Error()}
+		if a.Step == shim.StepExecute && len(m.order.Argv) > 0 {
+			e.code, e.message = 126, printable(fmt.Sprintf("%s %.200s: %v", a.Step, m.order.Argv[0], a.Errno))
+			if a.Errno == syscall.ENOENT || a.Errno == syscall.ENOTDIR {
+				e.code = 127
+			}
+		}
+		return e
+	}
+	if !a.Status.Exited() && !a.Status.Signaled() {
+		return errNonsense
+	}
+	*status = a.Status
+	if a.Status.Signaled() && a.Status.Signal() == syscall.SIGKILL && m.end.Exit.OOMSeen {
+		m.end.Exit.Cause = drivers.CauseOOM
+	}
+	return nil
+}
+
+func words(all [][]byte) []string {
+	out := make([]string, len(all))
+	for i, word := range all {
+		out[i] = string(word)
+	}
+	return out
+}
+
+// printable is for people: what a machine said may be anything.
+func printable(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	const most = 500
+	return text[:min(len(text), most)]
+}
+
+// listen opens the socket in the box. By the folder's descriptor it has a name short enough for an address.
+func listen(box string) (*net.UnixListener, error) {
+	folder, err := os.Open(box)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	path := filepath.Join(fmt.Sprintf("/proc/self/fd/%d", folder.Fd()), Socket)
+	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+}

@@ -1,0 +1,172 @@
+package vm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/container/containertest"
+	"github.com/coinop/coinop/drivers/drivertest"
+	"github.com/coinop/coinop/drivers/shim"
+	"github.com/coinop/coinop/drivers/tasks"
+	"github.com/coinop/coinop/drivers/vm"
+	"github.com/coinop/coinop/drivers/vm/monitor"
+	"github.com/coinop/coinop/drivers/vm/vmtest"
+)
+
+// TestMain plays the monitor beside a machine, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "monitor" {
+		monitor.Run(os.Args[2])
+	}
+	os.Exit(m.Run())
+}
+
+// life is a driver in this process that can be ended and begun again.
+type life struct {
+	t      testing.TB
+	config vm.Config
+	driver *vm.Driver
+	end    func()
+}
+
+func (l *life) begin() error {
+	d, err := vm.New(l.config)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	l.driver = d
+	l.end = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			l.t.Error(err)
+		}
+	}
+	return nil
+}
+
+func self(t testing.TB) []string {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []string{program, "monitor"}
+}
+
+func newHarness(t testing.TB, config vm.Config) drivertest.Harness {
+	t.Helper()
+	if config.Kernel == "" {
+		config.Kernel = vmtest.Need(t)
+	}
+	yard := containertest.Yard(t)
+	config.Dir, config.Program = filepath.Join(yard, "driver"), self(t)
+	root := filepath.Join(yard, "image")
+	containertest.MakeRoot(t, root)
+	if config.Images == nil {
+		config.Images = containertest.Store(root)
+	}
+	l := &life{t: t, config: config}
+	if err := l.begin(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.end() })
+	if _, err := l.driver.Describe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return drivertest.Harness{
+		Driver: func() drivers.Driver { return l.driver },
+		Restart: func() error {
+			l.end()
+			return l.begin()
+		},
+		Now:      shim.Boottime,
+		Folder:   func() (string, error) { return containertest.TaskFolder(yard) },
+		Exit:     func(code int) []string { return []string{"/bin/sh", "-c", fmt.Sprintf("exit %d", code)} },
+		Block:    []string{"sleep", "1000"},
+		Stubborn: []string{"/bin/sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`},
+		Programs: true, Image: containertest.Busybox, UID: 65534, GID: 65534, Timeout: 5 * time.Minute,
+		Leaks: func() ([]string, error) { return leaks(yard, config.Dir) },
+	}
+}
+
+// leaks lists processes, cgroups and files that belong to no task any more.
+func leaks(yard, stateDir string) ([]string, error) {
+	var left []string
+	for _, pattern := range []string{
+		"/sys/fs/cgroup/" + tasks.CgroupPrefix(stateDir) + "*", "/sys/fs/cgroup/*/" + tasks.CgroupPrefix(stateDir) + "*",
+		filepath.Join(stateDir, "tasks", "*"), filepath.Join(stateDir, "probe-*"), filepath.Join(stateDir, "disks", "*.new"),
+	} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		left = append(left, found...)
+	}
+	for pattern, what := range map[string]string{"/proc/[0-9]*/cmdline": yard, "/proc/self/mountinfo": yard} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte(what)) {
+				left = append(left, file)
+			}
+		}
+	}
+	return left, nil
+}
+
+// A machine boots, says what its command says, ends as it does, and brings back what it made.
+func TestAMachineRunsACommand(t *testing.T) {
+	h := newHarness(t, vm.Config{})
+	d := h.Driver()
+	folder, err := h.Folder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := drivers.Task{
+		ID: "one", Dir: filepath.Join(folder, "driver"), WorkDir: filepath.Join(folder, "work"), UID: h.UID, GID: h.GID, Image: h.Image,
+		Argv: []string{"/bin/sh", "-c", "cat in; uname -n; id -u; cp in out; ln -s out link; mkdir -p a/b; echo x >a/b/c; echo wrong >&2; exit 7"}, Env: []string{"PATH=/bin"},
+	}
+	if err := errors.Join(os.Mkdir(task.WorkDir, 0o755), os.WriteFile(filepath.Join(task.WorkDir, "in"), []byte("over there\n"), 0o644), os.Chown(task.WorkDir, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := d.Start(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	statuses, err := d.Watch(t.Context(), "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last drivers.Status
+	for last = range statuses {
+	}
+	t.Logf("%v, %+v", time.Since(began), last)
+	out, _ := os.ReadFile(filepath.Join(task.Dir, "stdout"))
+	errs, _ := os.ReadFile(filepath.Join(task.Dir, "stderr"))
+	t.Logf("%q %q", out, errs)
+	if last.Exit.Code != 7 || last.Exit.Cause != drivers.CauseExited {
+		t.Errorf("ended as %+v", last)
+	}
+	for name, want := range map[string]string{"out": "over there\n", "link": "over there\n", "a/b/c": "x\n"} {
+		if got, err := os.ReadFile(filepath.Join(task.WorkDir, name)); err != nil || string(got) != want {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+	if err := d.Remove(t.Context(), "one"); err != nil {
+		t.Error(err)
+	}
+	if left, err := h.Leaks(); err != nil || len(left) > 0 {
+		t.Errorf("left are %q, %v", left, err)
+	}
+}
