@@ -10,7 +10,7 @@ func DefaultPool(name string) Pool {
 		Floor:   funding.Rate(funding.UnitMicro), DefaultBid: 2 * funding.Rate(funding.UnitMicro),
 		TimeDefault: 3_600_000, TimeMax: 30 * 86_400_000, KillDelay: 30_000, PauseGrace: 600_000,
 		Tranche: 600_000, Tick: 10_000, ArrayMax: TasksMax, LowFunds: 120_000,
-		Drivers: []string{"process"}, User: "coinop-task",
+		Drivers: []string{"process", "container", "vm"}, User: "coinop-task",
 		Price: funding.Rate(funding.UnitMicro),
 	}
 }

@@ -160,7 +160,7 @@ func pss(proc string) (mib float64, err error) {
 	return 0, fmt.Errorf("%s/smaps_rollup has no Pss", proc)
 }
 
-// boxes is dev whose pool takes containers, and an image of busybox in a registry.
+// boxes is dev on a machine that runs containers, and an image of busybox in a registry.
 func (b *bench) boxes(ctx context.Context, name string, more ...string) (c *cluster.Cluster, h cluster.Home, image string, stop func() error, err error) {
 	dir := filepath.Join(b.dir, name+"-image")
 	fail := func(err error) (*cluster.Cluster, cluster.Home, string, func() error, error) {
@@ -185,26 +185,18 @@ func (b *bench) boxes(ctx context.Context, name string, more ...string) (c *clus
 		stopRegistry()
 		return c.Stop()
 	}
-	if err := takeContainers(ctx, c, h); err != nil {
+	if err := offersContainers(ctx, h); err != nil {
 		return fail(errors.Join(err, stop()))
 	}
 	return c, h, ref.String(), stop, nil
 }
 
-func takeContainers(ctx context.Context, c *cluster.Cluster, h cluster.Home) error {
-	err := cluster.Until(ctx, time.Minute, "the machine runs containers", func() (bool, error) {
+func offersContainers(ctx context.Context, h cluster.Home) error {
+	return cluster.Until(ctx, time.Minute, "the machine runs containers", func() (bool, error) {
 		var list client.NodeList
 		err := h.JSON(ctx, &list, "nodes")
 		return len(list.Nodes) == 1 && slices.Contains(list.Nodes[0].Drivers, "container"), err
 	})
-	if err != nil {
-		return err
-	}
-	token := "@" + filepath.Join(c.Dir, "dev", "server", "operator.token")
-	if r, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,container", "--token", token); err != nil || r.Code != 0 {
-		return fmt.Errorf("let the pool take containers: %w%s", err, r.Stderr)
-	}
-	return nil
 }
 
 // busybox is an image of one program.
