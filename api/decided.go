@@ -37,7 +37,7 @@ func (a *API) hangsOnState(err error) bool {
 		return true
 	case http.StatusUnprocessableEntity:
 		switch machine.Code(p.Code) {
-		case machine.CodeKeysetUnknown, machine.CodeKeysetInactive, machine.CodePoolFloor, machine.CodeTooBig, machine.CodeDriverRefused:
+		case machine.CodeKeysetUnknown, machine.CodeKeysetInactive, machine.CodePoolFloor, machine.CodeTooBig, machine.CodeDriverRefused, machine.CodeGPUKind:
 			return true
 		}
 	}

@@ -97,6 +97,7 @@ func workRows() map[string]row {
 		string(machine.CodePoolUnknown):   {http.StatusNotFound, "see the pools with: coinop pools"},
 		string(machine.CodePoolFloor):     {http.StatusUnprocessableEntity, "bid at least the floor: pay more, ask for less time or fewer resources, or use another pool"},
 		string(machine.CodeTooBig):        {http.StatusUnprocessableEntity, "ask for at most what one node has: coinop nodes"},
+		string(machine.CodeGPUKind):       {http.StatusUnprocessableEntity, "ask for a kind that this pool sells: coinop pools -v"},
 		string(machine.CodeDriverRefused): {http.StatusUnprocessableEntity, "use a driver that this pool names and one of its machines has: coinop pools, coinop nodes"},
 		string(machine.CodeJobUnknown):    {http.StatusNotFound, "check the number; finished jobs are in: coinop history"},
 		string(machine.CodeJobEnded):      {http.StatusConflict, "it has ended: see its receipt"},

@@ -76,9 +76,14 @@ func (b Bill) Drawn(draws []Draw) Bill {
 	return b
 }
 
-// Lines are the bill's lines that are not zero; a bill of nothing has the line of its metered time.
-func (b Bill) Lines() []Line {
-	all := []Line{{LineSubmit, b.Submit}, {LineUsage, b.Usage}, {LineMinimum, b.Minimum}, {LineRounding, b.Rounding}}
+// Lines are the bill's lines that are not zero, metered time by its parts where they are known; a bill of nothing has the
+// line of its metered time.
+func (b Bill) Lines(parts ...Part) []Line {
+	usage := Split(b.Usage, parts)
+	if usage == nil {
+		usage = []Line{{LineUsage, b.Usage}}
+	}
+	all := slices.Concat([]Line{{LineSubmit, b.Submit}}, usage, []Line{{LineMinimum, b.Minimum}, {LineRounding, b.Rounding}})
 	lines := slices.DeleteFunc(all, func(l Line) bool { return l.Amount == 0 })
 	if len(lines) == 0 {
 		return []Line{{LineUsage, 0}}
@@ -87,8 +92,8 @@ func (b Bill) Lines() []Line {
 }
 
 // OwnReceipt is the receipt of a job with a pot of its own.
-func OwnReceipt(job uint64, p Pot, b Bill) Receipt {
-	r := Receipt{Job: job, Lines: b.Lines(), Final: p.State == PotClosed}
+func OwnReceipt(job uint64, p Pot, b Bill, parts ...Part) Receipt {
+	r := Receipt{Job: job, Lines: b.Lines(parts...), Final: p.State == PotClosed}
 	r.Deposited, r.Charged, r.Refunded = p.Totals()
 	for _, d := range p.Deposits {
 		r.Deposits = append(r.Deposits, DepositLine{d.ID, d.Amount, d.Charged, d.Refunded, d.Left()})
@@ -97,8 +102,8 @@ func OwnReceipt(job uint64, p Pot, b Bill) Receipt {
 }
 
 // SharedReceipt is the receipt of a job paid from a shared pot: deposited is what it drew.
-func SharedReceipt(job uint64, b Bill) Receipt {
-	r := Receipt{Job: job, Lines: b.Lines(), Deposited: b.Charged(), Charged: b.Charged()}
+func SharedReceipt(job uint64, b Bill, parts ...Part) Receipt {
+	r := Receipt{Job: job, Lines: b.Lines(parts...), Deposited: b.Charged(), Charged: b.Charged()}
 	for _, d := range b.Draws {
 		r.Deposits = append(r.Deposits, DepositLine{Deposit: d.Deposit, Deposited: d.Amount, Charged: d.Amount})
 	}

@@ -41,6 +41,10 @@ func TestLinesOfABill(t *testing.T) {
 	if !slices.Equal(b.Lines(), want) || b.Charged() != 10 {
 		t.Errorf("%v, %d", b.Lines(), b.Charged())
 	}
+	parts := []Part{PartOf("CPU", 1, 1, 1), PartOf("memory", 1, 1, 1), PartOf("disk", 1, 1, 1000)}
+	if got, want := b.Lines(parts...), []Line{{LineSubmit, 1}, {"disk", 2}, {LineMinimum, 3}, {LineRounding, 4}}; !slices.Equal(got, want) {
+		t.Errorf("by parts: %v", got)
+	}
 }
 
 // A checker that never complains checks nothing: each of these receipts has one thing wrong.

@@ -1,6 +1,6 @@
 package scheduler
 
-// gpuNode is what placing needs to know of a node that has GPUs.
+// gpuNode is what placing needs to know of a node that has told its GPUs, or had none for somebody.
 type gpuNode struct {
 	cards   []Card
 	deck    *deck // with what is taken
@@ -9,6 +9,9 @@ type gpuNode struct {
 
 // deckFor is a node's GPUs for a shape, with what is taken of them; none where it has refused the shape.
 func (g *gpuNode) deckFor(s *Shape) *deck {
+	if g == nil {
+		return &deck{}
+	}
 	for _, r := range g.refused {
 		if r.Shape == s.ID {
 			return nil
@@ -17,13 +20,16 @@ func (g *gpuNode) deckFor(s *Shape) *deck {
 	return g.deck
 }
 
-// gpuChanged keeps a node's GPUs; nil where it has none or takes no work.
-func (x *Index) gpuChanged(id NodeID, n *Node) {
-	if n == nil || len(n.Cards) == 0 {
-		x.gpus.Delete(numbered[NodeID, *gpuNode]{id: id})
-		return
+func notesGPUs(n *Node) bool { return usable(n) && len(n.Cards)+len(n.Refused) > 0 }
+
+// gpuChanged keeps what is known of a node's GPUs.
+func (x *Index) gpuChanged(old, new *Node) {
+	switch {
+	case notesGPUs(new):
+		x.gpus.Set(numbered[NodeID, *gpuNode]{new.ID, &gpuNode{new.Cards, deckOf(new.Cards, new.Takes), new.Refused}})
+	case notesGPUs(old):
+		x.gpus.Delete(numbered[NodeID, *gpuNode]{id: old.ID})
 	}
-	x.gpus.Set(numbered[NodeID, *gpuNode]{id, &gpuNode{n.Cards, deckOf(n.Cards, n.Takes), n.Refused}})
 }
 
 // wants is what a shape asks of GPUs. Of a pool that is not known nothing is.
@@ -38,8 +44,10 @@ func (x *Index) wants(s *Shape) *want {
 // fits reports whether a node would hold the shape when empty.
 func (x *Index) fits(s *Shape) bool {
 	return x.anyRoom(s, func(c *class) *rooms { return &c.has }, func(n NodeID) *deck {
-		g, _ := find(x.gpus, n)
-		return deckOf(g.cards, nil)
+		if g, ok := find(x.gpus, n); ok {
+			return deckOf(g.cards, nil)
+		}
+		return &deck{}
 	})
 }
 

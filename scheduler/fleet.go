@@ -96,8 +96,11 @@ func (c *class) serves(s *Shape, w *want) bool {
 // find is the best spot among rooms of the class, with how well its GPUs suit. The deck is a node's cards with what is taken
 // of them; nil where it must not have the shape.
 func (c *class) find(r *rooms, s *Shape, w *want, worth int64, skip []NodeID, deck func(NodeID) *deck) (*spot, level) {
-	if w == nil || len(c.kinds) == 0 {
+	if w == nil {
 		return r.find(s.Need, worth, skip, nil), level{}
+	}
+	if len(c.kinds) == 0 {
+		return r.find(s.Need, worth, skip, func(at *spot) bool { return deck(at.node) != nil }), level{}
 	}
 	for _, l := range w.levels(c.kinds) {
 		found := r.find(s.Need, worth, skip, func(at *spot) bool {

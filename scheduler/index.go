@@ -197,12 +197,9 @@ func (x *Index) NodeChanged(old, new *Node) {
 		return
 	}
 	x.fleet.own(x.own)
-	gpus := was && len(old.Cards) > 0 || is && len(new.Cards) > 0
-	if gpus && is {
-		x.gpuChanged(new.ID, new)
-	}
+	x.gpuChanged(old, new)
 	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) {
-		if c := x.fleet.class(old); c != nil && (gpus || old.Used != new.Used) {
+		if c := x.fleet.class(old); c != nil && (len(new.Cards) > 0 || old.Used != new.Used) {
 			c.free.drop(x.own, worthOf(c.weights, old.Free()), old.ID)
 			c.free.put(x.own, c.spot(new, new.Free(), new.Takes))
 		}
@@ -210,9 +207,6 @@ func (x *Index) NodeChanged(old, new *Node) {
 	}
 	if was {
 		x.fleet.leave(x.own, old)
-	}
-	if gpus && !is {
-		x.gpuChanged(old.ID, nil)
 	}
 	if is {
 		var weights Weights

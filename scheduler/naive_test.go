@@ -133,7 +133,7 @@ func naiveNode(w *world, free map[NodeID]*naiveRoom, p *Pool, s *Shape, not []No
 		room := free[n.ID]
 		cards, fresh, memory, ok := naiveHolds(n, room, p, s)
 		refused := s.GPU.Asks(s.Need) && slices.ContainsFunc(n.Refused, func(r RefusedShape) bool { return r.Shape == s.ID })
-		if !ok || slices.Contains(not, n.ID) || refused && len(room.cards) > 0 {
+		if !ok || slices.Contains(not, n.ID) || refused {
 			continue
 		}
 		k := []int64{int64(fresh), memory, worthOf(p.Weights, room.Resources), int64(n.ID)}

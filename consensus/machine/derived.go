@@ -54,6 +54,7 @@ type (
 		need   scheduler.Resources
 		driver string
 		nodes  int32
+		gpu    scheduler.GPURequest
 	}
 	// streamLine is a stream hold at the index of its pool at which its money runs out.
 	streamLine struct {
@@ -63,12 +64,21 @@ type (
 	}
 )
 
-func formOf(s *scheduler.Shape) shapeForm { return shapeForm{s.Pool, s.Need, s.Driver, s.Nodes} }
+func formOf(s *scheduler.Shape) shapeForm { return shapeForm{s.Pool, s.Need, s.Driver, s.Nodes, s.GPU} }
 
 func compareForms(a, b shapeForm) int {
 	return cmp.Or(cmp.Compare(a.pool, b.pool), cmp.Compare(a.need.CPUMilli, b.need.CPUMilli),
 		cmp.Compare(a.need.Memory, b.need.Memory), cmp.Compare(a.need.Disk, b.need.Disk),
-		cmp.Compare(a.need.GPUs, b.need.GPUs), cmp.Compare(a.nodes, b.nodes), cmp.Compare(a.driver, b.driver))
+		cmp.Compare(a.need.GPUs, b.need.GPUs), cmp.Compare(a.nodes, b.nodes), cmp.Compare(a.driver, b.driver),
+		cmp.Compare(a.gpu.Kind, b.gpu.Kind), cmp.Compare(a.gpu.Model, b.gpu.Model), cmp.Compare(a.gpu.Profile, b.gpu.Profile),
+		cmp.Compare(a.gpu.Memory, b.gpu.Memory), cmp.Compare(bit(a.gpu.NVLink), bit(b.gpu.NVLink)))
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // derive makes the derived indexes, empty, and hooks them to their tables. A hook gets the record

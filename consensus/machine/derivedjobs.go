@@ -63,6 +63,7 @@ type derivedJobs struct {
 	capLines   *index[capLine, none]
 	jobEnds    *index[jobEnd, none]
 	draining   *index[scheduler.NodeID, none] // with a deadline
+	retries    *index[nodeRetry, none]
 }
 
 // dueRows is a moment of them that a view keeps.
@@ -74,12 +75,14 @@ type dueRows struct {
 	capLines   rows[capLine, none]
 	jobEnds    rows[jobEnd, none]
 	draining   rows[scheduler.NodeID, none]
+	retries    rows[nodeRetry, none]
 }
 
 func (d *derivedJobs) freeze() dueRows {
 	return dueRows{
 		streamRuns: d.streamRuns.freeze(), openRuns: d.openRuns.freeze(), runEnds: d.runEnds.freeze(),
 		streamEnds: d.streamEnds.freeze(), capLines: d.capLines.freeze(), jobEnds: d.jobEnds.freeze(), draining: d.draining.freeze(),
+		retries: d.retries.freeze(),
 	}
 }
 
@@ -107,6 +110,9 @@ func newDerivedJobs() derivedJobs {
 			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.job, b.job))
 		}),
 		draining: newIndex[scheduler.NodeID, none](byNumber),
+		retries: newIndex[nodeRetry, none](func(a, b nodeRetry) int {
+			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.node, b.node))
+		}),
 	}
 }
 
@@ -154,6 +160,12 @@ func (d *derivedJobs) runChanged(job *scheduler.Job, old, new *scheduler.Run) {
 func (d *derivedJobs) nodeChanged(old, new *scheduler.Node) {
 	follow(d.draining, old, new, func(n *scheduler.Node) (scheduler.NodeID, bool) {
 		return n.ID, n.State == scheduler.NodeDraining && n.Deadline != 0
+	})
+	follow(d.retries, old, new, func(n *scheduler.Node) (nodeRetry, bool) {
+		if len(n.Refused) == 0 {
+			return nodeRetry{}, false
+		}
+		return nodeRetry{n.Refused[0].Until, n.ID}, true
 	})
 }
 

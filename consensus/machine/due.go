@@ -22,12 +22,13 @@ func (v *View) Due(at funding.Millis) (Pulse, bool) {
 	d.limits()
 	d.graces()
 	d.drains()
+	d.refusals()
 	d.pulse.Refunds = v.RefundsDue(at, dueMax)
 	if v.ExpireDue(at) {
 		d.pulse.Expire = ExpireMax
 	}
 	p := &d.pulse
-	return *p, len(p.Renew)+len(p.Notice)+len(p.Pause)+len(p.Stop)+len(p.Prune)+len(p.Refunds) > 0 || p.Expire > 0
+	return *p, len(p.Renew)+len(p.Notice)+len(p.Pause)+len(p.Stop)+len(p.Prune)+len(p.Refunds)+len(p.Retry) > 0 || p.Expire > 0
 }
 
 // due collects a pulse.

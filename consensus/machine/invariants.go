@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/funding/cashu"
@@ -54,6 +55,9 @@ func (c *work) runsWell() (wrong error) {
 		for _, node := range run.Nodes {
 			used := c.used[node]
 			used.Used, used.Open = used.Used.Plus(shape.Need, 1), used.Open+1
+			if shape.GPU.Asks(shape.Need) {
+				used.Takes = append(used.Takes, scheduler.Take{Run: id, Kind: shape.GPU.Kind, Profile: shape.GPU.Profile})
+			}
 			c.used[node] = used
 		}
 		if job.Mode == funding.Safe {
@@ -146,9 +150,35 @@ func (c *work) nodesWell() (wrong error) {
 		if used := c.used[id]; node.Used != used.Used || node.Open != used.Open {
 			wrong = violation("I8", "node %d says that %d runs use %+v, its %d runs use %+v", id, node.Open, node.Used, used.Open, used.Used)
 		}
+		if wrong == nil {
+			wrong = c.cardsWell(node)
+		}
 		return wrong == nil
 	})
 	return wrong
+}
+
+// cardsWell says that no card of a node is sold twice, and that every run that asked for GPUs there has some, and no other.
+func (c *work) cardsWell(node *scheduler.Node) error {
+	if err := node.CheckCards(); err != nil {
+		return violation("I8", "node %d: %v", node.ID, err)
+	}
+	want := c.used[node.ID].Takes
+	if len(node.Cards) == 0 {
+		want = nil
+	}
+	same := func(a, b scheduler.Take) bool { return a.Run == b.Run && a.Kind == b.Kind && a.Profile == b.Profile }
+	if !slices.EqualFunc(want, node.Takes, same) {
+		return violation("I8", "node %d has given GPUs for %+v, its runs ask for %+v", node.ID, node.Takes, want)
+	}
+	for _, take := range node.Takes {
+		run, _ := c.runs.get(take.Run)
+		shape, _ := c.shapes.get(run.Shape)
+		if n := max(1, shape.Need.GPUs); len(take.Cards) != 0 && len(take.Cards) != int(n) {
+			return violation("I8", "run %d has %d GPUs of %d", take.Run, len(take.Cards), n)
+		}
+	}
+	return nil
 }
 
 func (c *work) streamsWell(tick funding.Millis) (wrong error) {

@@ -92,7 +92,7 @@ func (j *jobTx) finish(reason scheduler.Reason) error {
 
 // tellEnd hands the book the job's receipt.
 func (j *jobTx) tellEnd() error {
-	receipt := receiptOf(&j.job, &j.pot, &j.bill)
+	receipt := receiptOf(&j.job, &j.pot, &j.bill, j.shapes.must(j.job.Shape))
 	body, err := encoder.Marshal(receipt)
 	if err != nil {
 		return fmt.Errorf("receipt of job %d: %w", j.job.ID, err)
@@ -119,13 +119,14 @@ func (j *jobTx) forgetFaults() {
 	}
 }
 
-// receiptOf says where a job's money went.
-func receiptOf(job *scheduler.Job, pot *funding.Pot, bill *funding.Bill) funding.Receipt {
+// receiptOf says where a job's money went, and what its time was paid for by the parts of its weight.
+func receiptOf(job *scheduler.Job, pot *funding.Pot, bill *funding.Bill, shape *scheduler.Shape) funding.Receipt {
 	var r funding.Receipt
+	parts := scheduler.Parts(job.Weighed, shape.Need, shape.GPU)
 	if job.OwnPot {
-		r = funding.OwnReceipt(uint64(job.ID), *pot, *bill)
+		r = funding.OwnReceipt(uint64(job.ID), *pot, *bill, parts...)
 	} else {
-		r = funding.SharedReceipt(uint64(job.ID), *bill)
+		r = funding.SharedReceipt(uint64(job.ID), *bill, parts...)
 	}
 	r.Billed, r.CPUMillis, r.PeakBytes, r.Final = job.Billed, job.CPUMillis, job.PeakBytes, job.State == scheduler.JobDone
 	return r
@@ -145,5 +146,9 @@ func (v *View) Receipt(id scheduler.JobID) (funding.Receipt, bool) {
 	if !ok {
 		bill = new(funding.Bill)
 	}
-	return receiptOf(job, pot, bill), true
+	shape, ok := v.shapes.get(job.Shape)
+	if !ok {
+		return funding.Receipt{}, false
+	}
+	return receiptOf(job, pot, bill, shape), true
 }

@@ -87,6 +87,7 @@ func (w *world) submit(a args) string {
 		Loopback: a.has("loopback"), Work: []byte{0xa0}, Firm: a.has("firm"),
 	}
 	command.Tasks, command.AtOnce = a.tasks()
+	command.GPU = a.gpus(&command.Need)
 	if command.Mode = map[string]funding.Mode{"safe": funding.Safe, "stream": funding.Stream}[a.text("mode", "safe")]; command.Mode == funding.Safe {
 		command.TimeLimit = a.duration("time", pool.TimeDefault)
 	}

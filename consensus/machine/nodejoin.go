@@ -29,6 +29,7 @@ type NodeFacts struct {
 	Arch    string              `cbor:"7,keyasint,omitempty"`
 
 	DriverFacts []scheduler.DriverFacts `cbor:"12,keyasint,omitempty"`
+	Cards       []scheduler.Card        `cbor:"8,keyasint,omitempty"` // its GPUs
 }
 
 // NodeJoinAnswer names the node.
@@ -52,6 +53,9 @@ func (f NodeFacts) check() error {
 	if err := f.Has.Validate(); err != nil {
 		return refuse(CodeInvalid, "what the machine has: %v", err)
 	}
+	if err := scheduler.ValidateCards(f.Cards); err != nil {
+		return refuse(CodeInvalid, "what the machine has: %v", err)
+	}
 	if len(f.Labels) > factsMax || len(f.Drivers) > factsMax || len(f.Missing) > factsMax || len(f.DriverFacts) > factsMax {
 		return refuse(CodeLimit, "at most %d labels, drivers and missing limits", factsMax)
 	}
@@ -65,6 +69,9 @@ func (f NodeFacts) check() error {
 		}
 		texts = append(append(texts, d.Name, d.Version, d.Isolation, d.State, d.Reason), d.Can...)
 	}
+	for i := range f.Cards {
+		texts = append(texts, f.Cards[i].Reason, f.Cards[i].ID)
+	}
 	for _, text := range texts {
 		if len(text) > factBytesMax {
 			return refuse(CodeLimit, "a fact has %d bytes, the limit is %d", len(text), factBytesMax)
@@ -75,7 +82,7 @@ func (f NodeFacts) check() error {
 
 func (f NodeFacts) on(node scheduler.Node) scheduler.Node {
 	node.Has, node.Labels, node.Drivers, node.Missing = f.Has, f.Labels, f.Drivers, f.Missing
-	node.Version, node.OS, node.Arch, node.DriverFacts = f.Version, f.OS, f.Arch, f.DriverFacts
+	node.Version, node.OS, node.Arch, node.DriverFacts, node.Cards = f.Version, f.OS, f.Arch, f.DriverFacts, f.Cards
 	return node
 }
 
@@ -123,7 +130,11 @@ func (tx *Tx) refresh(node scheduler.Node, facts NodeFacts) error {
 	if err := facts.check(); err != nil {
 		return err
 	}
+	same := slices.EqualFunc(node.Cards, facts.Cards, scheduler.Card.Equal)
 	node = facts.on(node)
+	if node.Refused = nil; !same { // what it had no room for may be tried again
+		tx.dealAgain(&node)
+	}
 	if node.State == scheduler.NodeLost {
 		node.State, node.Was = max(node.Was, scheduler.NodeUp), 0
 		tx.emit(Event{Kind: EventNodeUp, Node: node.ID, Pool: node.Pool, Text: node.Name})

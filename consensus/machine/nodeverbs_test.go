@@ -23,6 +23,8 @@ func (w *world) setPool(a args) string {
 	p.LowFunds = a.duration("low", p.LowFunds)
 	p.KillDelay = a.duration("kill", p.KillDelay)
 	p.TimeMax = a.duration("longest", p.TimeMax)
+	p.Weights.GPU = a.number("gpu", p.Weights.GPU)
+	p.Kinds = a.kinds(p.Kinds)
 	p.Loopback = p.Loopback || a.has("loopback")
 	if a.has("trusted") {
 		p.Admission = scheduler.Trusted
@@ -36,8 +38,8 @@ func (w *world) setPool(a args) string {
 
 func (w *world) facts(a args) NodeFacts {
 	return NodeFacts{
-		Has:     scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30},
-		Drivers: []string{"process"}, OS: "linux",
+		Has:     scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30, GPUs: max(whole(a.cards()), a.number("whole", 0))},
+		Drivers: []string{"process"}, OS: "linux", Cards: a.cards(),
 	}
 }
 
@@ -69,7 +71,7 @@ func (w *world) stateOf(node string) string {
 		return "unknown"
 	}
 	state := [...]string{"", "up", "draining", "lost", "quarantined", "removed"}[record.State]
-	return fmt.Sprintf("%s open=%d", state, record.Open)
+	return fmt.Sprintf("%s open=%d", state, record.Open) + dealt(record)
 }
 
 func (w *world) nodeState(a args, state scheduler.NodeState) string {

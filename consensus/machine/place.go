@@ -86,6 +86,10 @@ func (tx *Tx) placeTask(d Placement, task int32, at funding.Millis) (scheduler.R
 	case old.Effective() < pool.Floor:
 		return 0, CodeStale, nil
 	}
+	take, ok := scheduler.TakeCards(pool, node, shape, tx.meta.Run+1)
+	if !ok {
+		return 0, CodeStale, nil
+	}
 	job := *old
 	if !takeTask(&job, task) {
 		return 0, CodeStale, nil
@@ -98,6 +102,9 @@ func (tx *Tx) placeTask(d Placement, task int32, at funding.Millis) (scheduler.R
 	tx.jobs.put(job.ID, &job)
 	used := *node
 	used.Used, used.Open = used.Used.Plus(shape.Need, 1), used.Open+1
+	if take.Cards != nil {
+		used.Takes = append(slices.Clip(used.Takes), take)
+	}
 	tx.nodes.put(used.ID, &used)
 	tx.emit(Event{Kind: EventPlaced, Job: job.ID, Task: task, Run: run, Node: node.ID, Pool: job.Pool, Rate: job.Effective()})
 	if job.Effective() < pool.Price {

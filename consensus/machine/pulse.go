@@ -18,6 +18,7 @@ type Pulse struct {
 	Prune   []scheduler.PoolID `cbor:"9,keyasint,omitempty"` // price breakpoints older than the oldest open run
 	Close   []funding.PotID    `cbor:"10,keyasint,omitempty"`
 	Refunds []funding.RefundID `cbor:"11,keyasint,omitempty"` // claimable balances past their published term
+	Retry   []scheduler.NodeID `cbor:"12,keyasint,omitempty"` // nodes whose refusals for want of a GPU are over
 }
 
 // StreamID names what a pot holds for its stream runs in one pool.
@@ -48,7 +49,7 @@ const PulseMax = 65_536
 
 func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
 	if n := len(c.Renew) + len(c.Notice) + len(c.Pause) + len(c.Resume) + len(c.Stop) + len(c.Lost) +
-		len(c.Prune) + len(c.Close) + len(c.Refunds); n > PulseMax {
+		len(c.Prune) + len(c.Close) + len(c.Refunds) + len(c.Retry); n > PulseMax {
 		return nil, refuse(CodeLimit, "%d parts in one pulse, the limit is %d", n, PulseMax)
 	}
 	var answer PulseAnswer
@@ -69,6 +70,7 @@ func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
 		eachOf(c.Close, count, tx.closeDue),
 		eachOf(c.Refunds, count, tx.lapse),
 		eachOf(c.Prune, count, tx.prune),
+		eachOf(c.Retry, count, tx.retry),
 	} {
 		if part != nil {
 			return nil, part

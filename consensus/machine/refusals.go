@@ -66,6 +66,7 @@ const (
 	CodePoolFloor     Code = "bid_below_floor"
 	CodeTooBig        Code = "too_big" // more than any node has
 	CodeDriverRefused Code = "driver_refused"
+	CodeGPUKind       Code = "gpu_kind" // the pool sells no such kind
 	CodeJobUnknown    Code = "job_unknown"
 	CodeJobEnded      Code = "job_ended"
 	CodeJobOpen       Code = "job_open"

@@ -32,6 +32,8 @@ type End struct {
 	Stdout    Log              `cbor:"10,keyasint,omitzero"`
 	Stderr    Log              `cbor:"11,keyasint,omitzero"`
 	Outputs   []File           `cbor:"12,keyasint,omitempty"`
+
+	GPU *scheduler.GPUUsage `cbor:"13,keyasint,omitempty"` // what it used of GPUs
 }
 
 // Span is time from From up to To.
@@ -75,6 +77,8 @@ type RunFiles struct {
 	Started funding.Millis   `cbor:"14,keyasint,omitempty"`
 	Billed  funding.Millis   `cbor:"15,keyasint,omitempty"`
 	Charged funding.Amount   `cbor:"16,keyasint,omitempty"` // posted in all, the operator's part left out
+
+	GPU *scheduler.GPUUsage `cbor:"17,keyasint,omitempty"`
 }
 
 // ReportAnswer lists the runs whose report was refused: unknown, ended before, or times that cannot be.
@@ -117,7 +121,7 @@ func (tx *Tx) reportRun(report RunReport, at funding.Millis) (Code, error) {
 			return CodeInvalid, nil
 		}
 	}
-	if e := report.Ended; e != nil && !endPossible(e, max(start, run.Placed), at) {
+	if e := report.Ended; e != nil && (!endPossible(e, max(start, run.Placed), at) || e.Reason == scheduler.ReasonNoRoom && start != 0) {
 		return CodeInvalid, nil
 	}
 	if a := report.Alive; a != nil && (start == 0 || a.To > at || !spansPossible(a.Stopped, start, a.To)) {
@@ -141,7 +145,10 @@ func (tx *Tx) reportRun(report RunReport, at funding.Millis) (Code, error) {
 
 // endPossible checks what an executor said against the order in which things happen.
 func endPossible(e *End, from, at funding.Millis) bool {
-	if e.At < from || e.At > at || e.Reason == scheduler.ReasonNone || e.Reason > scheduler.ReasonFloor || e.CPUMillis < 0 || e.PeakBytes < 0 {
+	if e.At < from || e.At > at || e.Reason == scheduler.ReasonNone || e.Reason > scheduler.ReasonNoRoom || e.CPUMillis < 0 || e.PeakBytes < 0 {
+		return false
+	}
+	if e.GPU != nil && !e.GPU.Possible() {
 		return false
 	}
 	return spansPossible(e.Stopped, from, e.At)

@@ -35,7 +35,7 @@ func outcomeOf(run *scheduler.Run, e *End) outcome {
 		o.Reason = scheduler.ReasonFault
 	}
 	o.Fault = o.Reason == scheduler.ReasonFault || o.Reason == scheduler.ReasonNodeLost
-	o.again = o.Fault || o.Reason == scheduler.ReasonDrained
+	o.again = o.Fault || o.Reason == scheduler.ReasonDrained || o.Reason == scheduler.ReasonNoRoom
 	return o
 }
 
@@ -48,7 +48,7 @@ func (o outcome) exitCode() int32 {
 		return 124
 	case scheduler.ReasonOutOfMemory:
 		return 128 + 9
-	case scheduler.ReasonFault, scheduler.ReasonNodeLost, scheduler.ReasonDrained, scheduler.ReasonFaultsTwice:
+	case scheduler.ReasonFault, scheduler.ReasonNodeLost, scheduler.ReasonDrained, scheduler.ReasonFaultsTwice, scheduler.ReasonNoRoom:
 		return 125
 	}
 	switch {
@@ -80,7 +80,7 @@ func (tx *Tx) endRun(id scheduler.RunID, o outcome) error {
 	j.files.put(id, &RunFiles{
 		Run: id, Job: run.Job, Task: run.Task, Node: run.Nodes[0], Ended: o.At, Reason: o.Reason, Exit: o.Exit, Signal: o.Signal,
 		Text: o.Text, Stdout: o.Stdout, Stderr: o.Stderr, Outputs: o.Outputs, Placed: run.Placed, Started: run.Start,
-		Billed: left.billed, Charged: run.Owed,
+		Billed: left.billed, Charged: run.Owed, GPU: o.GPU,
 	})
 	ended := j.about(EventRunEnded)
 	ended.Run, ended.Task, ended.Node, ended.Amount = id, run.Task, run.Nodes[0], run.Owed
@@ -146,6 +146,7 @@ func (j *jobTx) chargeRun(run *scheduler.Run, o outcome) (m metered, err error) 
 		j.job.Billed += m.billed
 		j.job.CPUMillis += o.CPUMillis
 		j.job.PeakBytes = max(j.job.PeakBytes, o.PeakBytes)
+		j.job.GPUs = j.job.GPUs.Plus(o.GPU, m.billed)
 	}
 	if j.job.Mode == funding.Stream && run.Start != 0 {
 		posted, err := j.leaveStream(run, m.charge)
@@ -168,14 +169,18 @@ func (j *jobTx) chargeRun(run *scheduler.Run, o outcome) (m metered, err error) 
 
 // leaveNode gives a run's place back, and counts what was the node's fault.
 func (j *jobTx) leaveNode(run *scheduler.Run, o outcome) {
-	need := j.shapes.must(run.Shape).Need
+	shape := j.shapes.must(run.Shape)
 	for _, id := range run.Nodes {
 		old, ok := j.nodes.get(id)
 		if !ok {
 			continue
 		}
 		node := *old
-		node.Used, node.Open = node.Used.Plus(need, -1), node.Open-1
+		node.Used, node.Open = node.Used.Plus(shape.Need, -1), node.Open-1
+		giveBack(&node, run.ID)
+		if o.Reason == scheduler.ReasonNoRoom && shape.GPU.Asks(shape.Need) {
+			refuseShape(&node, shape.ID, j.at+noRoomFor)
+		}
 		if o.Reason == scheduler.ReasonFault {
 			node.Faults++
 			if node.Faults >= nodeFaultsMax && (node.State == scheduler.NodeUp || node.State == scheduler.NodeDraining) {

@@ -90,7 +90,7 @@ func (w *world) start(a args) string {
 	return jobState(job)
 }
 
-var reasons = []string{"", "exited", "signalled", "cancelled", "time", "money", "grace", "memory", "start", "fault", "lost", "drained", "most", "faults", "floor"}
+var reasons = []string{"", "exited", "signalled", "cancelled", "time", "money", "grace", "memory", "start", "fault", "lost", "drained", "most", "faults", "floor", "noroom"}
 
 func (w *world) finish(a args) string {
 	run, id := w.openRun(a.word(0))
@@ -108,6 +108,12 @@ func (w *world) finish(a args) string {
 		e.Reason = scheduler.Reason(reason)
 	}
 	e.Stopped = a.frozen(e.At)
+	if _, ok := a.named["joules"]; ok {
+		e.GPU = &scheduler.GPUUsage{
+			Millijoules: a.number("joules", 0) * 1000, Basis: "the GPU", Utilisation: int32(a.number("busy", -1)), PeakBytes: a.number("peak", 0),
+			Devices: []string{a.text("device", "a100")},
+		}
+	}
 	report := RunReport{Run: run.ID, Ended: &e}
 	if d := a.duration("for", 0); d != 0 { // it also started, unreported until now
 		at := e.At - d

@@ -32,6 +32,8 @@ type Submit struct {
 	Token     TokenHash           `cbor:"19,keyasint,omitzero"`  // the submit token shown, where the pool is trusted
 	Loopback  bool                `cbor:"20,keyasint,omitempty"` // the request came from the server's own machine
 	Work      []byte              `cbor:"21,keyasint"`           // scheduler.Work, encoded
+
+	GPU scheduler.GPURequest `cbor:"22,keyasint,omitzero"` // which GPUs
 }
 
 // SubmitAnswer tells what became of it. A repeated request has the same answer.
@@ -73,7 +75,7 @@ func (c Submit) submit(tx *Tx, at funding.Millis) (any, error) {
 	}
 	tx.meta.Job++
 	job.ID = tx.meta.Job
-	job.Shape = tx.shapeOf(scheduler.Shape{Pool: c.Pool, Need: c.Need, Driver: c.Driver, Nodes: 1})
+	job.Shape = tx.shapeOf(scheduler.Shape{Pool: c.Pool, Need: c.Need, Driver: c.Driver, Nodes: 1, GPU: c.GPU})
 	answer := SubmitAnswer{Job: job.ID, Bid: job.Bid, Weight: job.Weight, Fee: pool.SubmitFee, Index: tx.index}
 	pot, err := c.fund(tx, &job, &answer)
 	if err != nil {
@@ -114,7 +116,14 @@ func (tx *Tx) admit(c Submit, pool *scheduler.Pool, at funding.Millis) error {
 // job is the record of what was asked for, without number, shape and money.
 func (c Submit) job(pool *scheduler.Pool, at funding.Millis) (scheduler.Job, error) {
 	var none scheduler.Job
-	weight, err := scheduler.WeightOf(pool.Weights, c.Need)
+	if err := c.GPU.Validate(c.Need); err != nil {
+		return none, refuse(CodeInvalid, "%v", err)
+	}
+	weighed, all, err := pool.Weigh(c.Need, c.GPU)
+	if err != nil {
+		return none, refuse(CodeGPUKind, "%v", err)
+	}
+	weight, err := scheduler.WeightOf(weighed, all)
 	if err == nil {
 		err = errors.Join(c.Need.Validate(), weight.Check(), c.Bid.Check())
 	}
@@ -130,7 +139,7 @@ func (c Submit) job(pool *scheduler.Pool, at funding.Millis) (scheduler.Job, err
 		return none, refuse(CodeInvalid, "the mode is neither safe nor stream")
 	case c.Nodes > 1 || c.Firm:
 		return none, refuse(CodeInvalid, "several nodes at once and firm runs are not offered")
-	case c.Need == scheduler.Resources{}:
+	case c.Need == scheduler.Resources{} && !c.GPU.Asks(c.Need):
 		return none, refuse(CodeInvalid, "the job asks for nothing to run on")
 	case c.Bid < pool.Floor:
 		return none, refuse(CodePoolFloor, "a bid of %d is below the floor %d of pool %s", c.Bid, pool.Floor, pool.Name)
@@ -146,7 +155,7 @@ func (c Submit) job(pool *scheduler.Pool, at funding.Millis) (scheduler.Job, err
 	return scheduler.Job{
 		Pool: c.Pool, Mode: c.Mode, Bid: c.Bid, Weight: weight, TimeLimit: c.TimeLimit, MaxTotal: c.MaxTotal,
 		Tasks: c.Tasks, AtOnce: c.AtOnce, Next: c.Tasks.First, OnHold: c.OnHold, State: scheduler.JobQueued,
-		Submitted: at, Control: c.Keys.Control, View: c.Keys.View, Spec: c.Work,
+		Submitted: at, Control: c.Keys.Control, View: c.Keys.View, Spec: c.Work, Weighed: weighed,
 	}, nil
 }
 
