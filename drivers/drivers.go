@@ -22,6 +22,9 @@ var (
 	// ErrUnavailable: the driver's process is gone for the moment. The call may or may not have had its effect;
 	// repeating it is right, since every method may be repeated.
 	ErrUnavailable = errors.New("driver unavailable")
+	// ErrBroken: what the driver said cannot be true, so nothing that it said of its tasks counts. It is started anew; to
+	// remove its tasks is all that is left to do with them. Watch of all tasks says so once.
+	ErrBroken = errors.New("the driver is broken")
 )
 
 // Driver runs tasks. All methods may be called from many goroutines at once, and each may be repeated

@@ -22,7 +22,11 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 		r.mu.Lock()
 		status, order, dropped, restarts := r.status, r.order, r.dropped, r.restarts
 		over := r.leaving || r.fault != ""
+		disowned := r.disowned
 		r.mu.Unlock()
+		if disowned != nil {
+			return status, disowned
+		}
 		if status.State.Final() {
 			return status, r.config.step(r.id, "final")
 		}
@@ -48,7 +52,7 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 		}
 		switch {
 		case err == nil, errors.Is(err, drivers.ErrEnded): // its last status is on its way
-		case ctx.Err() != nil, errors.Is(err, errHalted), errors.Is(err, drivers.ErrNoTask):
+		case ctx.Err() != nil, errors.Is(err, errHalted), errors.Is(err, drivers.ErrNoTask), errors.Is(err, drivers.ErrBroken):
 			return status, err
 		default:
 			r.log.Warn("a run cannot be attended as it should; trying again", "run", r.id, "error", err)

@@ -129,6 +129,9 @@ func (r *run) start(ctx, wanted context.Context) error {
 	// From here on the outcome must be known, wanted or not. An image may be long in coming, though, and a start that nobody
 	// waits for is made undone.
 	var status drivers.Status
+	r.mu.Lock()
+	r.leased, r.granted = leases(can), r.written
+	r.mu.Unlock()
 	err = again(wanted, func() error {
 		var err error
 		status, err = driver.Start(wanted, r.task(user, can, grant))

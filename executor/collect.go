@@ -36,6 +36,8 @@ func (r *run) collect(ctx context.Context, final drivers.Status) (*ended, error)
 	switch {
 	case ctx.Err() != nil, errors.Is(err, errHalted):
 		return nil, err
+	case errors.Is(err, drivers.ErrBroken):
+		return nil, err
 	case r.isDropped():
 		return nil, errUnwanted
 	case err != nil:
@@ -70,6 +72,9 @@ func (r *run) bring(ctx context.Context, end *wire.End) error {
 		used, err = driver.Usage(ctx, r.journal.task)
 		return err
 	})
+	if errors.Is(err, drivers.ErrBroken) {
+		return err
+	}
 	if err != nil {
 		end.Notes = append(end.Notes, fmt.Sprintf("what the task used is unknown: %v", err))
 	}

@@ -30,6 +30,7 @@ func (e *errNotLeader) Error() string { return fmt.Sprintf("not the leader (whic
 
 // connect keeps one stream to the leader: any server is asked in turn, and knows who leads.
 func (e *Executor) connect(ctx context.Context) {
+	e.inquireAll(ctx)
 	e.describe(ctx)
 	servers := e.servers()
 	wait, hints, asked, turn := retryFirst, 0, 0, rand.IntN(len(servers))

@@ -115,6 +115,6 @@ func (e *Executor) diskWorks(ctx context.Context) {
 func nothing(facts *wire.NodeFacts, why string) *wire.NodeFacts {
 	facts = proto.CloneOf(facts)
 	facts.CpuMilli, facts.MemoryBytes, facts.DiskBytes, facts.Gpus, facts.Cards = 0, 0, 0, 0, nil
-	facts.Missing = append([]string{why}, facts.Missing...)
+	facts.Missing = append([]string{fact(why)}, facts.Missing[:min(len(facts.Missing), factsMost-1)]...)
 	return facts
 }

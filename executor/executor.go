@@ -104,16 +104,16 @@ type Executor struct {
 	seen    seen
 	seenIn  *os.File
 	runs    map[uint64]*run
-	dirty   map[uint64]*run                // to be reported
-	emptied chan struct{}                  // closed when a leaving executor has no run left
-	empty   bool                           // emptied is closed
-	lease   int64                          // boot time at which the granted lease ends
-	link    *wire.Link                     // nil: no leader answers just now
-	linked  chan struct{}                  // closed when link changes
-	own     *wire.NodeFacts                // the facts but for GPUs, and for what cannot be had now; nil: not known yet
-	facts   *wire.NodeFacts                // as they are told
-	gpus    gpus                           // what the provider of GPUs says
-	can     map[string]drivers.Description // what drivers have said of themselves
+	dirty   map[uint64]*run  // to be reported
+	emptied chan struct{}    // closed when a leaving executor has no run left
+	empty   bool             // emptied is closed
+	lease   int64            // boot time at which the granted lease ends
+	link    *wire.Link       // nil: no leader answers just now
+	linked  chan struct{}    // closed when link changes
+	own     *wire.NodeFacts  // the facts but for GPUs, and for what cannot be had now; nil: not known yet
+	facts   *wire.NodeFacts  // as they are told
+	gpus    gpus             // what the provider of GPUs says
+	offers  map[string]offer // what is known of each driver
 	leaving bool
 	told    []string // the servers' cluster ports, as the last leader has told
 	ill     string   // why nothing can be written to the disk; empty: it can
@@ -155,7 +155,7 @@ func New(config Config) (*Executor, error) {
 		prepare: make(chan struct{}, config.Workers), windUp: make(chan struct{}, config.Workers),
 		renew: make(chan struct{}, 1), send: make(chan struct{}, 1), diskNews: make(chan struct{}, 1),
 		gpuNews: make(chan struct{}, 1),
-		can:     map[string]drivers.Description{}, runs: map[uint64]*run{}, dirty: map[uint64]*run{}, emptied: make(chan struct{}), linked: make(chan struct{}),
+		offers:  map[string]offer{}, runs: map[uint64]*run{}, dirty: map[uint64]*run{}, emptied: make(chan struct{}), linked: make(chan struct{}),
 	}
 	e.store = newStore(e.layout.store(), config.StoreBytes)
 	return e, nil

@@ -2,9 +2,7 @@ package executor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -17,8 +15,7 @@ import (
 	"github.com/coinop/coinop/executor/wire"
 )
 
-// describe finds out what this machine is and has, and reports it if that has changed. A driver that does not answer is
-// left out until it does.
+// describe finds out what this machine is and has, and reports it if that has changed.
 func (e *Executor) describe(ctx context.Context) {
 	e.describing.Lock()
 	defer e.describing.Unlock()
@@ -49,32 +46,12 @@ func (e *Executor) describe(ctx context.Context) {
 	if user.why != "" {
 		facts.Missing = append(facts.Missing, "user: "+user.why)
 	}
-	for _, name := range slices.Sorted(maps.Keys(e.config.Absent)) {
-		facts.Missing = append(facts.Missing, fmt.Sprintf("driver %s: %s", name, e.config.Absent[name]))
+	if ctx.Err() != nil {
+		return
 	}
-	for _, name := range sortedNames(e.config.Drivers) {
-		d, err := e.config.Drivers[name].Describe(ctx)
-		if err == nil && d.ProtocolVersion != drivers.ProtocolVersion {
-			err = fmt.Errorf("it speaks version %d of the contract, this executor %d", d.ProtocolVersion, drivers.ProtocolVersion)
-		}
-		if ctx.Err() != nil {
-			return // this executor ends: that it got no answer says nothing of the driver
-		}
-		if err != nil {
-			e.log.Warn("a driver cannot be used", "driver", name, "error", err)
-			if errors.Is(err, drivers.ErrUnsupported) {
-				facts.Missing = append(facts.Missing, fmt.Sprintf("driver %s: %s", name, err))
-			}
-			continue
-		}
-		e.mu.Lock()
-		e.can[name] = d
-		e.mu.Unlock()
-		facts.Drivers = append(facts.Drivers, &wire.DriverFacts{
-			Name: name, Isolation: string(d.Isolation), Pause: d.Pause, Exec: d.Exec, Network: d.Network, Devices: d.Devices,
-		})
-		facts.Missing = append(facts.Missing, shortcomings(name, d)...)
-	}
+	offered, missing := e.offered()
+	facts.Drivers = offered
+	facts.Missing = append(facts.Missing, missing...)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.own = facts
@@ -88,6 +65,10 @@ func (e *Executor) tellFacts() {
 	}
 	facts := proto.CloneOf(e.own)
 	e.addGPUs(facts)
+	facts.Missing = facts.Missing[:min(len(facts.Missing), factsMost)]
+	for i, text := range facts.Missing {
+		facts.Missing[i] = fact(text)
+	}
 	if e.ill != "" {
 		facts = nothing(facts, e.ill)
 	}
@@ -95,37 +76,6 @@ func (e *Executor) tellFacts() {
 		e.facts = facts
 		poke(e.send)
 	}
-}
-
-// shortcomings are what people should know of a driver that can be used.
-func shortcomings(name string, d drivers.Description) (all []string) {
-	if d.Note != "" {
-		all = append(all, fmt.Sprintf("driver %s: %s", name, d.Note))
-	}
-	for _, limit := range d.Limits {
-		if limit.Reason != "" || !limit.Supported {
-			all = append(all, fmt.Sprintf("%s of driver %s: %s", limit.Limit, name, limit.Reason))
-		}
-	}
-	return all
-}
-
-// describes is what a driver says of itself, asked for where it has not been yet.
-func (e *Executor) describes(ctx context.Context, name string) (d drivers.Description, err error) {
-	e.mu.Lock()
-	d, ok := e.can[name]
-	e.mu.Unlock()
-	if ok {
-		return d, nil
-	}
-	err = again(ctx, func() error {
-		d, err = e.config.Drivers[name].Describe(ctx)
-		return err
-	})
-	if err != nil {
-		return d, fmt.Errorf("ask driver %s what it can do: %w", name, err)
-	}
-	return d, nil
 }
 
 func sortedNames(m map[string]drivers.Driver) []string {

@@ -49,6 +49,10 @@ type machine struct {
 	touch   func(drivers.Task)        // does what the task would do with its folder
 	refuse  map[drivers.ControlKind]error
 	away    bool // the driver's process is gone
+	broken  error
+	lies    chan drivers.Status // what the driver says besides the truth
+	doubts  []error             // what it was accused of
+	watched []context.CancelFunc
 	signals int
 	begun   int           // starts that take their time
 	leases  int           // that were written
@@ -147,10 +151,55 @@ func (d *moody) Describe(ctx context.Context) (drivers.Description, error) {
 }
 
 func (d *moody) Watch(ctx context.Context, id string) (<-chan drivers.Status, error) {
-	if d.machine.isAway() {
+	m := d.machine
+	m.mu.Lock()
+	broken := m.broken
+	m.broken = nil
+	m.mu.Unlock()
+	if broken != nil {
+		return nil, broken
+	}
+	if m.isAway() {
 		return nil, drivers.ErrUnavailable
 	}
-	return d.Driver.Watch(ctx, id)
+	ctx, cancel := context.WithCancel(ctx)
+	m.mu.Lock()
+	m.watched = append(m.watched, cancel)
+	lies := m.lies
+	m.mu.Unlock()
+	truth, err := d.Driver.Watch(ctx, id)
+	if id != "" || lies == nil || err != nil {
+		return truth, err
+	}
+	all := make(chan drivers.Status)
+	go func() {
+		defer close(all)
+		for {
+			var s drivers.Status
+			open := true
+			select {
+			case s, open = <-truth:
+			case s = <-lies:
+			}
+			select {
+			case all <- s:
+			case <-ctx.Done():
+				return
+			}
+			if !open {
+				return
+			}
+		}
+	}()
+	return all, nil
+}
+
+// Distrust notes what the driver is accused of.
+func (d *moody) Distrust(_ context.Context, why error) error {
+	d.machine.mu.Lock()
+	defer d.machine.mu.Unlock()
+	d.machine.doubts = append(d.machine.doubts, why)
+	return why
 }
 
 func (d *moody) Start(ctx context.Context, task drivers.Task) (drivers.Status, error) {
@@ -192,11 +241,24 @@ func (d *moody) Remove(ctx context.Context, id string) error {
 	slow := d.machine.slow
 	d.machine.mu.Unlock()
 	time.Sleep(slow)
+	if d.machine.isAway() {
+		return drivers.ErrUnavailable
+	}
 	return d.Driver.Remove(ctx, id)
 }
 
-func (m *machine) setAway(away bool) { m.mu.Lock(); defer m.mu.Unlock(); m.away = away }
-func (m *machine) isAway() bool      { m.mu.Lock(); defer m.mu.Unlock(); return m.away }
+// setAway has the driver's process end, and be there again.
+func (m *machine) setAway(away bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away = away
+	for _, cancel := range m.watched {
+		cancel()
+	}
+	m.watched = nil
+}
+
+func (m *machine) isAway() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.away }
 
 // starts says how often a run has been started.
 func (m *machine) starts(run uint64) int {

@@ -3,6 +3,7 @@ package executor
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,18 +17,55 @@ const leaseStepNs = 5 * int64(time.Second)
 // leasesAtOnce bounds how many renewals are under way.
 const leasesAtOnce = 8
 
-// keepLeases writes the leases of all tasks, in one go for each grant.
+// renewMost is how long a driver has to write a lease: longer than a plugin that answers nothing is let live.
+const renewMost = 45 * time.Second
+
+// leases says whether a driver holds its tasks to their leases.
+func leases(d drivers.Description) bool {
+	return slices.ContainsFunc(d.Limits, func(l drivers.LimitSupport) bool { return l.Limit == drivers.LimitLease && l.Supported })
+}
+
+// keepLeases writes the leases of all tasks. Each driver has a goroutine of its own, so that one that hangs costs no
+// other's tasks their leases.
 func (e *Executor) keepLeases(ctx context.Context) {
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	var granted []chan struct{}
+	for name := range e.config.Drivers {
+		news := make(chan struct{}, 1)
+		granted = append(granted, news)
+		writing.Go(func() { e.writeLeases(ctx, name, news) })
+	}
 	for {
 		select {
 		case <-e.renew:
 		case <-ctx.Done():
 			return
 		}
+		for _, news := range granted {
+			poke(news)
+		}
+	}
+}
+
+// writeLeases writes the leases of a driver's tasks, in one go for each grant.
+func (e *Executor) writeLeases(ctx context.Context, name string, granted <-chan struct{}) {
+	for {
+		select {
+		case <-granted:
+		case <-ctx.Done():
+			return
+		}
+		if e.isAway(name) {
+			continue // else nobody could say when its tasks' leases have lapsed
+		}
 		now := e.config.Boot()
 		slots := make(chan struct{}, leasesAtOnce)
 		var renewals sync.WaitGroup
 		for _, r := range e.all() {
+			if r.journal.spec.GetDriver() != name {
+				continue
+			}
 			lease, byMoney, due := r.renewal(now)
 			if !due {
 				continue
@@ -94,6 +132,14 @@ func (r *run) renewTo(ctx context.Context, lease int64, byMoney bool) {
 		r.cut(lease)
 		r.mu.Unlock()
 	}
+	r.Executor.mu.Lock()
+	can := r.offers[r.spec().GetDriver()].can
+	r.Executor.mu.Unlock()
+	r.mu.Lock()
+	r.leased, r.granted = leases(can), max(r.granted, lease)
+	r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, renewMost)
+	defer cancel()
 	err := driver.Control(ctx, r.journal.task, drivers.Control{Kind: drivers.Lease, Until: lease})
 	switch {
 	case err == nil:

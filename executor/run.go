@@ -44,6 +44,9 @@ type run struct {
 	active   bool  // the driver has been asked to start it and it has not ended
 	began    int64 // boot time when the driver was asked to start it; 0: an earlier executor did
 	written  int64 // lease that the driver has
+	granted  int64 // the longest that it may have; 0: not known
+	leased   bool  // the driver holds it to that
+	disowned error // why its driver is not asked about it any more
 	cuts     []int64
 	shown    drivers.Status // what reports tell; behind status by what must be on disk first
 	version  uint64         // of shown
@@ -158,7 +161,7 @@ func (r *run) refuse() {
 func (r *run) observe(s drivers.Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.status.State.Final() {
+	if r.status.State.Final() || r.status.StartedBoot != 0 && s.StartedBoot == 0 && !s.State.Final() {
 		return // an older word that was under way
 	}
 	r.status = s
@@ -246,6 +249,9 @@ func (r *run) perform(ctx context.Context) (*ended, error) {
 // more, since the servers will start it elsewhere.
 func (r *run) giveUp(ctx context.Context, why error) (*ended, error) {
 	r.log.Warn("a run is given up", "run", r.id, "error", why)
+	if errors.Is(why, errLapsed) {
+		return faultEnd(r.boot, why.Error()), nil // it is removed before it is forgotten, whenever that will be
+	}
 	for {
 		err := r.removeTask(ctx)
 		if err == nil {

@@ -3,9 +3,13 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/plugin/driverpb"
@@ -25,21 +29,58 @@ type link struct {
 	api driverpb.DriverClient
 	hub watch.Hub
 
+	accuse func(why error) error
+
 	mu       sync.Mutex
 	statuses map[string]drivers.Status
-	removed  map[string]bool // ids whose late statuses are not to be believed
+	told     map[string]drivers.Status // what the stream said last
+	used     map[string]drivers.Usage  // what was said last
+	removed  map[string]bool           // ids whose late statuses are not to be believed
+	ghosts   map[string]bool           // of those the ones that are used again: what is said of them may be of the one before
 }
 
 // New checks the configuration. Nothing is started before Run.
 func New(config Config) (*Client, error) {
+	c := &Client{}
 	keeper, err := keep.New(config, contract(), func(ctx context.Context, conn *grpc.ClientConn, begun func(*link)) error {
-		l := &link{api: driverpb.NewDriverClient(conn), statuses: map[string]drivers.Status{}, removed: map[string]bool{}}
+		l := &link{
+			api: driverpb.NewDriverClient(conn), statuses: map[string]drivers.Status{}, told: map[string]drivers.Status{},
+			used: map[string]drivers.Usage{}, removed: map[string]bool{}, ghosts: map[string]bool{},
+		}
+		l.accuse = func(why error) error { return c.Keeper.Accuse(l, why) }
 		return l.follow(ctx, func() { begun(l) })
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Client{keeper}, nil
+	c.Keeper = keeper
+	return c, nil
+}
+
+// answerWithin is how long a plugin has for what takes no time. One that takes longer hangs, and is ended.
+const answerWithin = 30 * time.Second
+
+// soon is Call for what takes no time.
+func (c *Client) soon(ctx context.Context, request func(context.Context, *link) error) error {
+	return c.Call(ctx, func(l *link) error {
+		limited, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		err := request(limited, l)
+		if limited.Err() != nil && ctx.Err() == nil {
+			c.End(l, fmt.Errorf("it has not answered for %s", answerWithin))
+			return status.Error(codes.Unavailable, "it did not answer")
+		}
+		return err
+	})
+}
+
+// Distrust ends a plugin that has said what its user knows to be untrue.
+func (c *Client) Distrust(ctx context.Context, why error) error {
+	l, err := c.Current(ctx)
+	if err != nil {
+		return err
+	}
+	return l.accuse(why)
 }
 
 // Describe implements drivers.Driver.
@@ -58,7 +99,7 @@ func (c *Client) Start(ctx context.Context, task drivers.Task) (status drivers.S
 		l.expect(task.ID)
 		answer, err := l.api.Start(ctx, taskToWire(task))
 		if err == nil {
-			status = l.older(statusFromWire(answer.GetStatus()))
+			status, err = l.older(task.ID, statusFromWire(answer.GetStatus()))
 		}
 		return err
 	})
@@ -67,7 +108,13 @@ func (c *Client) Start(ctx context.Context, task drivers.Task) (status drivers.S
 
 // Control implements drivers.Driver.
 func (c *Client) Control(ctx context.Context, id string, command drivers.Control) error {
-	return c.Call(ctx, func(l *link) error {
+	call := c.soon
+	if command.Kind > drivers.Lease {
+		call = func(ctx context.Context, request func(context.Context, *link) error) error {
+			return c.Call(ctx, func(l *link) error { return request(ctx, l) })
+		}
+	}
+	return call(ctx, func(ctx context.Context, l *link) error {
 		_, err := l.api.Control(ctx, &driverpb.ControlRequest{
 			Id: id, Kind: int32(command.Kind), Signal: int32(command.Signal), Group: command.Group,
 			KillDelayMillis: command.KillDelayMillis, Until: command.Until,
@@ -78,10 +125,13 @@ func (c *Client) Control(ctx context.Context, id string, command drivers.Control
 
 // Usage implements drivers.Driver.
 func (c *Client) Usage(ctx context.Context, id string) (usage drivers.Usage, err error) {
-	err = c.Call(ctx, func(l *link) error {
+	err = c.soon(ctx, func(ctx context.Context, l *link) error {
 		u, err := l.api.Usage(ctx, &driverpb.UsageRequest{Id: id})
 		usage = drivers.Usage{
 			CPUMillis: u.GetCpuMillis(), MemoryPeakBytes: u.GetMemoryPeakBytes(), PidsPeak: u.GetPidsPeak(), LogBytes: u.GetLogBytes(),
+		}
+		if err == nil {
+			err = l.measured(id, usage)
 		}
 		return err
 	})
@@ -101,6 +151,11 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 
 // Watch implements drivers.Driver. All watches are fed by one stream from the plugin.
 func (c *Client) Watch(ctx context.Context, id string) (<-chan drivers.Status, error) {
+	if id == "" {
+		if err := c.Broken(ctx); err != nil {
+			return nil, err
+		}
+	}
 	l, err := c.Current(ctx)
 	if err != nil {
 		return nil, err

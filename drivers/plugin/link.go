@@ -3,11 +3,13 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/plugin/driverpb"
 	"github.com/coinop/coinop/drivers/plugin/keep"
+	"github.com/coinop/coinop/drivers/shim"
 )
 
 // follow passes the plugin's statuses on until the stream breaks; begun is called when it stands.
@@ -29,34 +31,66 @@ func (l *link) follow(ctx context.Context, begun func()) error {
 			begun()
 			continue
 		}
-		l.newer(statusFromWire(answer.GetStatus()))
+		if err := l.newer(statusFromWire(answer.GetStatus())); err != nil {
+			return l.accuse(err)
+		}
 	}
 }
 
 // newer takes a status from the stream, which is in order.
-func (l *link) newer(s drivers.Status) {
+func (l *link) newer(s drivers.Status) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.removed[s.ID] {
 		if s.State.Final() {
 			delete(l.removed, s.ID)
 		}
-		return
+		return nil
+	}
+	if !l.ghosts[s.ID] {
+		now := shim.Boottime()
+		if err := errors.Join(possible(s, now), follows(l.told[s.ID], s, now)); err != nil {
+			return err
+		}
+	}
+	l.told[s.ID] = s
+	if known, ok := l.statuses[s.ID]; ok && rank(known) > rank(s) && !l.ghosts[s.ID] {
+		return nil // an answer has overtaken it
 	}
 	l.statuses[s.ID] = s
 	l.hub.Publish(s)
+	return nil
 }
 
-// older takes a status from an answer, which the stream may have overtaken, and returns the newer one.
-func (l *link) older(s drivers.Status) drivers.Status {
+// older takes a status from an answer about a task, which the stream may have overtaken, and returns the newer one.
+func (l *link) older(id string, s drivers.Status) (drivers.Status, error) {
+	err := possible(s, shim.Boottime())
+	if s.ID != id {
+		err = fmt.Errorf("asked about task %s it answers about %.64q", id, s.ID)
+	}
+	if err != nil {
+		return drivers.Status{}, l.accuse(err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if known, ok := l.statuses[s.ID]; ok && rank(known) >= rank(s) {
-		return known
+		return known, nil
 	}
 	l.statuses[s.ID] = s
 	l.hub.Publish(s)
-	return s
+	return s, nil
+}
+
+// measured takes what a task has used.
+func (l *link) measured(id string, u drivers.Usage) error {
+	l.mu.Lock()
+	before, s := l.used[id], l.statuses[id]
+	l.used[id] = u
+	l.mu.Unlock()
+	if err := plausible(before, u, s, shim.Boottime()); err != nil {
+		return l.accuse(fmt.Errorf("task %s: %w", id, err))
+	}
+	return nil
 }
 
 func rank(s drivers.Status) int {
@@ -73,6 +107,9 @@ func rank(s drivers.Status) int {
 func (l *link) expect(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.removed[id] {
+		l.ghosts[id] = true
+	}
 	delete(l.removed, id)
 }
 
@@ -91,6 +128,9 @@ func (l *link) drop(ctx context.Context, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.statuses, id)
+	delete(l.told, id)
+	delete(l.used, id)
+	delete(l.ghosts, id)
 }
 
 func (l *link) await(ctx context.Context, id string) {
@@ -126,5 +166,5 @@ func (l *link) status(ctx context.Context, id string) (drivers.Status, error) {
 	if err != nil {
 		return drivers.Status{}, fromWire(err)
 	}
-	return l.older(statusFromWire(answer.GetStatus())), nil
+	return l.older(id, statusFromWire(answer.GetStatus()))
 }

@@ -65,6 +65,9 @@ func serve(kind, dir string) error {
 	if kind == "fake" {
 		return plugin.Serve(plugin.ServeConfig{Driver: fake.New(fake.Config{Start: shim.Boottime()})})
 	}
+	if lie, ok := strings.CutPrefix(kind, "liar "); ok {
+		return plugin.Serve(plugin.ServeConfig{Driver: newLiar(lie)})
+	}
 	if kind == "container" {
 		d, err := container.New(container.Config{Dir: dir, Log: log, Images: containertest.Store(filepath.Join(filepath.Dir(dir), "image"))})
 		if err != nil {
@@ -239,12 +242,10 @@ func agent(dir string) error {
 	select {}
 }
 
-// The agent is killed; the next one finds the same plugin and the same tasks. The plugin's standard error is a broken pipe then.
-func TestAgentKilled(t *testing.T) {
-	dir := t.TempDir()
-	config := pluginConfig(t, "process", dir)
-	self := config.Command[0]
-	first := exec.Command(self)
+// killedAgent has an agent start two tasks, kills it, and returns its plugin's number.
+func killedAgent(t *testing.T, dir string, config plugin.Config) int {
+	t.Helper()
+	first := exec.Command(config.Command[0])
 	first.Env = []string{"PLUGIN_TEST_ROLE=agent:" + dir}
 	out, err := first.StdoutPipe()
 	if err != nil {
@@ -262,7 +263,14 @@ func TestAgentKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = first.Wait() // it was killed
+	return before
+}
 
+// The agent is killed; the next one finds the same plugin and the same tasks. The plugin's standard error is a broken pipe then.
+func TestAgentKilled(t *testing.T) {
+	dir := t.TempDir()
+	config := pluginConfig(t, "process", dir)
+	before := killedAgent(t, dir, config)
 	client := run(t, config)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -16,9 +16,9 @@ import (
 func contract() keep.Contract {
 	return keep.Contract{
 		Name: "driver", Version: drivers.ProtocolVersion, Errors: kinds(),
-		Hello: func(ctx context.Context, conn *grpc.ClientConn) (int, error) {
+		Hello: func(ctx context.Context, conn *grpc.ClientConn) (string, int, error) {
 			d, err := driverpb.NewDriverClient(conn).Describe(ctx, &driverpb.DescribeRequest{})
-			return int(d.GetProtocolVersion()), err
+			return d.GetName(), int(d.GetProtocolVersion()), err
 		},
 	}
 }

@@ -28,9 +28,9 @@ func contract() keep.Contract {
 			codes.DeadlineExceeded:   context.DeadlineExceeded,
 			codes.Canceled:           context.Canceled,
 		},
-		Hello: func(ctx context.Context, conn *grpc.ClientConn) (int, error) {
+		Hello: func(ctx context.Context, conn *grpc.ClientConn) (string, int, error) {
 			i, err := gpupb.NewProviderClient(conn).Inventory(ctx, &gpupb.InventoryRequest{})
-			return int(i.GetProtocolVersion()), err
+			return "gpu", int(i.GetProtocolVersion()), err
 		},
 	}
 }

@@ -2,6 +2,7 @@
 package keep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -21,7 +23,7 @@ type Contract struct {
 	Version int
 	Errors  Errors
 	// Hello asks one question, by which the plugin shows that it lives, and returns the version that it speaks.
-	Hello func(ctx context.Context, conn *grpc.ClientConn) (version int, err error)
+	Hello func(ctx context.Context, conn *grpc.ClientConn) (name string, version int, err error)
 }
 
 // Config says which plugin to keep running.
@@ -31,6 +33,9 @@ type Config struct {
 	Env     []string // all that the plugin gets, beside what the handshake needs
 	Stderr  io.Writer
 	Log     *slog.Logger // nil: none
+	Name    string       // what it has to call itself; "": anything
+
+	Ask, Answer time.Duration // how often it is asked whether it lives, and how long it has to say so; 0: ten seconds, and thirty
 }
 
 // Keeper keeps one plugin process, with which its user has a link, of a type of its own.
@@ -42,6 +47,9 @@ type Keeper[L any] struct {
 	mu      sync.Mutex
 	link    *L
 	failure error         // why there is no link, once a start has failed
+	end     func()        // of the link's process
+	broken  error         // what a process was ended for, until somebody has asked
+	accused *L            // its link
 	changed chan struct{} // closed and replaced when link or failure change
 }
 
@@ -57,15 +65,58 @@ func New[L any](config Config, contract Contract, live func(ctx context.Context,
 	if config.Stderr == nil {
 		config.Stderr = io.Discard
 	}
+	config.Ask, config.Answer = cmp.Or(config.Ask, askEvery), cmp.Or(config.Answer, answerWithin)
 	return &Keeper[L]{config: config, contract: contract, live: live, changed: make(chan struct{})}, nil
 }
 
-func (c *Keeper[L]) set(l *L, failure error) {
+func (c *Keeper[L]) set(l *L, failure error) { c.setLink(l, failure, nil) }
+
+func (c *Keeper[L]) setLink(l *L, failure error, end func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.link, c.failure = l, failure
+	c.link, c.failure, c.end = l, failure, end
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// Accuse ends a link's process for something that cannot be. Broken says it once; the process is started again, as after a
+// death.
+func (c *Keeper[L]) Accuse(l *L, why error) error {
+	why = fmt.Errorf("%w: %w", drivers.ErrBroken, why)
+	c.mu.Lock()
+	if c.link == l && c.broken == nil {
+		c.broken, c.accused = why, l
+	}
+	c.mu.Unlock()
+	c.End(l, why)
+	return why
+}
+
+// End ends a link's process, which is then started again.
+func (c *Keeper[L]) End(l *L, why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == l {
+		c.config.Log.Error("a "+c.contract.Name+" plugin is ended", "err", why)
+		c.end()
+	}
+}
+
+// Broken says what a process was accused of since it was last asked, and has been ended for.
+func (c *Keeper[L]) Broken(ctx context.Context) error {
+	c.mu.Lock()
+	why, accused := c.broken, c.accused
+	c.mu.Unlock()
+	if why == nil {
+		return nil
+	}
+	if err := c.replaced(ctx, accused); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken, c.accused = nil, nil
+	return why
 }
 
 // Current waits for a plugin. If the last attempt to start one failed, it says so at once.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,14 +26,33 @@ import (
 const AnswerTimeout = 10 * time.Second
 
 const (
+	askEvery     = 10 * time.Second
+	answerWithin = 30 * time.Second
+
 	restartPause   = 50 * time.Millisecond
-	restartPauseTo = 5 * time.Second
+	restartPauseTo = time.Minute
+	// livedWell is how long a plugin must have answered for its end to count as the first one.
+	livedWell = time.Minute
 )
 
 // address is what is written down of a running plugin, for the next client.
 type address struct {
 	Socket string `json:"socket"`
 	Pid    int    `json:"pid"`
+	Build  string `json:"build"`
+}
+
+// build tells one build of the plugin from the next, which is put in its place while it runs.
+func (c *Keeper[L]) build() string {
+	path, err := exec.LookPath(c.config.Command[0])
+	if err != nil {
+		return ""
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %d", info.ModTime().UTC().Format(time.RFC3339Nano), info.Size())
 }
 
 func (c *Keeper[L]) addressFile() string { return filepath.Join(c.config.Dir, "plugin.json") }
@@ -54,13 +74,16 @@ func (c *Keeper[L]) Run(ctx context.Context) error {
 	defer c.set(nil, errors.New("it has been stopped"))
 	pause := restartPause
 	for {
+		began := time.Now()
 		begun, err := c.once(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if begun {
-			pause = restartPause
-			c.config.Log.Warn(c.contract.Name+" plugin lost, starting it again", "err", err)
+			if time.Since(began) >= livedWell {
+				pause = restartPause
+			}
+			c.config.Log.Warn(c.contract.Name+" plugin lost, starting it again", "err", err, "in", pause)
 		} else {
 			c.config.Log.Error(c.contract.Name+" plugin does not start", "err", err, "again_in", pause)
 			c.set(nil, err)
@@ -93,31 +116,73 @@ func (c *Keeper[L]) once(ctx context.Context) (begun bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer c.end(plugin)
+	defer c.bury(plugin)
+	stop := ctx.Done()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	asking.Go(func() {
+		if silent := c.ask(ctx, conn); silent != nil {
+			c.config.Log.Error("a "+c.contract.Name+" plugin does not answer, ending it", "err", silent)
+			end()
+		}
+	})
 	err = c.live(ctx, conn, func(l *L) {
 		begun = true
-		c.set(l, nil)
+		c.setLink(l, nil, end)
 	})
 	c.set(nil, nil)
+	select {
+	case <-stop: // it is to end in its own time
+	default: // it ended by itself, or is not to be asked about it
+		plugin.kill()
+	}
+	end()
 	return begun, err
 }
 
+// ask asks the plugin again and again whether it lives, and returns when it does not say so in time.
+func (c *Keeper[L]) ask(ctx context.Context, conn *grpc.ClientConn) error {
+	next := time.NewTicker(c.config.Ask)
+	defer next.Stop()
+	for {
+		select {
+		case <-next.C:
+		case <-ctx.Done():
+			return nil
+		}
+		asked, cancel := context.WithTimeout(ctx, c.config.Answer)
+		_, _, err := c.contract.Hello(asked, conn)
+		late := asked.Err() != nil
+		cancel()
+		if err != nil && late && ctx.Err() == nil {
+			return fmt.Errorf("it was asked %s ago: %w", c.config.Answer, err)
+		}
+	}
+}
+
 // connect takes up a plugin that is running already, or starts one.
-func (c *Keeper[L]) connect(ctx context.Context) (*goplugin.Client, *grpc.ClientConn, error) {
+func (c *Keeper[L]) connect(ctx context.Context) (*child, *grpc.ClientConn, error) {
 	config := &goplugin.ClientConfig{
 		HandshakeConfig: c.contract.handshake(), VersionedPlugins: c.contract.sets(nil), AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		Logger: hclog.NewNullLogger(), Stderr: c.config.Stderr, SkipHostEnv: true, StartTimeout: AnswerTimeout,
+		Logger: hclog.NewNullLogger(), Stderr: c.config.Stderr, SkipHostEnv: true, StartTimeout: min(AnswerTimeout, c.config.Answer),
 	}
-	if old := c.reattach(); old != nil {
+	if old, build := c.reattach(); old != nil {
 		again := *config
 		again.Reattach = old
 		again.Plugins = c.contract.sets(nil)[c.contract.Version]
 		plugin, conn, err := c.dial(ctx, goplugin.NewClient(&again))
-		if err == nil {
+		if err == nil && build != c.build() {
+			c.config.Log.Info("an older build of the "+c.contract.Name+" plugin runs, starting this one", "pid", old.Pid)
+			c.bury(plugin)
+		} else if err == nil {
 			c.config.Log.Info("found the "+c.contract.Name+" plugin running", "pid", old.Pid)
 			return plugin, conn, nil
 		}
-		c.config.Log.Warn("a "+c.contract.Name+" plugin runs and does not answer, starting another", "pid", old.Pid, "err", err)
+		if err != nil {
+			c.config.Log.Warn("a "+c.contract.Name+" plugin runs and does not answer, starting another", "pid", old.Pid, "err", err)
+		}
 	}
 	c.sweep()
 	base, err := c.socketDir()
@@ -139,12 +204,14 @@ func (c *Keeper[L]) connect(ctx context.Context) (*goplugin.Client, *grpc.Client
 }
 
 // dial connects and hears one answer. On an error the plugin is dead.
-func (c *Keeper[L]) dial(ctx context.Context, plugin *goplugin.Client) (*goplugin.Client, *grpc.ClientConn, error) {
-	fail := func(err error) (*goplugin.Client, *grpc.ClientConn, error) {
-		c.end(plugin)
+func (c *Keeper[L]) dial(ctx context.Context, client *goplugin.Client) (*child, *grpc.ClientConn, error) {
+	plugin := &child{client: client}
+	fail := func(err error) (*child, *grpc.ClientConn, error) {
+		c.bury(plugin)
 		return nil, nil, err
 	}
-	connection, err := plugin.Client()
+	connection, err := client.Client()
+	plugin.hold()
 	if err != nil {
 		return fail(err)
 	}
@@ -156,16 +223,19 @@ func (c *Keeper[L]) dial(ctx context.Context, plugin *goplugin.Client) (*goplugi
 	if !ok {
 		return fail(fmt.Errorf("%w: it is no %s", drivers.ErrInvalid, c.contract.Name))
 	}
-	ctx, cancel := context.WithTimeout(ctx, AnswerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(AnswerTimeout, c.config.Answer))
 	defer cancel()
-	version, err := c.contract.Hello(ctx, conn)
+	name, version, err := c.contract.Hello(ctx, conn)
 	if err != nil {
 		return fail(c.contract.Errors.FromWire(err))
 	}
 	if version != c.contract.Version {
 		return fail(fmt.Errorf("%w: it speaks version %d, not %d", drivers.ErrInvalid, version, c.contract.Version))
 	}
-	if err := c.note(plugin); err != nil {
+	if c.config.Name != "" && name != c.config.Name {
+		return fail(fmt.Errorf("%w: it calls itself %.64q, and is to be %q", drivers.ErrInvalid, name, c.config.Name))
+	}
+	if err := c.note(client); err != nil {
 		return fail(err)
 	}
 	return plugin, conn, nil
@@ -177,7 +247,7 @@ func (c *Keeper[L]) note(plugin *goplugin.Client) error {
 	if found == nil {
 		return fmt.Errorf("note the plugin: %w: it has no address", drivers.ErrUnavailable)
 	}
-	data, err := json.Marshal(address{Socket: found.Addr.String(), Pid: found.Pid})
+	data, err := json.Marshal(address{Socket: found.Addr.String(), Pid: found.Pid, Build: c.build()})
 	if err != nil {
 		return fmt.Errorf("note the plugin: %w", err)
 	}
@@ -191,24 +261,24 @@ func (c *Keeper[L]) note(plugin *goplugin.Client) error {
 	return nil
 }
 
-// reattach returns how to reach the plugin of an earlier client, nil if it is gone.
-func (c *Keeper[L]) reattach() *goplugin.ReattachConfig {
+// reattach returns how to reach the plugin of an earlier client, nil if it is gone, and which build it is.
+func (c *Keeper[L]) reattach() (*goplugin.ReattachConfig, string) {
 	data, err := os.ReadFile(c.addressFile())
 	if err != nil {
-		return nil
+		return nil, ""
 	}
 	var a address
 	if json.Unmarshal(data, &a) != nil || a.Pid <= 1 {
-		return nil
+		return nil, ""
 	}
 	runner, err := findPlugin(a)
 	if err != nil {
-		return nil
+		return nil, ""
 	}
 	return &goplugin.ReattachConfig{
 		Protocol: goplugin.ProtocolGRPC, ProtocolVersion: c.contract.Version, Pid: a.Pid,
 		Addr: &net.UnixAddr{Name: a.Socket, Net: "unix"}, ReattachFunc: runner.attach,
-	}
+	}, a.Build
 }
 
 // socketDir is the client's own folder, unless its name is too long for a socket's address.
@@ -252,10 +322,4 @@ func removeSocketDir(socket string) {
 	if outer := filepath.Dir(dir); strings.HasPrefix(filepath.Base(outer), socketDirPrefix) {
 		_ = os.Remove(outer)
 	}
-}
-
-// end ends the plugin's process for certain, since two of them must not serve one folder.
-func (c *Keeper[L]) end(plugin *goplugin.Client) {
-	plugin.Kill()
-	c.sweep()
 }
