@@ -217,7 +217,7 @@ func ValidateCards(cards []Card) error {
 		}
 		for _, p := range c.Profiles {
 			profiles++
-			if !isProfile(p.Name) || p.Slices < 1 || p.Slices > 64 || p.Memory < 0 || p.Memory > BytesMax {
+			if !IsProfile(p.Name) || p.Slices < 1 || p.Slices > 64 || p.Memory < 0 || p.Memory > BytesMax {
 				return &FieldError{"cards", fmt.Sprintf("%.80q of %s is no slice", p.Name, c.Model)}
 			}
 		}

@@ -48,7 +48,7 @@ func (g GPURequest) Name() string {
 func ParseGPU(name string) (GPURequest, error) {
 	name = strings.ToLower(name)
 	model, part, split := strings.Cut(name, "/")
-	if !split && (model == share || isProfile(model)) {
+	if !split && (model == share || IsProfile(model)) {
 		model, part = "", name
 	}
 	var g GPURequest
@@ -56,7 +56,7 @@ func ParseGPU(name string) (GPURequest, error) {
 	switch {
 	case part == share:
 		g.Kind = GPUShare
-	case isProfile(part):
+	case IsProfile(part):
 		g.Kind, g.Profile = GPUSlice, part
 	case split || part != "":
 		return g, &FieldError{"gpus", fmt.Sprintf("%.80q names neither a slice like a100/1g.10gb nor a100/share", name)}
@@ -64,8 +64,8 @@ func ParseGPU(name string) (GPURequest, error) {
 	return g, g.validateNames()
 }
 
-// isProfile tells the names of slices from those of models: 1g.10gb.
-func isProfile(name string) bool {
+// IsProfile tells the names of slices from those of models: 1g.10gb.
+func IsProfile(name string) bool {
 	slices, memory, ok := strings.Cut(name, "g.")
 	memory, gb := strings.CutSuffix(memory, "gb")
 	return ok && gb && isNumber(slices) && isNumber(memory)
@@ -85,7 +85,7 @@ func (g GPURequest) validateNames() error {
 			return &FieldError{"gpus", fmt.Sprintf("%q is no kind of GPU: names are of a-z, 0-9, dots and dashes", name)}
 		}
 	}
-	if g.Model == share || isProfile(g.Model) {
+	if g.Model == share || IsProfile(g.Model) {
 		return &FieldError{"gpus", fmt.Sprintf("%q is no model", g.Model)}
 	}
 	return nil
@@ -106,7 +106,7 @@ func (g GPURequest) Validate(need Resources) error {
 		}
 		return nil
 	case GPUSlice:
-		if !isProfile(g.Profile) {
+		if !IsProfile(g.Profile) {
 			return &FieldError{"gpus", "a slice needs a profile: write 1g.10gb:1"}
 		}
 	case GPUShare:

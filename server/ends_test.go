@@ -89,6 +89,7 @@ func TestWhoIsToBlame(t *testing.T) {
 		wire.Cause_CAUSE_LEASE:         {scheduler.ReasonNodeLost, true},
 		wire.Cause_CAUSE_FAULT:         {scheduler.ReasonFault, true},
 		wire.Cause_CAUSE_LEAVING:       {scheduler.ReasonDrained, false},
+		wire.Cause_CAUSE_NO_ROOM:       {scheduler.ReasonNoRoom, false},
 		wire.Cause(99):                 {scheduler.ReasonFault, true},
 	} {
 		if reason, fault := reasonOf(&scheduler.Run{}, cause); reason != want.reason || fault != want.fault {

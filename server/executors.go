@@ -229,6 +229,7 @@ func factsOf(f *wire.NodeFacts) machine.NodeFacts {
 	facts := machine.NodeFacts{
 		Has:    scheduler.Resources{CPUMilli: f.CpuMilli, Memory: f.MemoryBytes, Disk: f.DiskBytes, GPUs: f.Gpus},
 		Labels: f.Labels, Missing: f.Missing, Version: f.Version, OS: f.Os, Arch: f.Arch,
+		Cards: cardsOf(f.Cards),
 	}
 	for _, d := range f.Drivers {
 		if d.State == wire.DriverState_DRIVER_STATE_UP {
@@ -279,5 +280,6 @@ func (x *executors) update(ctx context.Context, node scheduler.NodeID, f *wire.N
 func sameFacts(n *scheduler.Node, f machine.NodeFacts) bool {
 	return n.Has == f.Has && maps.Equal(n.Labels, f.Labels) && slices.Equal(n.Drivers, f.Drivers) &&
 		slices.Equal(n.Missing, f.Missing) && n.Version == f.Version && n.OS == f.OS && n.Arch == f.Arch &&
-		slices.EqualFunc(n.DriverFacts, f.DriverFacts, scheduler.DriverFacts.Equal)
+		slices.EqualFunc(n.DriverFacts, f.DriverFacts, scheduler.DriverFacts.Equal) &&
+		slices.EqualFunc(n.Cards, f.Cards, scheduler.Card.Equal)
 }

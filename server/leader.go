@@ -172,6 +172,9 @@ func (l *leader) pulse(ctx context.Context) (bool, error) {
 	if err := errors.Join(result.Err(), machine.DecodeAnswer(result.Answer, &answer)); err != nil {
 		return false, fmt.Errorf("pulse: %w", err)
 	}
+	if len(due.Retry) > 0 {
+		l.news.loops() // no event, and work may wait for just those nodes
+	}
 	return answer.Done > 0, nil
 }
 
@@ -215,5 +218,5 @@ func spare(p *machine.Pulse) bool {
 	p.Stop = slices.DeleteFunc(p.Stop, func(s machine.StopRun) bool {
 		return s.Reason == scheduler.ReasonMoneyEnd || s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMaxTotal
 	})
-	return len(p.Renew)+len(p.Notice)+len(p.Resume)+len(p.Stop)+len(p.Prune)+len(p.Close)+len(p.Refunds) > 0 || p.Expire > 0
+	return len(p.Renew)+len(p.Notice)+len(p.Resume)+len(p.Stop)+len(p.Prune)+len(p.Close)+len(p.Refunds)+len(p.Retry) > 0 || p.Expire > 0
 }

@@ -100,7 +100,7 @@ func spec(view *machine.View, run *scheduler.Run) (*wire.Spec, error) {
 	s := &wire.Spec{
 		Job: uint64(job.ID), Task: run.Task, Name: work.Name, Pool: pool.Name, Driver: shape.Driver,
 		Argv: work.Argv, Env: work.Env, Script: work.Script, Image: work.Image, Outputs: work.Outputs, Hold: work.Hold,
-		CpuMilli: shape.Need.CPUMilli, MemoryBytes: shape.Need.Memory, DiskBytes: shape.Need.Disk, Gpus: shape.Need.GPUs,
+		CpuMilli: shape.Need.CPUMilli, MemoryBytes: shape.Need.Memory, DiskBytes: shape.Need.Disk, Gpus: shape.Need.GPUs, Gpu: gpuRequest(shape),
 		TimeLimitMs: int64(job.TimeLimit), KillDelayMs: int64(killDelay(pool, job.TimeLimit)), User: pool.User,
 	}
 	for _, in := range work.Inputs {

@@ -69,12 +69,14 @@ func ended(run *scheduler.Run, s *wire.RunStatus, start funding.Millis, started 
 	e := s.End
 	end := &machine.End{
 		At: now, Exit: e.Code, Signal: e.Signal, CPUMillis: e.CpuMs, PeakBytes: e.MemoryPeakBytes,
-		Text: e.Message, Stdout: logOf(e.Stdout), Stderr: logOf(e.Stderr),
+		Text: e.Message, Stdout: logOf(e.Stdout), Stderr: logOf(e.Stderr), GPU: gpuUsage(e.Gpu),
 	}
 	if started && s.RanMs != nil {
 		end.At = min(now, start+funding.Millis(*s.RanMs))
 	}
-	end.Reason, end.Fault = reasonOf(run, e.Cause)
+	if end.Reason, end.Fault = reasonOf(run, e.Cause); end.Reason == scheduler.ReasonNoRoom && started {
+		end.Reason, end.Fault = scheduler.ReasonFault, true // it had its GPUs, or would not have started
+	}
 	for _, note := range e.Notes {
 		if end.Text != "" {
 			end.Text += "; "
@@ -109,6 +111,8 @@ func reasonOf(run *scheduler.Run, cause wire.Cause) (reason scheduler.Reason, fa
 		return scheduler.ReasonFault, true
 	case wire.Cause_CAUSE_LEAVING:
 		return scheduler.ReasonDrained, false // waits again, uncharged, and its node is not to blame
+	case wire.Cause_CAUSE_NO_ROOM:
+		return scheduler.ReasonNoRoom, false
 	case wire.Cause_CAUSE_LEASE:
 		return scheduler.ReasonNodeLost, true
 	}

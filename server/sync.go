@@ -160,6 +160,7 @@ func (st *stream) leave(facts, last *wire.NodeFacts) *wire.NodeFacts {
 	}
 	facts = proto.CloneOf(facts)
 	facts.CpuMilli, facts.MemoryBytes, facts.DiskBytes, facts.Gpus = 0, 0, 0, 0
+	facts.Cards = nil
 	return facts
 }
 
