@@ -26,9 +26,6 @@ func (d *Driver) Exec(ctx context.Context, id string, r drivers.ExecRequest, str
 	} else if len(r.Argv) == 0 || slices.ContainsFunc(append(slices.Clone(r.Argv), r.Env...), func(s string) bool { return strings.IndexByte(s, 0) >= 0 }) {
 		return drivers.Exit{}, fmt.Errorf("exec in task %s: %w: no command, or one with a zero byte", id, drivers.ErrInvalid)
 	}
-	if r.Terminal && !slices.ContainsFunc(r.Env, func(s string) bool { return strings.HasPrefix(s, "TERM=") }) {
-		request.Env = append(request.Env, []byte("TERM=xterm"))
-	}
 	dir, err := d.Running(ctx, id)
 	if err != nil {
 		return drivers.Exit{}, err

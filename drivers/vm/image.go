@@ -25,6 +25,7 @@ type image struct {
 
 // image makes a task's image present.
 func (d *Driver) image(ctx context.Context, t drivers.Task) (image, error) {
+	var noDisk error
 	if filepath.IsAbs(t.Image) {
 		if !d.config.Local {
 			return image{}, fmt.Errorf("%w: image %s lies on the machine itself, and this one's owner does not offer what is there", drivers.ErrInvalid, t.Image)
@@ -38,12 +39,13 @@ func (d *Driver) image(ctx context.Context, t drivers.Task) (image, error) {
 			if !errors.Is(err, errNoDisk) {
 				return found, err
 			}
-			if d.config.Images == nil {
-				return image{}, err
-			}
+			noDisk = err
 		}
 	}
-	held, err := d.config.Images.Hold(ctx, t.Image, t.ID)
+	held, err := d.config.Images.Hold(ctx, t.Image, t.ID) // a file may be an archive of an image as well
+	if err != nil && noDisk != nil {
+		return image{}, fmt.Errorf("%w; and no archive: %w", noDisk, err)
+	}
 	if err != nil {
 		return image{}, err
 	}

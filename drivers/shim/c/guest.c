@@ -204,10 +204,10 @@ void guest(void)
 		SYS5(ppoll, p, 2 + 3 * SESSIONS_MAX, 0, 0, 8);
 		if (p[1].revents && signalled() >= 0)
 			reap();
-		attend(p + 2);
 		if (p[0].revents & POLLIN)
 			hear();
 		else if (p[0].revents)
 			nap(); /* nobody at the other end */
+		attend(p + 2); /* last: an order may have been the last thing that a session waited for */
 	}
 }

@@ -117,6 +117,7 @@ static i64 mounts(u64 shm)
 	SYS3(symlinkat, "/proc/self/fd/0", AT_FDCWD, "/dev/stdin");
 	SYS3(symlinkat, "/proc/self/fd/1", AT_FDCWD, "/dev/stdout");
 	SYS3(symlinkat, "/proc/self/fd/2", AT_FDCWD, "/dev/stderr");
+	write_file("/proc/sys/vm/overcommit_memory", "1", 0); /* what is too much is told by the limit, as on a larger machine */
 	write_file("/proc/sys/vm/dirty_expire_centisecs", "100", 0); /* what is written shows on the disk soon, where it is measured */
 	write_file("/proc/sys/vm/dirty_writeback_centisecs", "50", 0);
 	return 0;

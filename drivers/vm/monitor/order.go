@@ -91,7 +91,7 @@ func writeEnd(box string, e End) error {
 
 // ReadEnd reads what a monitor wrote, which is its task's user's word and no more. nil: nothing.
 func ReadEnd(box string) *End {
-	file, err := os.OpenFile(filepath.Join(box, endFile), os.O_RDONLY|noFollow, 0)
+	file, err := os.OpenFile(filepath.Join(box, endFile), os.O_RDONLY|noFollow|noWait, 0)
 	if err != nil {
 		return nil
 	}

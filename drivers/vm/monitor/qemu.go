@@ -17,7 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const noFollow = unix.O_NOFOLLOW
+const (
+	noFollow = unix.O_NOFOLLOW
+	noWait   = unix.O_NONBLOCK // for a pipe where a file should be
+)
 
 // Descriptors as QEMU finds them.
 const (

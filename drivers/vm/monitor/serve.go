@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -129,7 +130,10 @@ func (m *monitor) exec(ctx context.Context, conn *net.UnixConn, r Request) {
 		err = c.send(ctx, guest.AskConnect, binary.LittleEndian.AppendUint32(nil, uint32(r.Port)))
 	} else {
 		s := m.command()
-		s.Argv, s.Env = words(r.Argv), words(r.Env)
+		s.Argv, s.Env = words(r.Argv), over(s.Env, words(r.Env))
+		if r.Terminal {
+			s.Env = over([]string{"TERM=xterm"}, s.Env)
+		}
 		s.Terminal, s.Rows, s.Cols = r.Terminal, r.Rows, r.Cols
 		err = c.send(ctx, guest.AskStart, s.Encode())
 	}
@@ -144,6 +148,22 @@ func (m *monitor) exec(ctx context.Context, conn *net.UnixConn, r Request) {
 	if !c.tellCaller(ctx, conn, gone) {
 		_ = c.send(ctx, guest.AskClose, nil) // a machine that is no more needs none
 	}
+}
+
+// over puts variables over others of the same names.
+func over(under, own []string) []string {
+	named := map[string]bool{}
+	for _, entry := range own {
+		name, _, _ := strings.Cut(entry, "=")
+		named[name] = true
+	}
+	var all []string
+	for _, entry := range under {
+		if name, _, _ := strings.Cut(entry, "="); !named[name] {
+			all = append(all, entry)
+		}
+	}
+	return append(all, own...)
 }
 
 // tellCaller passes on what the machine sends, and says whether that was all.
