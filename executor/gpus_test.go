@@ -38,7 +38,7 @@ func TestATaskGetsItsGPUsAndTellsWhatTheyDid(t *testing.T) {
 func TestADriverWithADevOfItsOwnGetsDevices(t *testing.T) {
 	onMachineWith(t, func(m *machine) {
 		newRack(m)
-		m.describe = func(d *drivers.Description) error { d.Devices = []string{drivers.DevicesCDI}; return nil }
+		m.devices = []string{drivers.DevicesCDI}
 	}, func(m *machine) {
 		m.cluster.order(onGPUs(1, 1, "exit", "0"))
 		m.cluster.awaitEnd(1)

@@ -40,6 +40,7 @@ type machine struct {
 	driver   *fake.Driver
 	config   Config
 	began    time.Time
+	devices  []string                         // by which names its tasks get devices
 	workDir  string                           // where the driver's tasks find their work folder; empty: under its own name
 	describe func(*drivers.Description) error // what else the driver says of itself
 	starting time.Duration                    // how long starting a task takes
@@ -84,7 +85,7 @@ func onMachineWith(t *testing.T, prepare, story func(m *machine)) {
 
 func newMachine(t *testing.T, dir string) *machine {
 	m := &machine{t: t, cluster: newCluster(t), began: time.Now(), tasks: map[uint64][]drivers.Task{}}
-	m.driver = fake.New(fake.Config{Behave: m.behave})
+	m.driver = fake.New(fake.Config{Behave: m.behave, Devices: true})
 	m.config = Config{
 		Dir: filepath.Join(dir, "executor"), Name: "n1", Pool: "default", Version: "test", User: "nobody",
 		Drivers: map[string]drivers.Driver{"fake": &moody{m.driver, m}}, Servers: []string{"a:1"}, Connect: m.cluster.connect,
@@ -143,7 +144,7 @@ func (d *moody) Describe(ctx context.Context) (drivers.Description, error) {
 		return drivers.Description{}, drivers.ErrUnavailable
 	}
 	can, err := d.Driver.Describe(ctx)
-	can.WorkDir = d.machine.workDir
+	can.WorkDir, can.Devices = d.machine.workDir, d.machine.devices
 	if d.machine.describe != nil {
 		err = errors.Join(err, d.machine.describe(&can))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/cdi"
 	"github.com/coinop/coinop/drivers/shim"
 )
 
@@ -43,7 +44,7 @@ func environment(image, own []string) []string {
 }
 
 // makeBox makes the folder as shim.Box wants it, with the runtime's bundle in it.
-func (r runtime) makeBox(t drivers.Task, image Image, cgroupsPath string) (*shim.Box, error) {
+func (r runtime) makeBox(t drivers.Task, image Image, devices cdi.Edits, cgroupsPath string) (*shim.Box, error) {
 	if len(image.Layers) > shim.LayersMax {
 		return nil, fmt.Errorf("%w: an image of %d layers, and %d is the most", drivers.ErrInvalid, len(image.Layers), shim.LayersMax)
 	}
@@ -81,6 +82,7 @@ func (r runtime) makeBox(t drivers.Task, image Image, cgroupsPath string) (*shim
 		return nil, err
 	}
 	bundle := newBundle(t, dir, who, uids, gids, cgroupsPath)
+	bundle.Mounts = append(bundle.Mounts, deviceMounts(devices)...)
 	if bundle.Linux.Seccomp, err = profile(bundle); err != nil {
 		return nil, err
 	}

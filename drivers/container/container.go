@@ -90,7 +90,7 @@ func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	}
 	return drivers.Description{
 		Name: "container", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationContainer,
-		Pause: true, Exec: true, Connect: true, Network: true, Images: true, WorkDir: WorkDir, NoticeDir: NoticeDir, Note: d.note, Limits: d.Limits(""),
+		Pause: true, Exec: true, Connect: true, Network: true, Devices: []string{drivers.DevicesCDI}, Images: true, WorkDir: WorkDir, NoticeDir: NoticeDir, Note: d.note, Limits: d.Limits(""),
 	}, nil
 }
 
@@ -105,8 +105,6 @@ func (d *Driver) Check(t drivers.Task) error {
 		return errors.New("nobody in a container is this machine's root, AllowRoot or not; another user must be named")
 	case t.UID >= idBase && t.UID < idBase+ids || t.GID >= idBase && t.GID < idBase+ids:
 		return fmt.Errorf("users %d to %d of this machine are those of images", idBase, idBase+ids-1)
-	case len(t.Devices) > 0:
-		return fmt.Errorf("device %q is not known here", t.Devices[0])
 	}
 	return nil
 }
@@ -117,11 +115,16 @@ func (d *Driver) Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) e
 	if err != nil {
 		return err
 	}
+	devices, err := devicesOf(t)
+	if err != nil {
+		return fmt.Errorf("give devices: %w", err)
+	}
 	command(t, image, spec)
+	spec.Env = environment(spec.Env, devices.Env)
 	if len(spec.Argv) == 0 {
 		return fmt.Errorf("%w: neither the task nor its image says what to run", drivers.ErrInvalid)
 	}
-	box, err := d.runtime.makeBox(t, image, d.runtime.cgroupsPath(d, t.ID, spec))
+	box, err := d.runtime.makeBox(t, image, devices, d.runtime.cgroupsPath(d, t.ID, spec))
 	if err != nil {
 		return fmt.Errorf("make container: %w", err)
 	}

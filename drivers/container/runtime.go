@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/cdi"
 	"github.com/coinop/coinop/drivers/shim"
 )
 
@@ -127,7 +128,7 @@ func (d *Driver) tryEmpty() (string, error) {
 	const anybody = 65534
 	t := drivers.Task{ID: filepath.Base(dir), Dir: filepath.Join(dir, "task"), WorkDir: filepath.Join(dir, "work"), UID: anybody, GID: anybody}
 	spec := shim.Spec{Record: filepath.Join(dir, "record"), LogDir: t.Dir, WorkDir: WorkDir, Argv: []string{"/nothing"}}
-	box, err := d.runtime.makeBox(t, Image{Layers: []string{filepath.Join(dir, "layer")}}, d.runtime.cgroupsPath(d, t.ID, &spec))
+	box, err := d.runtime.makeBox(t, Image{Layers: []string{filepath.Join(dir, "layer")}}, cdi.Edits{}, d.runtime.cgroupsPath(d, t.ID, &spec))
 	if err != nil {
 		return "", err
 	}

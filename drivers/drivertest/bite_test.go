@@ -141,6 +141,7 @@ func TestSuiteBites(t *testing.T) {
 			return func(t *drivers.Task) { n++; t.ID += "x" + strconv.Itoa(n) }
 		}()}},
 		{"a watch stops at once", "a watch of all tasks sees those to come", broken{watch: true}},
+		{"devices do not matter", "a driver without devices refuses them", broken{task: func(t *drivers.Task) { t.Devices = nil }}},
 		{"kill does nothing", "kill ends a task", broken{control: swallow(drivers.Kill)}},
 		{"stop never insists", "stop asks, then insists", broken{control: func(c *drivers.Control) bool { c.KillDelayMillis = 1e9; return false }}},
 		{"nonsense is accepted", "what cannot be is refused, and nothing happens", broken{control: swallow(0)}},

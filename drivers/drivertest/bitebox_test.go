@@ -105,6 +105,9 @@ func TestSuiteBitesOnContainers(t *testing.T) {
 		{"exec has no variables", "what exec runs is the task's", broken{exec: exec(func(r *drivers.ExecRequest, _ *drivers.ExecStreams) { r.Env = nil })}},
 		{"exec is not limited", "what exec runs is the task's", broken{task: func(t *drivers.Task) { t.PidsMax = 0 }}},
 		{"it is told nothing", "a task reads what it is told, and cannot change it", broken{task: func(t *drivers.Task) { t.NoticeDir = "" }}},
+		{"devices are the machine's own", "a task opens the devices that it was given, and no others", broken{task: func(t *drivers.Task) { t.Devices = nil }}},
+		{"every device is everybody's", "a task opens the devices that it was given, and no others", broken{task: func(t *drivers.Task) { t.Devices = []string{"coinop/test=two"} }}},
+		{"devices that are not there do not matter", "a device that is not there is refused", broken{task: func(t *drivers.Task) { t.Devices = nil }}},
 		{"exec does not care for its caller", "exec ends with its caller, and with its task", broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, _ *drivers.ExecStreams) context.Context {
 			return context.WithoutCancel(ctx)
 		}}},

@@ -65,6 +65,7 @@ func Checks() []Check {
 	all = append(all, execChecks()...)
 	all = append(all, connectChecks()...)
 	all = append(all, imageChecks()...)
+	all = append(all, deviceChecks()...)
 	all = append(all, suspendChecks()...)
 	return append(all, endChecks()...)
 }

@@ -17,6 +17,9 @@ func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	description := drivers.Description{
 		Name: "fake", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Exec: true, Connect: true,
 	}
+	if d.config.Devices {
+		description.Devices = []string{drivers.DevicesCDI}
+	}
 	for _, limit := range drivers.Limits() {
 		support := drivers.LimitSupport{Limit: limit, Supported: true}
 		if slices.Contains(d.config.Missing, limit) {
@@ -31,7 +34,7 @@ var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // Start implements drivers.Driver.
 func (d *Driver) Start(_ context.Context, request drivers.Task) (drivers.Status, error) {
-	if !idPattern.MatchString(request.ID) || (len(request.Argv) == 0) != request.Hold {
+	if !idPattern.MatchString(request.ID) || (len(request.Argv) == 0) != request.Hold || len(request.Devices) > 0 && !d.config.Devices {
 		return drivers.Status{}, fmt.Errorf("start task %q: %w", request.ID, drivers.ErrInvalid)
 	}
 	d.mu.Lock()

@@ -26,6 +26,7 @@ type Config struct {
 	Start   int64                        // of the clock; 0 means one hour after boot
 	Behave  func(drivers.Task) Behaviour // nil: Argv says, see Parse
 	Missing []drivers.Limit              // limits that it cannot set
+	Devices bool                         // takes devices by their CDI names, whatever they are
 	Changed func(status drivers.Status)  // called with each change, in order, from the goroutine that caused it; nil: nobody
 }
 

@@ -10,47 +10,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/coinop/coinop/drivers/cdi"
 )
 
 // cdiKind is the vendor and class of our CDI devices. NVIDIA's own would clash with the spec that its toolkit may have written.
 const cdiKind = "coinop/gpu"
 
-// A CDI spec as far as GPUs need it (version 0.5.0, the first with hostPath).
-type cdiSpec struct {
-	Version string      `json:"cdiVersion"`
-	Kind    string      `json:"kind"`
-	Devices []cdiDevice `json:"devices"`
-}
-
-type cdiDevice struct {
-	Name  string   `json:"name"`
-	Edits cdiEdits `json:"containerEdits"`
-}
-
-type cdiEdits struct {
-	Env    []string   `json:"env"`
-	Nodes  []cdiNode  `json:"deviceNodes"`
-	Mounts []cdiMount `json:"mounts,omitempty"`
-}
-
-type cdiNode struct {
-	Path     string `json:"path"`
-	HostPath string `json:"hostPath,omitempty"`
-}
-
-type cdiMount struct {
-	HostPath      string   `json:"hostPath"`
-	ContainerPath string   `json:"containerPath"`
-	Options       []string `json:"options"`
-}
-
 // driverFiles are what a container needs of the machine's driver and no image can bring: its libraries, which carry its version, by
 // the names under which programs load them, and nvidia-smi.
-func (p *Provider) driverFiles() []cdiMount {
-	var mounts []cdiMount
+func (p *Provider) driverFiles() []cdi.Mount {
+	var mounts []cdi.Mount
 	add := func(path string) {
 		inside := "/" + strings.TrimLeft(strings.TrimPrefix(path, p.config.Root), "/")
-		mounts = append(mounts, cdiMount{path, inside, []string{"ro", "nosuid", "nodev", "rbind"}})
+		mounts = append(mounts, cdi.Mount{HostPath: path, ContainerPath: inside, Options: []string{"ro", "nosuid", "nodev", "rbind"}})
 	}
 	for _, dir := range []string{"usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib"} {
 		names, err := filepath.Glob(filepath.Join(p.config.Root, dir, "*.so*"))
@@ -99,17 +72,17 @@ func (p *Provider) equip(r *record) error {
 	r.Grant.Env = []string{"CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES=" + strings.Join(visible, ",")}
 	r.Grant.CDI = []string{cdiKind + "=" + r.Request.Task}
 	r.Grant.Nodes = nil
-	edits := cdiEdits{Env: r.Grant.Env, Mounts: p.driverFiles()}
+	edits := cdi.Edits{Env: r.Grant.Env, Mounts: p.driverFiles()}
 	for _, node := range nodes {
 		host := filepath.Join(p.config.Root, node)
 		r.Grant.Nodes = append(r.Grant.Nodes, host)
-		entry := cdiNode{Path: node}
+		entry := cdi.Node{Path: node}
 		if host != node {
 			entry.HostPath = host
 		}
 		edits.Nodes = append(edits.Nodes, entry)
 	}
-	data, err := json.Marshal(cdiSpec{Version: "0.5.0", Kind: cdiKind, Devices: []cdiDevice{{r.Request.Task, edits}}})
+	data, err := json.Marshal(cdi.Spec{Version: cdi.Version, Kind: cdiKind, Devices: []cdi.Device{{Name: r.Request.Task, Edits: edits}}})
 	if err != nil {
 		return fmt.Errorf("write the CDI spec: %w", err)
 	}
