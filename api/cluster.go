@@ -102,6 +102,9 @@ func nodeView(v *machine.View, n *scheduler.Node) client.Node {
 			Driver: d.Name, Version: d.Version, Isolation: d.Isolation, Can: d.Can, State: d.State, Reason: d.Reason,
 		})
 	}
+	if out.Cards = cardsView(n); len(n.Cards) > 0 {
+		out.GPUsUsed = n.Has.GPUs - n.Free().GPUs
+	}
 	if p, ok := v.Pool(n.Pool); ok {
 		out.Pool = p.Name
 	}
@@ -175,7 +178,7 @@ func (a *API) listPools(ctx context.Context, _ *struct{}) (*poolsOutput, error) 
 func poolView(v *machine.View, p *scheduler.Pool) client.Pool {
 	out := client.Pool{
 		Pool: p.Name, Admission: admission(p.Admission), Loopback: p.Loopback,
-		Weights:    client.Weights{CPU: p.Weights.CPU, Memory: p.Weights.Memory, Disk: p.Weights.Disk, GPU: p.Weights.GPU},
+		Weights:    weightsView(p),
 		FloorMicro: int64(p.Floor), DefaultBidMicro: int64(p.DefaultBid), PriceMicro: int64(p.Price),
 		SubmitFeeMicro: int64(p.SubmitFee), TimeDefaultMs: int64(p.TimeDefault), TimeMaxMs: int64(p.TimeMax),
 		KillDelayMs: int64(p.KillDelay), PauseGraceMs: int64(p.PauseGrace), TrancheMs: int64(p.Tranche),
@@ -272,6 +275,11 @@ func changePool(p *scheduler.Pool, s client.PoolSet) error {
 	}
 	if s.Weights != nil {
 		p.Weights = scheduler.Weights{CPU: s.Weights.CPU, Memory: s.Weights.Memory, Disk: s.Weights.Disk, GPU: s.Weights.GPU}
+		kinds, err := kindWeights(s.Weights.GPUKinds)
+		if err != nil {
+			return err
+		}
+		p.Kinds = kinds
 	}
 	if s.Drivers != nil {
 		p.Drivers = s.Drivers

@@ -36,7 +36,8 @@ func publicJob(v *machine.View, j *scheduler.Job) client.Job {
 	}
 	if s, ok := v.Shape(j.Shape); ok {
 		out.Driver, out.CPUMilli, out.MemoryBytes = s.Driver, s.Need.CPUMilli, s.Need.Memory
-		out.DiskBytes, out.GPUs = s.Need.Disk, s.Need.GPUs
+		out.DiskBytes, out.GPUMemoryBytes, out.NVLink = s.Need.Disk, s.GPU.Memory, s.GPU.NVLink
+		out.GPUs, out.GPUKind = tellGPU(s)
 	}
 	if pot, ok := v.Pot(j.Pot); ok {
 		out.FundID = hexOf(pot.Keys.Fund[:])

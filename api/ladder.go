@@ -10,7 +10,7 @@ import (
 	"github.com/coinop/coinop/scheduler"
 )
 
-// ladders are what quotes read: for each pool, how many tasks wait at which bid, and the room on its nodes. They are
+// ladders are what quotes read: for each pool, how many tasks wait at which bid. They are
 // made when somebody asks, at most once a second, and never cost more than a tenth of one processor.
 type ladders struct {
 	mu    sync.Mutex
@@ -23,7 +23,6 @@ type ladders struct {
 // ladder is one pool's waiting work, the highest bid first.
 type ladder struct {
 	steps []step
-	free  []scheduler.Resources
 }
 
 // step is the waiting tasks of one bid; above counts those of this and of higher bids.
@@ -84,14 +83,6 @@ func makeLadders(v *machine.View) map[scheduler.PoolID]*ladder {
 		}
 		made[pool] = l
 	}
-	for _, n := range v.Nodes() {
-		if l := made[n.Pool]; l != nil && n.State == scheduler.NodeUp {
-			l.free = append(l.free, scheduler.Resources{
-				CPUMilli: n.Has.CPUMilli - n.Used.CPUMilli, Memory: n.Has.Memory - n.Used.Memory,
-				Disk: n.Has.Disk - n.Used.Disk, GPUs: n.Has.GPUs - n.Used.GPUs,
-			})
-		}
-	}
 	return made
 }
 
@@ -102,16 +93,6 @@ func (l *ladder) ahead(bid funding.Rate) int64 {
 		return 0
 	}
 	return l.steps[n-1].above
-}
-
-// room reports whether a node could take this at once.
-func (l *ladder) room(need scheduler.Resources) bool {
-	for _, f := range l.free {
-		if holds(f, need) {
-			return true
-		}
-	}
-	return false
 }
 
 // rungsShown bounds the ladder of a quote.

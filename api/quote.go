@@ -50,9 +50,10 @@ func (a *API) quote(_ context.Context, v *machine.View, in client.QuoteRequest) 
 		HoldMicro: int64(terms.Hold), PayUnits: max(1, wholeUnits(terms.Hold)), FeeMicro: int64(terms.Fee),
 		Ahead: l.ahead(terms.Bid), At: clock(a.clusterNow(v)),
 	}
-	shape := &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1}
+	shape := s.shape()
 	q.Fits = scheduler.Fits(v.Scheduler(), shape)
-	q.StartsNow = q.Ahead == 0 && l.room(s.need)
+	q.StartsNow = q.Ahead == 0 && scheduler.HasRoom(v.Scheduler(), shape)
+	q.GPUs, q.Parts = s.gpu.Text(s.need), partsOf(s.pool, shape, int64(s.weight))
 	q.CostNowMicro = costNow(s, terms)
 	for _, bid := range l.rungs(terms.Bid) {
 		if rung, ok := rungAt(s, terms, bid); ok {

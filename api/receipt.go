@@ -28,19 +28,11 @@ func (a *API) getReceipt(ctx context.Context, in *jobInput) (*receiptOutput, err
 
 // receiptOf is a job's receipt as the state has it: what was settled, which for a job that has ended is all.
 func receiptOf(v *machine.View, j *scheduler.Job) client.Receipt {
-	var bill funding.Bill
-	if b, ok := v.Bill(j.ID); ok {
-		bill = *b
-	}
-	r := funding.SharedReceipt(uint64(j.ID), bill)
-	r.Final = j.State == scheduler.JobDone
-	if pot, ok := v.Pot(j.Pot); ok && j.OwnPot {
-		r = funding.OwnReceipt(uint64(j.ID), *pot, bill)
-	}
+	r, _ := v.Receipt(j.ID) // the pot and the shape of a job are there as long as it is
 	out := client.Receipt{
 		Job: r.Job, State: jobState(j.State), Reason: reasonWord(j.Reason), Final: r.Final,
 		DepositedMicro: int64(r.Deposited), ChargedMicro: int64(r.Charged), RefundedMicro: int64(r.Refunded),
-		BilledMs: int64(j.Billed), Usage: client.Usage{CPUMs: j.CPUMillis, MemoryPeakBytes: j.PeakBytes},
+		BilledMs: int64(j.Billed), Usage: client.Usage{CPUMs: j.CPUMillis, MemoryPeakBytes: j.PeakBytes, GPU: usedOfGPUs(j.GPUs)},
 		Deposits: []client.ReceiptDeposit{}, Lines: []client.ReceiptLine{},
 	}
 	if j.State == scheduler.JobDone {

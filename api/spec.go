@@ -27,6 +27,7 @@ const (
 type spec struct {
 	pool     *scheduler.Pool
 	need     scheduler.Resources
+	gpu      scheduler.GPURequest
 	driver   string
 	mode     funding.Mode
 	weight   funding.Weight
@@ -48,12 +49,16 @@ func readSpec(v *machine.View, j client.JobSpec, pay funding.Amount) (spec, erro
 		return s, fail(string(machine.CodePoolUnknown), "there is no pool %.64q; there are: %s", name, poolNames(v))
 	}
 	s.pool = pool
-	s.need = scheduler.Resources{CPUMilli: j.CPUMilli, Memory: j.MemoryBytes, Disk: j.DiskBytes, GPUs: j.GPUs}
+	s.need = scheduler.Resources{CPUMilli: j.CPUMilli, Memory: j.MemoryBytes, Disk: j.DiskBytes}
 	if s.need.CPUMilli == 0 {
 		s.need.CPUMilli = defaultCPUMilli
 	}
 	if s.need.Memory == 0 {
 		s.need.Memory = defaultMemory
+	}
+	var err error
+	if s.gpu, err = readGPU(j, &s.need); err != nil {
+		return s, err
 	}
 	if err := s.need.Validate(); err != nil {
 		return s, err
@@ -65,8 +70,10 @@ func readSpec(v *machine.View, j client.JobSpec, pay funding.Amount) (spec, erro
 	if err := s.readTasks(j.Array); err != nil {
 		return s, err
 	}
-	var err error
-	if s.weight, err = scheduler.WeightOf(pool.Weights, s.need); err != nil {
+	if _, _, err := pool.Weigh(s.need, s.gpu); err != nil {
+		return s, fail(string(machine.CodeGPUKind), "%v", err)
+	}
+	if s.weight, err = pool.WeightOf(s.need, s.gpu); err != nil {
 		return s, err
 	}
 	s.ask = scheduler.Ask{
@@ -118,7 +125,7 @@ func fits(v *machine.View, s spec) error {
 	if !slices.Contains(s.pool.Drivers, s.driver) {
 		return nil // refused where the entry is applied
 	}
-	shape := &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1}
+	shape := s.shape()
 	if scheduler.Fits(v.Scheduler(), shape) {
 		return nil
 	}
@@ -129,7 +136,7 @@ func fits(v *machine.View, s spec) error {
 			continue
 		}
 		drives := slices.Contains(n.Drivers, s.driver)
-		if n.Has.Memory == 0 || len(n.Drivers) == 0 || drives && holds(n.Has, s.need) {
+		if n.Has.Memory == 0 || len(n.Drivers) == 0 || drives && scheduler.Holds(s.pool, n, shape) {
 			return nil // it has yet to tell what it has, or is drained or lost today
 		}
 		some, driven = true, driven || drives
@@ -142,11 +149,21 @@ func fits(v *machine.View, s spec) error {
 	if !driven {
 		return fail(string(machine.CodeDriverRefused), "no node of pool %s has the driver %q", s.pool.Name, s.driver)
 	}
+	if without := s.without(); s.gpu.Asks(s.need) && scheduler.Fits(v.Scheduler(), without) {
+		return fail(string(machine.CodeTooBig), "no node of pool %s has %s%s", s.pool.Name, s.gpu.Text(s.need), gpusShort(v, s))
+	}
 	return fail(string(machine.CodeTooBig), "no node of pool %s has %s", s.pool.Name, tooBig(s.need, most))
 }
 
-func holds(has, need scheduler.Resources) bool {
-	return has.CPUMilli >= need.CPUMilli && has.Memory >= need.Memory && has.Disk >= need.Disk && has.GPUs >= need.GPUs
+// shape is what the job asks for, as the scheduler sees it.
+func (s spec) shape() *scheduler.Shape {
+	return &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1, GPU: s.gpu}
+}
+
+// without is the same without GPUs.
+func (s spec) without() *scheduler.Shape {
+	s.need.GPUs, s.gpu = 0, scheduler.GPURequest{}
+	return s.shape()
 }
 
 // tooBig names what is short; where nothing is by itself, no node has all of it together.

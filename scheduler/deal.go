@@ -43,7 +43,7 @@ func (w *want) sells(model string) bool {
 			return w.sold[i].sold
 		}
 	}
-	sold := w.pool == nil && isModel(model, w.Model) || w.pool != nil && w.pool.Sells(w.GPURequest, model)
+	sold := w.pool == nil && IsModel(model, w.Model) || w.pool != nil && w.pool.Sells(w.GPURequest, model)
 	w.sold = append(w.sold, soldModel{model, sold})
 	return sold
 }

@@ -147,7 +147,7 @@ func (g GPURequest) Text(need Resources) string {
 	return text
 }
 
-// isModel says whether a card's model is what a name asks for: all of it, or a run of its parts between dashes.
-func isModel(model, name string) bool {
+// IsModel says whether a card's model is what a name asks for: all of it, or a run of its parts between dashes.
+func IsModel(model, name string) bool {
 	return name == "" || strings.Contains("-"+model+"-", "-"+name+"-")
 }

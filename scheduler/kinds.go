@@ -27,7 +27,7 @@ func (p *Pool) GPUWeight(g GPURequest) (int64, bool) {
 	weight, name := int64(0), ""
 	for _, row := range p.Kinds {
 		k, err := ParseGPU(row.Name)
-		fits := err == nil && k.Kind == g.Kind && k.Profile == g.Profile && (k.Model == "" || isModel(g.Model, k.Model))
+		fits := err == nil && k.Kind == g.Kind && k.Profile == g.Profile && (k.Model == "" || IsModel(g.Model, k.Model))
 		if fits && len(row.Name) > len(name) {
 			weight, name = row.Weight, row.Name
 		}
@@ -49,7 +49,7 @@ func (p *Pool) GPUWeight(g GPURequest) (int64, bool) {
 // Sells says whether a request may have a card of this model: what it asks for by name, and nothing that is dearer than
 // the kind that it has named. So nobody gets a dear card by asking for any.
 func (p *Pool) Sells(g GPURequest, model string) bool {
-	if !isModel(model, g.Model) {
+	if !IsModel(model, g.Model) {
 		return false
 	}
 	asked, sold := p.GPUWeight(g)
@@ -98,6 +98,11 @@ func Parts(w Weights, need Resources, g GPURequest) []funding.Part {
 		funding.PartOf("CPU", all.CPUMilli, w.CPU, GiB), funding.PartOf("memory", all.Memory, w.Memory, 1000),
 		funding.PartOf("disk", all.Disk, w.Disk, 1000), funding.PartOf(gpu, all.GPUs, w.GPU, 1000*GiB),
 	}, func(p funding.Part) bool { return p.Size.Sign() == 0 })
+}
+
+// SplitWeight tells how much of a weight each part is, in thousandths of a billing unit.
+func SplitWeight(weight int64, parts []funding.Part) []funding.Line {
+	return funding.Split(funding.Amount(weight), parts)
 }
 
 func (p Pool) validateKinds() error {

@@ -18,6 +18,7 @@ type Node struct {
 	DiskUsed    int64             `json:"disk_bytes_used"`
 	GPUsUsed    int64             `json:"gpus_used"`
 	Runs        int32             `json:"runs"`
+	Cards       []Card            `json:"cards,omitempty" doc:"its GPUs"`
 	Drivers     []string          `json:"drivers"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Missing     []string          `json:"missing,omitempty" doc:"limits that it cannot set, and why"`
@@ -38,6 +39,25 @@ type DriverFacts struct {
 	Reason    string   `json:"reason,omitempty" doc:"why it is not up"`
 }
 
+// Card is GPUs of a node that are alike.
+type Card struct {
+	Model       string   `json:"model"`
+	Count       int32    `json:"count"`
+	Free        int32    `json:"free" doc:"how many could be had whole"`
+	Whole       int32    `json:"whole" doc:"how many are sold whole"`
+	MemoryBytes int64    `json:"memory_bytes" doc:"of each"`
+	Island      int32    `json:"island,omitempty" doc:"those with the same number reach each other by NVLink"`
+	Profiles    []string `json:"profiles,omitempty" doc:"slices that they can be cut into"`
+	Slices      int32    `json:"slices,omitempty" doc:"of compute, on all of them"`
+	SlicesUsed  int32    `json:"slices_used,omitempty"`
+	SlicesOnly  bool     `json:"slices_only,omitempty" doc:"they cannot be had whole"`
+	Shares      int32    `json:"shares,omitempty" doc:"as how many shares all of them are sold"`
+	SharesUsed  int32    `json:"shares_used,omitempty"`
+	State       string   `json:"state" enum:"ok,sick"`
+	Reason      string   `json:"reason,omitempty" doc:"why they are not to be had"`
+	ID          string   `json:"id,omitempty" doc:"of one that is sick"`
+}
+
 // NodeList is GET /v1/nodes.
 type NodeList struct {
 	Nodes []Node `json:"nodes"`
@@ -54,7 +74,9 @@ type Weights struct {
 	CPU    int64 `json:"cpu" doc:"per CPU"`
 	Memory int64 `json:"memory" doc:"per GiB"`
 	Disk   int64 `json:"disk" doc:"per GiB"`
-	GPU    int64 `json:"gpu" doc:"per device"`
+	GPU    int64 `json:"gpu" doc:"per device of any model"`
+
+	GPUKinds map[string]int64 `json:"gpu_kinds,omitempty" doc:"per device of a model (a100), slice (a100/1g.10gb) or share (a100/share); the longest name that fits counts"`
 }
 
 // Pool is machines sold at one price.

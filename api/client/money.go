@@ -24,6 +24,15 @@ type Quote struct {
 	Ahead        int64     `json:"ahead" doc:"waiting tasks that would start before it"`
 	Ladder       []Rung    `json:"ladder,omitempty" doc:"what a higher bid would change"`
 	At           time.Time `json:"at"`
+
+	GPUs  string       `json:"gpus,omitempty" doc:"what is asked for, for people"`
+	Parts []WeightPart `json:"parts,omitempty" doc:"of what the weight is made"`
+}
+
+// WeightPart is one resource's part of a weight.
+type WeightPart struct {
+	What        string `json:"what"`
+	WeightMilli int64  `json:"weight_milli"`
 }
 
 // Rung is one step of a quote's ladder.
@@ -157,6 +166,17 @@ type ReceiptLine struct {
 type Usage struct {
 	CPUMs           int64 `json:"cpu_ms"`
 	MemoryPeakBytes int64 `json:"memory_peak_bytes"`
+
+	GPU *GPUUsage `json:"gpu,omitempty"`
+}
+
+// GPUUsage is what tasks used of GPUs. Energy is told and not charged.
+type GPUUsage struct {
+	Devices         []string `json:"devices"`
+	EnergyJoules    *float64 `json:"energy_joules,omitempty" doc:"none: it was not measured"`
+	EnergyBasis     string   `json:"energy_basis,omitempty"`
+	Utilisation     *float64 `json:"utilisation,omitempty" doc:"mean, 1 is always busy; none: it was not measured"`
+	MemoryPeakBytes int64    `json:"memory_peak_bytes"`
 }
 
 // IssueRequest is POST /v1/operator/issue: a paid quote that only the holder of the key can turn into coins.

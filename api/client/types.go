@@ -38,6 +38,10 @@ type JobSpec struct {
 	Inputs        []InputFile       `json:"inputs,omitempty"`
 	Outputs       []string          `json:"outputs,omitempty" doc:"globs of files to keep"`
 	Labels        map[string]string `json:"labels,omitempty"`
+
+	GPUKind        string `json:"gpu_kind,omitempty" doc:"a model or a part of its name (a100), a MIG slice (1g.10gb, a100/1g.10gb) or a share (share, a100/share); none: any model that is not dearer than others"`
+	GPUMemoryBytes int64  `json:"gpu_memory_bytes,omitempty" doc:"of each GPU at least"`
+	NVLink         bool   `json:"nvlink,omitempty" doc:"each GPU reaches each of the others by NVLink"`
 }
 
 // Array makes a job of many tasks, first to last inclusive.
@@ -135,6 +139,10 @@ type Job struct {
 	Ended        *time.Time  `json:"ended,omitempty"`
 	SponsorCount int         `json:"sponsor_count,omitempty" doc:"deposits by others"`
 	Private      *JobPrivate `json:"private,omitempty"`
+
+	GPUKind        string `json:"gpu_kind,omitempty" doc:"as it was asked for"`
+	GPUMemoryBytes int64  `json:"gpu_memory_bytes,omitempty" doc:"of each at least"`
+	NVLink         bool   `json:"nvlink,omitempty"`
 }
 
 // JobPrivate is what the view key shows.
