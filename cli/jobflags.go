@@ -26,7 +26,14 @@ type settingFlag struct {
 }
 
 func (f *settingFlag) String() string { return f.text }
-func (f *settingFlag) Type() string   { return f.setting.Value }
+
+// Type is what the help shows for the value; pflag shows none of what may be said without one.
+func (f *settingFlag) Type() string {
+	if f.setting.Value == "" {
+		return "bool"
+	}
+	return f.setting.Value
+}
 
 func (f *settingFlag) Set(v string) error {
 	f.text = v
@@ -35,7 +42,10 @@ func (f *settingFlag) Set(v string) error {
 
 func (f *jobFlags) add(cmd *cobra.Command, a *app) {
 	for _, s := range jobfile.Settings() {
-		cmd.Flags().Var(&settingFlag{job: &f.said, setting: s}, s.Name, s.Help)
+		flag := cmd.Flags().VarPF(&settingFlag{job: &f.said, setting: s}, s.Name, "", s.Help)
+		if s.Value == "" {
+			flag.NoOptDefVal = "true"
+		}
 	}
 	_ = cmd.RegisterFlagCompletionFunc("pool", a.completePools)
 	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"safe", "stream"}, cobra.ShellCompDirectiveNoFileComp))
@@ -114,6 +124,7 @@ func specOf(j jobfile.Job, inputs []inputFile) client.JobSpec {
 	s := client.JobSpec{
 		Name: j.Name, Pool: j.Pool, Driver: j.Driver, Image: j.Image, CPUMilli: j.CPUMilli, MemoryBytes: j.Memory, DiskBytes: j.Disk, GPUs: j.GPUs,
 		TimeMs: int64(j.Time), BidMicro: int64(j.Bid), MaxTotalMicro: int64(j.MaxTotal),
+		GPUKind: j.GPUKind, GPUMemoryBytes: j.GPUMemory, NVLink: j.NVLink,
 		Command: j.Command, Script: j.Script, Env: j.Env, Outputs: j.Outputs, Labels: j.Labels,
 	}
 	switch j.Mode {

@@ -98,13 +98,13 @@ func TestAnImageMayBringItsCommand(t *testing.T) {
 }
 
 func TestWhatIsSentIsWhatWasSaid(t *testing.T) {
-	job, err := readJob(t, "", "--array", "2-5%3", "--mode", "stream", "--gpus", "1", "--disk", "1GiB", "--label", "a=b",
+	job, err := readJob(t, "", "--array", "2-5%3", "--mode", "stream", "--gpus", "a100:1", "--nvlink", "--gpu-memory", "40GiB", "--disk", "1GiB", "--label", "a=b",
 		"--env", "X=1", "--output", "*.png", "--bid", "0.5", "--max-total", "9", "--driver", "container", "--image", "busybox:1", "--", "true")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := specOf(job, nil)
-	if s.Array == nil || s.Array.First != 2 || s.Array.Last != 5 || s.Array.AtOnce != 3 || s.Mode != "stream" || s.GPUs != 1 ||
+	if s.Array == nil || s.Array.First != 2 || s.Array.Last != 5 || s.Array.AtOnce != 3 || s.Mode != "stream" || s.GPUs != 1 || s.GPUKind != "a100" || !s.NVLink || s.GPUMemoryBytes != 40<<30 ||
 		s.DiskBytes != 1<<30 || s.Labels["a"] != "b" || s.Env["X"] != "1" || s.Outputs[0] != "*.png" || s.BidMicro != 500_000 || s.MaxTotalMicro != 9_000_000 ||
 		s.Driver != "container" || s.Image != "busybox:1" {
 		t.Errorf("%+v", s)

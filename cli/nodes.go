@@ -18,7 +18,7 @@ func (a *app) nodesVerb() *cobra.Command {
 		Use:     "nodes",
 		Aliases: []string{"sinfo"},
 		Short:   "list the machines",
-		Long: "List the machines. With -v, list their drivers: what each can do, and why one gets no work (starting: it has not\n" +
+		Long: "List the machines. With -v, list their drivers and GPUs: what each can do, and why one gets no work (starting: it has not\n" +
 			"answered yet, or is being started again; refused: it will not be used as it is).",
 		Example: "  coinop nodes\n  coinop nodes -v\n  coinop nodes show n1",
 		Args:    cobra.NoArgs,
@@ -32,7 +32,10 @@ func (a *app) nodesVerb() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.show(list, func() { a.printDrivers(list.Nodes...) })
+				return a.show(list, func() {
+					a.printDrivers(list.Nodes...)
+					a.printCards(list.Nodes...)
+				})
 			}
 			list, err := c.Nodes(cmd.Context())
 			if err != nil {
@@ -41,7 +44,7 @@ func (a *app) nodesVerb() *cobra.Command {
 			return a.show(list, func() { a.printNodes(list.Nodes) })
 		},
 	}
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list the drivers of each machine")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list the drivers and GPUs of each machine")
 	cmd.AddCommand(&cobra.Command{
 		Use: "show NAME", Short: "show one machine", Example: "  coinop nodes show n1", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNodes,
@@ -65,12 +68,19 @@ func (a *app) printNodes(nodes []client.Node) {
 		a.note("no nodes; `coinop executor -h` says how one joins")
 		return
 	}
+	heads, gpus := []string{"NODE", "POOL", "STATE", "CPUS", "MEMORY"}, anyGPUs(nodes)
+	if gpus {
+		heads = append(heads, "GPUS")
+	}
 	rows := make([][]string, 0, len(nodes))
 	for _, n := range nodes {
-		rows = append(rows, []string{n.Node, n.Pool, n.State, cpus(n.CPUUsed) + "/" + cpus(n.CPUMilli),
-			size(n.MemoryUsed) + "/" + size(n.MemoryBytes), strconv.Itoa(int(n.Runs)), strings.Join(n.Drivers, ","), n.Reason})
+		row := []string{n.Node, n.Pool, n.State, cpus(n.CPUUsed) + "/" + cpus(n.CPUMilli), size(n.MemoryUsed) + "/" + size(n.MemoryBytes)}
+		if gpus {
+			row = append(row, fmt.Sprintf("%d/%d", n.GPUsUsed, n.GPUs))
+		}
+		rows = append(rows, append(row, strconv.Itoa(int(n.Runs)), strings.Join(n.Drivers, ","), n.Reason))
 	}
-	a.grid([]string{"NODE", "POOL", "STATE", "CPUS", "MEMORY", "RUNS", "DRIVERS", "REASON"}, rows)
+	a.grid(append(heads, "RUNS", "DRIVERS", "REASON"), rows)
 }
 
 func (a *app) printNode(n client.Node) {
@@ -85,6 +95,7 @@ func (a *app) printNode(n client.Node) {
 	if len(n.DriverFacts) > 0 {
 		a.printDrivers(n)
 	}
+	a.printCards(n)
 }
 
 func (a *app) printDrivers(nodes ...client.Node) {
@@ -155,8 +166,9 @@ func (a *app) undrainVerb() *cobra.Command {
 }
 
 func (a *app) poolsVerb() *cobra.Command {
-	return &cobra.Command{
-		Use: "pools", Short: "list the pools: machines sold at one price", Example: "  coinop pools", Args: cobra.NoArgs,
+	var verbose bool
+	cmd := &cobra.Command{
+		Use: "pools", Short: "list the pools: machines sold at one price", Example: "  coinop pools\n  coinop pools -v", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.connect()
 			if err != nil {
@@ -167,6 +179,14 @@ func (a *app) poolsVerb() *cobra.Command {
 				return err
 			}
 			return a.show(list, func() {
+				if verbose {
+					var rows [][]string
+					for _, p := range list.Pools {
+						rows = append(rows, weightRows(p)...)
+					}
+					a.grid([]string{"POOL", "WHAT", "UNITS", "FOR EACH"}, rows)
+					return
+				}
 				rows := make([][]string, 0, len(list.Pools))
 				for _, p := range list.Pools {
 					rows = append(rows, []string{p.Pool, p.Admission, money(p.PriceMicro), money(p.FloorMicro), money(p.DefaultBidMicro),
@@ -176,6 +196,8 @@ func (a *app) poolsVerb() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what each resource and kind of GPU weighs, in billing units")
+	return cmd
 }
 
 func (a *app) priceVerb() *cobra.Command {

@@ -135,12 +135,14 @@ func (a *app) tokensVerb() *cobra.Command {
 func (a *app) poolSetVerb() *cobra.Command {
 	var admission, floor, bid, fee, timeDefault, timeMax, killDelay, grace, user string
 	var drivers []string
+	var weights weightFlags
 	cmd := &cobra.Command{
 		Use:   "set NAME",
 		Short: "make a pool, or change what the flags name; what is left out stays",
 		Long: "Make a pool, or change it. A raised floor refuses lower bids at once, with their money, and raises\n" +
 			"the price only as far as the lowest running bid.",
-		Example:           "  coinop operator pool set night --admission open --drivers container --floor 0.5 --default-bid 1",
+		Example: "  coinop operator pool set night --admission open --drivers container --floor 0.5 --default-bid 1\n" +
+			"  coinop operator pool set gpu --weight gpu=8000 --weight gpu/a100=20000 --weight gpu/a100/1g.10gb=3000",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePools,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -165,7 +167,14 @@ func (a *app) poolSetVerb() *cobra.Command {
 			if set.err != nil {
 				return usageError{set.err}
 			}
+			if _, err := weights.over(client.Weights{}); err != nil {
+				return usageError{err}
+			}
 			p, err := c.SetPool(cmd.Context(), args[0], r)
+			if err == nil && len(weights.said) > 0 { // which are set as a whole: those that are not named stay
+				w, _ := weights.over(p.Weights)
+				p, err = c.SetPool(cmd.Context(), args[0], client.PoolSet{Weights: &w})
+			}
 			if err != nil {
 				return err
 			}
@@ -177,6 +186,8 @@ func (a *app) poolSetVerb() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&admission, "admission", "", "open: anyone who pays, isolating drivers only; trusted: holders of a submit token")
 	f.StringSliceVar(&drivers, "drivers", nil, "what its jobs may be run by, as `process,container`")
+	f.StringArrayVar(&weights.said, "weight", nil, "what one of a resource weighs, in thousandths of a billing unit, as `NAME=N`: cpu, memory and disk (a GiB), gpu, gpu/a100,\n"+
+		"gpu/a100/1g.10gb, gpu/a100/share; gpu/KIND=none takes a kind off the list")
 	f.StringVar(&floor, "floor", "", "the least bid, in credits per billing unit and second")
 	f.StringVar(&bid, "default-bid", "", "the bid of who names none")
 	f.StringVar(&fee, "submit-fee", "", "credits for each submission")

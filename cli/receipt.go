@@ -91,6 +91,7 @@ func (a *app) printReceipt(r client.Receipt) {
 	}
 	fmt.Fprintf(a.out, "\nbilled %s; used %s of CPU, at most %s of memory\n",
 		seconds(r.BilledMs), seconds(r.Usage.CPUMs), size(r.Usage.MemoryPeakBytes))
+	a.printGPUUsage(r.Usage.GPU)
 }
 
 // decimals pads a number so that the points of a column stand below each other.

@@ -90,9 +90,7 @@ func requestLine(j client.Job) string {
 	if j.DiskBytes > 0 {
 		line += ", " + size(j.DiskBytes) + " disk"
 	}
-	if j.GPUs > 0 {
-		line += ", " + count(int(j.GPUs), "GPU")
-	}
+	line += gpuRequest(j)
 	if j.Driver != "process" {
 		line += ", driver " + j.Driver
 	}

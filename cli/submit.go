@@ -95,7 +95,7 @@ func (a *app) printQuote(q client.Quote) {
 	case q.Ahead > 0:
 		start = fmt.Sprintf("after %d waiting tasks", q.Ahead)
 	}
-	a.fields("pool", q.Pool, "mode", q.Mode, "size", money(q.WeightMilli*1000)+" units",
+	a.fields("pool", q.Pool, "mode", q.Mode, "gpus", q.GPUs, "size", sizeLine(q),
 		"price now", money(q.PriceMicro)+" per unit and second", "bid", money(q.BidMicro), "time limit", span(q.TimeMs),
 		"to pay", money(q.PayUnits*1_000_000), "cost at today's price", money(q.CostNowMicro), "would start", start)
 	if len(q.Ladder) > 0 {
@@ -106,6 +106,19 @@ func (a *app) printQuote(q client.Quote) {
 		}
 		a.grid([]string{"A BID OF", "TAKES", "WITH TASKS AHEAD"}, rows)
 	}
+}
+
+// sizeLine is a job's weight, and of what it is made.
+func sizeLine(q client.Quote) string {
+	line := money(q.WeightMilli*1000) + " units"
+	if len(q.Parts) < 2 {
+		return line
+	}
+	parts := make([]string, 0, len(q.Parts))
+	for _, p := range q.Parts {
+		parts = append(parts, p.What+" "+money(p.WeightMilli*1000))
+	}
+	return line + ": " + strings.Join(parts, ", ")
 }
 
 // submit sends a job and its money, and returns when the servers have both.

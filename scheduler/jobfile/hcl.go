@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -154,8 +155,13 @@ func textOf(v cty.Value) (string, error) {
 }
 
 func (r *reading) attribute(a *hcl.Attribute) {
+	name := strings.ReplaceAll(a.Name, "_", "-")
+	if v, diags := a.Expr.Value(nil); isSwitch(name) && !diags.HasErrors() && v.IsKnown() && !v.IsNull() && v.Type() == cty.Bool {
+		r.say(a.Range, name, strconv.FormatBool(v.True()))
+		return
+	}
 	if v, ok := r.text(a.Expr); ok {
-		r.say(a.Range, strings.ReplaceAll(a.Name, "_", "-"), v)
+		r.say(a.Range, name, v)
 	}
 }
 

@@ -3,6 +3,7 @@ package jobfile
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"slices"
 
@@ -36,6 +37,10 @@ type Job struct {
 	MaxTotal funding.Amount // whole units
 	Command  []string       // with a script: its arguments
 	Script   []byte
+
+	GPUKind   string // as scheduler.GPURequest.Name writes it
+	GPUMemory int64  // bytes of each
+	NVLink    bool
 }
 
 // Input is a file or folder here that the task finds there.
@@ -74,7 +79,11 @@ func (j Job) Over(under Job) Job {
 	j.CPUMilli = or(j.CPUMilli, under.CPUMilli)
 	j.Memory = or(j.Memory, under.Memory)
 	j.Disk = or(j.Disk, under.Disk)
-	j.GPUs = or(j.GPUs, under.GPUs)
+	if j.GPUs == 0 {
+		j.GPUs, j.GPUKind = under.GPUs, under.GPUKind
+	}
+	j.GPUMemory = or(j.GPUMemory, under.GPUMemory)
+	j.NVLink = or(j.NVLink, under.NVLink)
 	j.Time = or(j.Time, under.Time)
 	j.Array = or(j.Array, under.Array)
 	j.Pay = or(j.Pay, under.Pay)
@@ -157,7 +166,14 @@ func (j Job) Environ() []string {
 // Check refuses what every server would refuse, before a coin is touched.
 func (j Job) Check() error {
 	need := scheduler.Resources{CPUMilli: j.CPUMilli, Memory: j.Memory, Disk: j.Disk, GPUs: j.GPUs}
-	if err := need.Validate(); err != nil {
+	gpu, err := scheduler.ParseGPU(j.GPUKind)
+	if err != nil {
+		return err
+	}
+	if gpu.Memory, gpu.NVLink = j.GPUMemory, j.NVLink; gpu.Kind != scheduler.GPUWhole && need.GPUs == 1 {
+		need.GPUs = 0
+	}
+	if err := errors.Join(need.Validate(), gpu.Validate(need)); err != nil {
 		return err
 	}
 	if j.Array != nil {

@@ -3,6 +3,7 @@ package jobfile
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/agext/levenshtein"
@@ -63,7 +64,10 @@ func (j *Job) directive(line string, lookup look) []fault {
 		if !ok {
 			return append(faults, fault{"unexpected " + strings.ToValidUTF8(flag, "�"), "Write " + directive + " --name VALUE."})
 		}
-		if !given {
+		switch {
+		case !given && isSwitch(name):
+			value = "true"
+		case !given:
 			if len(words) == 0 {
 				value = ""
 			} else {
@@ -79,4 +83,9 @@ func (j *Job) directive(line string, lookup look) []fault {
 		}
 	}
 	return faults
+}
+
+// isSwitch says whether a setting is said without a value.
+func isSwitch(name string) bool {
+	return slices.ContainsFunc(Settings(), func(s Setting) bool { return s.Name == name && s.Value == "" })
 }

@@ -5,16 +5,18 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
 )
 
 // Setting is one thing that can be said of a job: as a flag --name, as a line "#COINOP --name", as the
 // variable COINOP_SUBMIT_NAME, or as an HCL attribute.
 type Setting struct {
 	Name  string
-	Value string // what the help shows in place of the value
+	Value string // what the help shows in place of the value; empty: it is said or not, without a value
 	Help  string
 	Many  bool // may be said more than once
 	set   func(j *Job, v string, lookup func(string) (string, bool)) error
@@ -33,7 +35,9 @@ func Settings() []Setting {
 		{"cpus", "N", "CPUs of each task, up to three decimals", false, func(j *Job, v string, _ look) error { return positive(&j.CPUMilli, v, ParseCPUs) }},
 		{"memory", "SIZE", "memory of each task: 2GiB, or a number of MiB", false, func(j *Job, v string, _ look) error { return positive(&j.Memory, v, ParseSize) }},
 		{"disk", "SIZE", "disk of each task", false, func(j *Job, v string, _ look) error { return positive(&j.Disk, v, ParseSize) }},
-		{"gpus", "N", "GPUs of each task", false, func(j *Job, v string, _ look) error { return positive(&j.GPUs, v, parseCount) }},
+		{"gpus", "[KIND:]N", "GPUs of each task: 2, a100:2, a slice like 1g.10gb:1 or a100/1g.10gb:1, or share:1", false, func(j *Job, v string, _ look) error { return j.setGPUs(v) }},
+		{"gpu-memory", "SIZE", "memory of each GPU, at least", false, func(j *Job, v string, _ look) error { return positive(&j.GPUMemory, v, ParseSize) }},
+		{"nvlink", "", "GPUs that each reach each of the others by NVLink", false, func(j *Job, v string, _ look) error { return onOff(&j.NVLink, v) }},
 		{"time", "TIME", "time limit: 90, 3600s, 10m, 1h30m, 1-12:00:00", false, func(j *Job, v string, _ look) error { return positive(&j.Time, v, ParseDuration) }},
 		{"env", "NAME[=VALUE]", "a variable; without a value, the one it has here", true, setEnv},
 		{"input", "FROM[:TO]", "a file for each task", true, func(j *Job, v string, _ look) error { return j.setInput(v) }},
@@ -121,6 +125,34 @@ func positive[T ~int64](to *T, v string, parse func(string) (T, error)) error {
 		return errors.New("must be more than zero")
 	}
 	*to = n
+	return nil
+}
+
+func onOff(to *bool, v string) (err error) {
+	if *to, err = strconv.ParseBool(v); err != nil {
+		return bad(v, "true or false")
+	}
+	return nil
+}
+
+// setGPUs takes a number, or a kind and a number, as Slurm has it.
+func (j *Job) setGPUs(v string) error {
+	kind, count := "", v
+	if i := strings.LastIndexByte(v, ':'); i >= 0 {
+		kind, count = v[:i], v[i+1:]
+	}
+	g, err := scheduler.ParseGPU(kind)
+	if err != nil {
+		return err
+	}
+	n, ok := digits(count)
+	if !ok || n > scheduler.GPUsMax || kind == "" && count != v {
+		return bad(v, fmt.Sprintf("a number, at most %d, or KIND:N like a100:2, 1g.10gb:1 or share:1", scheduler.GPUsMax))
+	}
+	if n == 0 {
+		return errors.New("must be more than zero")
+	}
+	j.GPUs, j.GPUKind = n, g.Name()
 	return nil
 }
 

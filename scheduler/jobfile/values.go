@@ -61,14 +61,6 @@ func ParseCPUs(v string) (int64, error) {
 	return n, nil
 }
 
-func parseCount(v string) (int64, error) {
-	n, ok := digits(v)
-	if !ok || n > scheduler.GPUsMax {
-		return 0, bad(v, fmt.Sprintf("a whole number, at most %d", scheduler.GPUsMax))
-	}
-	return n, nil
-}
-
 const sizeWant = `a size like 512MiB, 2GiB or 1.5T; a bare number is MiB`
 
 // ParseSize reads a size in powers of two. A bare number is MiB; the "B" and "iB" of a unit may be left
