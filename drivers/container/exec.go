@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -85,8 +86,17 @@ func (e *execution) run(ctx context.Context) (exit drivers.Exit, err error) {
 		e.release(&e.ours)
 		return exit, err
 	}
-	return e.answer()
+	exit, err = e.answer()
+	if e.request.Terminal { // its end comes only when nobody has it any more, and a server begun in a shell goes on
+		for _, terminal := range e.ours {
+			_ = terminal.SetReadDeadline(time.Now().Add(terminalRest)) // closed already, it has none
+		}
+	}
+	return exit, err
 }
+
+// terminalRest is how long a terminal is still read when its command has ended: what that wrote is on its way.
+const terminalRest = 200 * time.Millisecond
 
 func (e *execution) release(files *[]*os.File) {
 	for _, file := range *files {

@@ -16,6 +16,7 @@ func execChecks() []Check {
 	can := func(h Harness, d drivers.Description) bool { return h.Programs && d.Exec }
 	return []Check{
 		{Name: "exec has a terminal that can be resized", Needs: can, Run: execTerminal},
+		{Name: "what a command leaves on its terminal does not keep it", Needs: can, Run: execLeavesTerminal},
 		{Name: "exec tells how a command ended, or why it did not begin", Needs: can, Run: execEnds},
 		{Name: "what exec runs is the task's", Needs: can, Run: execConfined},
 		{Name: "exec ends with its caller, and with its task", Needs: can, Run: execStops},
@@ -67,6 +68,20 @@ func execTerminal(s *Session) error {
 		return err
 	}
 	return errors.Join(expect("code", exit.Code, 4), expect("first size", out.String(), "33 77\r\n"))
+}
+
+// execLeavesTerminal: who leaves a shell leaves, though a server that it has begun goes on.
+func execLeavesTerminal(s *Session) error {
+	task, err := s.host(nil)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	exit, err := s.exec(task.ID, "trap '' HUP; sleep 1000 & echo left; exit 4", drivers.ExecRequest{Terminal: true, Rows: 24, Cols: 80}, drivers.ExecStreams{Stdout: &out})
+	if err != nil {
+		return err
+	}
+	return errors.Join(expect("code", exit.Code, 4), expect("output", out.String(), "left\r\n"))
 }
 
 func execEnds(s *Session) error {
