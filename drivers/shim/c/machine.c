@@ -42,7 +42,7 @@ static i64 failed(const char *what, i64 e)
 }
 
 /* The first disk is the root. Its file system is any that the kernel has built in or loaded. */
-static i64 mount_root(u32 read_only)
+static i64 mount_root(void)
 {
 	static const char *types[] = {"ext4", "ext2", "xfs", "btrfs", "squashfs"};
 	i64 e = -ENOENT;
@@ -63,17 +63,6 @@ static i64 mount_root(u32 read_only)
 	}
 	if (e < 0)
 		return failed("mount the image: it holds no file system that this kernel knows", e);
-	if (read_only) { /* the work folder of it stays as it is */
-		SYS3(mkdirat, AT_FDCWD, "/root/work", 0755);
-		SYS3(mkdirat, AT_FDCWD, "/own", 0755);
-		e = SYS5(mount, "/root", "/own", 0, MS_BIND, 0);
-		if (e >= 0)
-			e = SYS5(mount, 0, "/root", 0, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOATIME, 0);
-		if (e >= 0)
-			e = SYS5(mount, "/own/work", "/root/work", 0, MS_BIND, 0);
-		if (e < 0)
-			return failed("make the root read-only", e);
-	}
 	return 0;
 }
 
@@ -86,18 +75,38 @@ static void write_file(const char *path, const char *text, u32 flags)
 	SYS1(close, fd);
 }
 
+/* What is mounted on and told must be there, in whatever the image is; only then may its root be closed. */
+static i64 furnish(const struct boot *b)
+{
+	static const char *folders[] = {"/root/dev", "/root/proc", "/root/sys", "/root/etc", "/root/work"};
+	i64 e = 0;
+	u32 i;
+	for (i = 0; i < sizeof folders / sizeof *folders; i++)
+		SYS3(mkdirat, AT_FDCWD, folders[i], 0755);
+	SYS5(fchownat, AT_FDCWD, "/root/work", b->uid, b->gid, 0);
+	write_file("/root/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", O_EXCL);
+	if (b->network)
+		write_file("/root/etc/resolv.conf", "nameserver 10.0.2.3\n", O_TRUNC);
+	if (!b->read_only)
+		return 0;
+	SYS3(mkdirat, AT_FDCWD, "/own", 0755);
+	e = SYS5(mount, "/root", "/own", 0, MS_BIND, 0);
+	if (e >= 0)
+		e = SYS5(mount, 0, "/root", 0, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOATIME, 0);
+	if (e >= 0)
+		e = SYS5(mount, "/own/work", "/root/work", 0, MS_BIND, 0); /* the work folder stays open */
+	return e < 0 ? failed("make the root read-only", e) : 0;
+}
+
 static i64 mounts(u64 shm)
 {
 	static char size[64];
 	char *end = size + sizeof size;
 	i64 e;
 	append_number(append(append(size, end, "mode=1777"), end, ",size="), end, shm);
-	if (SYS5(mount, "/dev", "/root/dev", 0, MS_MOVE, 0) < 0) {
-		SYS3(mkdirat, AT_FDCWD, "/root/dev", 0755);
-		e = SYS5(mount, "/dev", "/root/dev", 0, MS_MOVE, 0);
-		if (e < 0)
-			return failed("mount /dev", e);
-	}
+	e = SYS5(mount, "/dev", "/root/dev", 0, MS_MOVE, 0);
+	if (e < 0)
+		return failed("mount /dev", e);
 	SYS1(chdir, "/root");
 	e = SYS5(mount, ".", "/", 0, MS_MOVE, 0);
 	if (e >= 0)
@@ -183,16 +192,8 @@ static void network(u32 granted)
 
 int machine_boot(struct boot *b, const char *name)
 {
-	if (mount_root(b->read_only) < 0)
+	if (mount_root() < 0 || furnish(b) < 0 || mounts(b->shm) < 0)
 		return -1;
-	SYS3(mkdirat, AT_FDCWD, "/root/work", 0755);
-	SYS5(fchownat, AT_FDCWD, "/root/work", b->uid, b->gid, 0);
-	SYS3(mkdirat, AT_FDCWD, "/root/etc", 0755);
-	if (mounts(b->shm) < 0)
-		return -1;
-	write_file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n", O_EXCL);
-	if (b->network)
-		write_file("/etc/resolv.conf", "nameserver 10.0.2.3\n", O_TRUNC);
 	SYS2(sethostname, name, length(name));
 	network(b->network);
 	return limits(b) < 0 ? -1 : 0;

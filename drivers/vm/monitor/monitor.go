@@ -38,6 +38,7 @@ type monitor struct {
 	leaving atomic.Bool // its end is meant
 	latest  atomic.Pointer[qemu]
 	died    chan struct{}
+	up      atomic.Bool   // its first process has spoken: what fails from then on is due to the image or the task, not to this machine
 	begun   chan struct{} // the task's command has begun
 	end     End
 }
@@ -58,6 +59,9 @@ func (m *monitor) live() {
 	var own *failure
 	switch {
 	case errors.As(err, &own):
+		if m.up.Load() {
+			own.code = max(own.code, ofImage)
+		}
 		m.end.Exit = drivers.Exit{Code: own.code, Cause: drivers.CauseStartFailed, Message: printable(own.message)}
 	case err != nil:
 		m.end.Exit = drivers.Exit{Code: 125, Cause: drivers.CauseExited, Message: printable(err.Error())}
@@ -215,6 +219,7 @@ func (m *monitor) boot(ctx context.Context, first *channel) error {
 		case f := <-first.frames:
 			switch f.Kind {
 			case guest.TellHello:
+				m.up.Store(true)
 				o := m.order
 				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Host: o.Host}
 				if err := first.send(ctx, guest.AskBoot, b.Encode()); err != nil {
@@ -293,9 +298,9 @@ func (m *monitor) ended(data []byte, status *syscall.WaitStatus) error {
 		return errNonsense
 	}
 	if a.Errno != 0 {
-		e := &failure{125, printable(a.Step) + ": " + a.Errno.Error()}
+		e := &failure{ofImage, printable(a.Step) + ": " + a.Errno.Error()}
 		if a.Step == shim.StepExecute && len(m.order.Argv) > 0 {
-			e.code, e.message = 126, printable(fmt.Sprintf("%s %.200s: %v", a.Step, m.order.Argv[0], a.Errno))
+			e.message = printable(fmt.Sprintf("%s %.200s: %v", a.Step, m.order.Argv[0], a.Errno))
 			if a.Errno == syscall.ENOENT || a.Errno == syscall.ENOTDIR {
 				e.code = 127
 			}

@@ -113,6 +113,12 @@ func Suspended(box string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
+// Codes of a failure to start, by whose fault it is. Callers tell these from a command's own.
+const (
+	ofMachine = 125
+	ofImage   = 126
+)
+
 // failure is an end before the task's command began, due to no command of its own.
 type failure struct {
 	code    int
@@ -121,4 +127,4 @@ type failure struct {
 
 func (f *failure) Error() string { return f.message }
 
-func fail(format string, args ...any) error { return &failure{125, fmt.Sprintf(format, args...)} }
+func fail(format string, args ...any) error { return &failure{ofMachine, fmt.Sprintf(format, args...)} }
