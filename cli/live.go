@@ -104,51 +104,22 @@ func (o *overLine) Write(p []byte) (int, error) {
 // followLife keeps the status line true until the job is done: what it does, what it has spent and how long its
 // money lasts. Events say when to look; between them a clock does, since money runs.
 func (a *app) followLife(ctx context.Context, line *statusLine, n uint64, view string) {
-	c, err := a.connect()
-	if err != nil {
-		return
-	}
-	ctx, stop := context.WithCancel(ctx)
-	happened := make(chan client.Event, 64)
-	var reader sync.WaitGroup
-	defer func() {
-		stop()
-		reader.Wait()
-	}()
-	reader.Go(func() {
-		_ = c.Events(ctx, client.EventQuery{Job: n, View: view, Follow: true}, func(e client.Event) error {
-			select {
-			case happened <- e:
-			case <-ctx.Done():
-			}
-			return nil
-		})
-	})
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
 	notice, deposited := "", int64(0)
-	for {
-		job, err := c.Job(ctx, n, view)
-		if err == nil {
-			if job.State == "done" {
-				return
-			}
-			if p := job.Private; p != nil {
-				if more := p.Pot.DepositedMicro - deposited; deposited > 0 && more > 0 {
-					notice = toppedUp + money(more)
-				}
-				deposited = p.Pot.DepositedMicro
-			}
-			line.set(job.State+notice, statusText(job, notice))
-		}
-		select {
-		case <-ctx.Done():
+	a.eachChange(ctx, n, view, time.Second, func(job client.Job, events []client.Event) {
+		if job.State == "done" {
 			return
-		case e := <-happened:
-			notice = noticeOf(e, notice)
-		case <-tick.C:
 		}
-	}
+		for _, e := range events {
+			notice = noticeOf(e, notice)
+		}
+		if p := job.Private; p != nil {
+			if more := p.Pot.DepositedMicro - deposited; deposited > 0 && more > 0 {
+				notice = toppedUp + money(more)
+			}
+			deposited = p.Pot.DepositedMicro
+		}
+		line.set(job.State+notice, statusText(job, notice))
+	})
 }
 
 const toppedUp = ", topped up with "

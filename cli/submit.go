@@ -123,12 +123,15 @@ func sizeLine(q client.Quote) string {
 
 // submit sends a job and its money, and returns when the servers have both.
 func (a *app) submit(cmd *cobra.Command, f *jobFlags, args []string) (client.SubmitAnswer, error) {
-	ctx := cmd.Context()
-	var none client.SubmitAnswer
 	job, err := a.job(cmd, f, args)
 	if err != nil {
-		return none, err
+		return client.SubmitAnswer{}, err
 	}
+	return a.submitJob(cmd.Context(), job)
+}
+
+func (a *app) submitJob(ctx context.Context, job jobfile.Job) (client.SubmitAnswer, error) {
+	var none client.SubmitAnswer
 	files, err := readInputs(job.Inputs)
 	if err != nil {
 		return none, err

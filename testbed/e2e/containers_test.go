@@ -5,6 +5,7 @@ package e2e
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"io"
 	"io/fs"
 	"log"
@@ -83,19 +84,20 @@ func push(t *testing.T, folder string, config v1.Config) (repository, digest str
 	return ref.Context().Name(), hash.String()
 }
 
-// An image is built, pushed, pulled by digest, run with inputs and outputs, and billed; what is no image costs nothing.
-func TestAJobRunsInAContainer(t *testing.T) {
+// boxes is a cluster whose one machine runs containers, and an image for them.
+func boxes(t *testing.T, config v1.Config) (ctx context.Context, c *cluster.Cluster, h cluster.Home, repository, digest string) {
+	t.Helper()
 	containertest.Need(t)
 	if err := container.Installed(); err != nil {
 		t.Skip(err)
 	}
 	root := t.TempDir()
 	containertest.MakeRoot(t, root)
-	repository, digest := push(t, root, v1.Config{Env: []string{"PATH=/bin", "OF=the image"}, Cmd: []string{"/bin/sh", "-c", "echo I am $OF"}})
-	ctx, c := newCluster(t)
+	repository, digest = push(t, root, config)
+	ctx, c = newCluster(t)
 	addr, err := cluster.FreeAddr()
 	must(t, err)
-	h := c.Home("user", addr, "")
+	h = c.Home("user", addr, "")
 	must(t, c.StartDev(ctx, h, "--cpus", "2"))
 	must(t, cluster.Until(ctx, time.Minute, "the machine runs containers", func() (bool, error) {
 		var list client.NodeList
@@ -107,7 +109,12 @@ func TestAJobRunsInAContainer(t *testing.T) {
 	if set.Code != 0 {
 		t.Fatal(set.Stderr)
 	}
+	return ctx, c, h, repository, digest
+}
 
+// An image is built, pushed, pulled by digest, run with inputs and outputs, and billed; what is no image costs nothing.
+func TestAJobRunsInAContainer(t *testing.T) {
+	ctx, _, h, repository, digest := boxes(t, v1.Config{Env: []string{"PATH=/bin", "OF=the image"}, Cmd: []string{"/bin/sh", "-c", "echo I am $OF"}})
 	own := submit(t, ctx, h, job("--image", repository+":1")...)
 	undisturbed(t, ctx, h, own, "I am the image\n")
 
@@ -121,7 +128,7 @@ func TestAJobRunsInAContainer(t *testing.T) {
 		t.Errorf("two seconds in a container cost %+v", p)
 	}
 	out := t.TempDir()
-	_, err = h.Run(ctx, "get", strconv.FormatUint(through, 10), out)
+	_, err := h.Run(ctx, "get", strconv.FormatUint(through, 10), out)
 	must(t, err)
 	if got, err := os.ReadFile(filepath.Join(out, "made")); err != nil || string(got) != "in and out\n" {
 		t.Errorf("its output is %q, %v", got, err)
