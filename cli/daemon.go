@@ -50,7 +50,8 @@ type machineConfig struct {
 	images       int64  // bytes that they may take; 0: imageBytes
 	registryAuth string // a file
 	localImages  bool   // also from this machine itself
-	stopTasks    bool   // end them with the executor, uncharged
+	gpus         gpuFlags
+	stopTasks    bool // end them with the executor, uncharged
 }
 
 // runMachine joins if it has to, and runs an executor with its drivers until ctx ends. Tasks live on in their shims
@@ -79,8 +80,13 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 		Drivers: map[string]drivers.Driver{}, Absent: absent,
 		CPUMilli: c.cpuMilli, MemoryBytes: c.memory, DiskBytes: c.disk, User: c.user, StopTasks: c.stopTasks, Log: log,
 	}
+	kept, err := a.provideGPUs(self, dir, c.gpus, &config, log)
+	if err != nil {
+		return err
+	}
 	for name, driver := range plugins {
 		config.Drivers[name] = driver
+		kept = append(kept, driver)
 	}
 	id, err := a.joinMachine(ctx, c, dir, log)
 	if err != nil {
@@ -97,13 +103,13 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	}
 	drive, stopDrivers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDrivers()
-	driven := make(chan error, len(plugins))
-	for _, driver := range plugins {
-		go func() { driven <- driver.Run(drive) }()
+	driven := make(chan error, len(kept))
+	for _, process := range kept {
+		go func() { driven <- process.Run(drive) }()
 	}
 	err = agent.Run(ctx)
 	stopDrivers()
-	for range plugins {
+	for range kept {
 		err = errors.Join(err, <-driven)
 	}
 	return err

@@ -26,6 +26,7 @@ const devCredits = 1_000_000
 type devFlags struct {
 	dir, http, cpus, level string
 	executors              int
+	gpus                   gpuFlags
 }
 
 func (a *app) devVerb() *cobra.Command {
@@ -47,6 +48,7 @@ func (a *app) devVerb() *cobra.Command {
 	fl.StringVar(&f.http, "http", DefaultServer, "where to listen")
 	fl.IntVar(&f.executors, "executors", 1, "how many executors")
 	fl.StringVar(&f.cpus, "cpus", "", "CPUs of each executor, also more than there are (default: all there are)")
+	f.gpus.add(cmd)
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	return cmd
 }
@@ -88,7 +90,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if err != nil {
 		return err
 	}
-	d := &devCluster{app: a, dir: dir, cluster: cluster, cpuMilli: cpuMilli, log: log}
+	d := &devCluster{app: a, dir: dir, cluster: cluster, cpuMilli: cpuMilli, gpus: f.gpus, log: log}
 	return d.run(ctx, s, f.executors)
 }
 
@@ -150,6 +152,7 @@ type devCluster struct {
 	dir      string
 	cluster  string
 	cpuMilli int64
+	gpus     gpuFlags
 	log      *slog.Logger
 }
 
@@ -244,7 +247,10 @@ func (d *devCluster) client(url string) (*app, error) {
 func (d *devCluster) executor(ctx context.Context, url string, i int) error {
 	name := fmt.Sprintf("n%d", i+1)
 	c := machineConfig{
-		dir: filepath.Join(d.dir, name), servers: []string{d.cluster}, name: name, pool: "default", cpuMilli: d.cpuMilli, stopTasks: true, localImages: true,
+		dir: filepath.Join(d.dir, name), servers: []string{d.cluster}, name: name, pool: "default", cpuMilli: d.cpuMilli, stopTasks: true, localImages: true, gpus: d.gpus,
+	}
+	if i > 0 {
+		c.gpus.none = "they are the first executor's of this machine"
 	}
 	if _, err := os.Stat(filepath.Join(c.dir, "identity")); errors.Is(err, os.ErrNotExist) {
 		own, err := d.client(url)

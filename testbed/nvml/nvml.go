@@ -86,6 +86,35 @@ func (m *Machine) writeRoot() error {
 	return nil
 }
 
+// Nodes makes what stands for the GPUs' device nodes, of which zeroes can be read. It needs root.
+func (m *Machine) Nodes() error {
+	caps, err := os.ReadFile(filepath.Join(m.Root(), "proc", "driver", "nvidia-caps", "mig-minors"))
+	if err != nil {
+		return fmt.Errorf("make device nodes: %w", err)
+	}
+	names := []string{"nvidiactl", "nvidia-uvm"}
+	for gpu := range 8 {
+		names = append(names, fmt.Sprintf("nvidia%d", gpu))
+	}
+	for line := range strings.Lines(string(caps)) {
+		_, minor, _ := strings.Cut(strings.TrimSpace(line), " ")
+		names = append(names, "nvidia-caps/nvidia-cap"+minor)
+	}
+	if err := os.MkdirAll(filepath.Join(m.Root(), "dev", "nvidia-caps"), 0o755); err != nil {
+		return fmt.Errorf("make device nodes: %w", err)
+	}
+	for _, name := range names {
+		path := filepath.Join(m.Root(), "dev", name)
+		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5))); err != nil {
+			return fmt.Errorf("make device node %s: %w", path, err)
+		}
+		if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // as NVIDIA's are
+			return fmt.Errorf("make device node %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
 // edit changes the machine's facts under the lock that the library takes too.
 func (m *Machine) edit(change func(facts map[string]string)) error {
 	file, err := os.OpenFile(m.file(), os.O_RDWR, 0)

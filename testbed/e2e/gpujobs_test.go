@@ -1,0 +1,178 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/coinop/coinop/api/client"
+	"github.com/coinop/coinop/drivers/container"
+	"github.com/coinop/coinop/drivers/container/containertest"
+	"github.com/coinop/coinop/testbed/cluster"
+	"github.com/coinop/coinop/testbed/nvml"
+)
+
+// gpuMachine makes a machine of eight GPUs and the flags by which an executor finds them.
+func gpuMachine(t *testing.T, c *cluster.Cluster, name string) (*nvml.Machine, []string) {
+	t.Helper()
+	dir := filepath.Join(c.Dir, "gpus-"+name)
+	must(t, os.Mkdir(dir, 0o755))
+	machine, err := nvml.New(dir)
+	must(t, err)
+	if os.Geteuid() == 0 {
+		must(t, machine.Nodes())
+	}
+	return machine, []string{"--gpu-library", machine.Library(), "--gpu-root", machine.Root()}
+}
+
+// withGPUs is a server, a user with money and machines with GPUs.
+func withGPUs(t *testing.T, machines map[string][]string) (context.Context, *cluster.Cluster, cluster.Home, map[string]*nvml.Machine) {
+	t.Helper()
+	ctx, c := newCluster(t)
+	must(t, c.Plan(1))
+	must(t, c.StartServers(ctx))
+	gpus := map[string]*nvml.Machine{}
+	names := make([]string, 0, len(machines))
+	for name := range machines {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		machine, flags := gpuMachine(t, c, name)
+		_, err := c.StartExecutor(ctx, name, append(flags, machines[name]...)...)
+		must(t, err)
+		gpus[name] = machine
+	}
+	o := c.Operator()
+	if r, err := o.Run(ctx, "operator", "issue", "100000"); err != nil || r.Code != 0 {
+		t.Fatal(err, r.Stderr)
+	}
+	return ctx, c, o, gpus
+}
+
+func gpuNode(t *testing.T, ctx context.Context, h cluster.Home, name string) client.Node {
+	t.Helper()
+	var list client.NodeList
+	must(t, h.JSON(ctx, &list, "nodes"))
+	i := slices.IndexFunc(list.Nodes, func(n client.Node) bool { return n.Node == name })
+	if i < 0 {
+		t.Fatalf("there is no node %s", name)
+	}
+	return list.Nodes[i]
+}
+
+// A job in a container gets the node and the variable of its own GPU, and its receipt tells the energy.
+func TestAJobGetsAGPU(t *testing.T) {
+	containertest.Need(t)
+	if err := container.Installed(); err != nil {
+		t.Skip(err)
+	}
+	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": {"--local-images"}})
+	root := t.TempDir()
+	containertest.MakeRoot(t, root)
+	repository, _ := push(t, root, v1.Config{Env: []string{"PATH=/bin"}})
+	must(t, cluster.Until(ctx, time.Minute, "the machine offers its GPUs and containers", func() (bool, error) {
+		n := gpuNode(t, ctx, h, "n1")
+		return len(n.Cards) > 0 && slices.Contains(n.Drivers, "container"), nil
+	}))
+	if r, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,container"); err != nil || r.Code != 0 {
+		t.Fatal(err, r.Stderr)
+	}
+	n := submit(t, ctx, h, job("--image", repository+":1", "--gpus", "a100:1", "--", "sh", "-c",
+		"ls /dev | grep nvidia | tr '\\n' ' '; head -c 3 /dev/nvidia0 | wc -c; echo $CUDA_VISIBLE_DEVICES; sleep 5")...)
+	await(t, ctx, h, n, "running")
+	must(t, gpus["n1"].Burn(0, 600_000))
+	undisturbed(t, ctx, h, n, "nvidia-uvm nvidia0 nvidiactl 3\n"+nvml.UUID(0)+"\n")
+	var r client.Receipt
+	must(t, h.JSON(ctx, &r, "receipt", strconv.FormatUint(n, 10)))
+	gpu := r.Usage.GPU
+	if gpu == nil || gpu.EnergyJoules == nil || *gpu.EnergyJoules < 600 || strings.Join(gpu.Devices, ",") != "a100-sxm4-40gb" || gpu.EnergyBasis == "" {
+		t.Errorf("its GPU did %+v", gpu)
+	}
+	shared := submit(t, ctx, h, job("--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES | tr , '\\n' | wc -l")...)
+	undisturbed(t, ctx, h, shared, "2\n")
+	if text, err := h.Run(ctx, "receipt", strconv.FormatUint(n, 10)); err != nil || !strings.Contains(text.Stdout, "a100-sxm4-40gb") {
+		t.Errorf("for people the receipt is %s, %v", text.Stdout, err)
+	}
+}
+
+// Slices are cut when they are asked for, told as what they are, and destroyed; then the GPU is whole again.
+func TestSlicesAreMadeSoldAndDestroyed(t *testing.T) {
+	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": {"--mig", "--cpus", "4"}})
+	instances := func() (sum int) {
+		for gpu := range 4 {
+			n, err := gpus["n1"].Instances(gpu)
+			must(t, err)
+			sum += n
+		}
+		return sum
+	}
+	var jobs []uint64
+	for range 3 {
+		jobs = append(jobs, submit(t, ctx, h, job("--gpus", "a100/2g.10gb:1", "--", "sh", "-c", "case $CUDA_VISIBLE_DEVICES in MIG-*) echo slice;; esac; sleep 6")...))
+	}
+	for _, n := range jobs {
+		await(t, ctx, h, n, "running")
+	}
+	if n := instances(); n != 3 {
+		t.Errorf("%d MIG instances for three slices", n)
+	}
+	for _, n := range jobs {
+		undisturbed(t, ctx, h, n, "slice\n")
+	}
+	if n := instances(); n != 0 {
+		t.Errorf("%d MIG instances are left", n)
+	}
+	var r client.Receipt
+	must(t, h.JSON(ctx, &r, "receipt", strconv.FormatUint(jobs[0], 10)))
+	if r.Usage.GPU == nil || strings.Join(r.Usage.GPU.Devices, ",") != "a100-sxm4-40gb 2g.10gb" {
+		t.Errorf("its slice did %+v", r.Usage.GPU)
+	}
+	whole := submit(t, ctx, h, job("--gpus", "a100:4", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES | tr , '\\n' | wc -l")...)
+	undisturbed(t, ctx, h, whole, "4\n")
+}
+
+// A GPU that is lost under a task: the task goes elsewhere, uncharged, and the GPU is shown as sick.
+func TestALostGPUCostsNothing(t *testing.T) {
+	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": nil, "n2": nil})
+	must(t, cluster.Until(ctx, time.Minute, "both offer GPUs", func() (bool, error) {
+		return len(gpuNode(t, ctx, h, "n1").Cards) > 0 && len(gpuNode(t, ctx, h, "n2").Cards) > 0, nil
+	}))
+	n := submit(t, ctx, h, job("--gpus", "a100:4", "--", "sh", "-c", "sleep 8; echo done on $COINOP_NODE")...)
+	await(t, ctx, h, n, "running")
+	first := show(t, ctx, h, n).Private.Runs[0].Node
+	must(t, gpus[first].Set(2, "lost", 1))
+	other := map[string]string{"n1": "n2", "n2": "n1"}[first]
+	await(t, ctx, h, n, "done")
+	j := show(t, ctx, h, n)
+	if j.ExitCode == nil || *j.ExitCode != 0 || len(j.Private.Runs) != 2 {
+		t.Fatalf("it ended as %s, %+v", j.Reason, j.Private)
+	}
+	logs, err := h.Run(ctx, "logs", strconv.FormatUint(n, 10), "--stdout")
+	must(t, err)
+	if logs.Stdout != "done on "+other+"\n" {
+		t.Errorf("it wrote %q", logs.Stdout)
+	}
+	hit := slices.IndexFunc(j.Private.Runs, func(r client.Run) bool { return r.Node == first })
+	if r := j.Private.Runs[hit]; r.OwedMicro != 0 || !strings.Contains(r.Text, "its GPU failed") {
+		t.Errorf("its first run was %+v", r)
+	}
+	must(t, cluster.Until(ctx, time.Minute, "the GPU is shown as sick", func() (bool, error) {
+		cards := gpuNode(t, ctx, h, first).Cards
+		return slices.ContainsFunc(cards, func(c client.Card) bool { return c.State == "sick" && c.ID == nvml.UUID(2) && c.Reason != "" }), nil
+	}))
+	text, err := h.Run(ctx, "nodes", "show", first)
+	must(t, err)
+	if !strings.Contains(text.Stdout, "sick") {
+		t.Errorf("for people the node is %s", text.Stdout)
+	}
+}
