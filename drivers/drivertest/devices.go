@@ -65,8 +65,8 @@ func devices(dir string) (specs string, err error) {
 	return specs, os.WriteFile(filepath.Join(specs, "test.json"), data, 0o600)
 }
 
-// tries reads each node that it finds or can make. None that lies elsewhere is there for it.
-const tries = `for n in /dev/test-one /dev/test-caps/two /dev/three "$THREE"; do
+// tries reads each node that it finds or can make. One that lies in its work folder or anywhere else is none for it.
+const tries = `for n in /dev/test-one /dev/test-caps/two /dev/three ./node "$THREE"; do
 	[ -e "$n" ] && echo "$n $(head -c 3 "$n" 2>/dev/null | wc -c)"
 done
 for n in ./made /tmp/made /dev/made /dev/shm/made; do
@@ -91,14 +91,16 @@ func opensItsDevices(s *Session) error {
 		given []string
 		want  string
 	}{
-		{[]string{"coinop/test=two"}, "/dev/test-one 3\n/dev/test-caps/two 3\na library\none,two\n"},
-		{nil, "nothing\n"},
+		{[]string{"coinop/test=two"}, "/dev/test-one 3\n/dev/test-caps/two 3\n./node 0\na library\none,two\n"},
+		{nil, "./node 0\nnothing\n"},
 	} {
+		var failed error
 		_, got, err := s.says(tries, func(t *drivers.Task) {
 			t.Devices, t.DeviceSpecs = c.given, specs
 			t.Env = append(t.Env, "GIVEN=nothing", "THREE="+filepath.Join(dir, "dev", "three"))
+			failed = zeroes(filepath.Join(t.WorkDir, "node"))
 		})
-		if err != nil {
+		if err := errors.Join(err, failed); err != nil {
 			return err
 		}
 		if err := expect(fmt.Sprintf("what a task with the devices %q finds", c.given), got, c.want); err != nil {
