@@ -124,12 +124,8 @@ func specOf(j jobfile.Job, inputs []inputFile) client.JobSpec {
 	s := client.JobSpec{
 		Name: j.Name, Pool: j.Pool, Driver: j.Driver, Image: j.Image, CPUMilli: j.CPUMilli, MemoryBytes: j.Memory, DiskBytes: j.Disk, GPUs: j.GPUs,
 		TimeMs: int64(j.Time), BidMicro: int64(j.Bid), MaxTotalMicro: int64(j.MaxTotal),
-<<<<<<< Updated upstream
 		GPUKind: j.GPUKind, GPUMemoryBytes: j.GPUMemory, NVLink: j.NVLink,
-		Command: j.Command, Script: j.Script, Env: j.Env, Outputs: j.Outputs, Labels: j.Labels,
-=======
 		Command: j.Command, Script: j.Script, Hold: j.Hold, Env: j.Env, Outputs: j.Outputs, Labels: j.Labels,
->>>>>>> Stashed changes
 	}
 	switch j.Mode {
 	case funding.Safe:

@@ -37,14 +37,11 @@ type Job struct {
 	MaxTotal funding.Amount // whole units
 	Command  []string       // with a script: its arguments
 	Script   []byte
-<<<<<<< Updated upstream
+	Hold     bool // it runs nothing, and keeps its place: said by what makes the job, not by settings
 
 	GPUKind   string // as scheduler.GPURequest.Name writes it
 	GPUMemory int64  // bytes of each
 	NVLink    bool
-=======
-	Hold     bool // it runs nothing, and keeps its place: said by what makes the job, not by settings
->>>>>>> Stashed changes
 }
 
 // Input is a file or folder here that the task finds there.
