@@ -27,6 +27,8 @@ type job struct {
 	mode      funding.Mode
 	bid       funding.Rate
 	weight    funding.Weight
+	need      scheduler.Resources
+	gpu       scheduler.GPURequest
 	limit     funding.Millis
 	most      funding.Amount
 	tasks     scheduler.TaskRange
@@ -102,7 +104,10 @@ func (w *world) submit(p *purse) {
 		entry.Tasks.Last = entry.Tasks.First + between[int32](w, 1, 12)
 		entry.AtOnce = between[int32](w, 0, 4)
 	}
-	weight, err := scheduler.WeightOf(pool.Weights, entry.Need)
+	if w.chance(35) {
+		w.askGPUs(&entry)
+	}
+	weight, err := pool.WeightOf(entry.Need, entry.GPU)
 	if err != nil {
 		w.fail("world", "%v", err)
 		return
@@ -156,7 +161,7 @@ func (w *world) send(p *purse, name string, entry machine.Submit, weight funding
 			return
 		}
 		j := &job{
-			id: a.Job, name: name, pot: a.Pot, own: entry.Pot == 0, mode: entry.Mode, bid: entry.Bid, weight: weight,
+			id: a.Job, name: name, pot: a.Pot, own: entry.Pot == 0, mode: entry.Mode, bid: entry.Bid, weight: weight, need: entry.Need, gpu: entry.GPU,
 			limit: entry.TimeLimit, most: entry.MaxTotal, tasks: entry.Tasks,
 		}
 		if a.Bid != entry.Bid || a.Weight != weight || a.Held <= 0 && entry.Bid > 0 && j.mode == funding.Safe {

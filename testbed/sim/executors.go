@@ -14,6 +14,8 @@ type node struct {
 	pool  string
 	lost  bool
 	gone  bool
+
+	changed funding.Millis // when its cards did last
 }
 
 // planEnd decides how a run goes if nobody stops it.
@@ -104,6 +106,10 @@ func (b *reports) add(r *run) {
 		first := r.began == 0
 		if first {
 			r.began = min(b.now, r.placed+between(b.world, 0, 3*second))
+			if !b.allocate(r) {
+				r.barren, r.over = true, noRoom(b.now)
+				b.report.NoRoom++
+			}
 		}
 		start = r.began
 		switch end := b.endOf(r, start); {
@@ -222,6 +228,8 @@ func (w *world) lease() {
 	n, ok := one(w, w.nodes)
 	switch {
 	case !ok || n.gone:
+	case !n.lost && w.chance(8):
+		w.ail(n)
 	case n.lost:
 		n.lost = false
 		w.mayRefuse(w.propose(machine.NodeUpdate{Node: n.id, Facts: n.facts}))

@@ -40,6 +40,7 @@ func (w *world) place(view *machine.View) {
 		w.fail("leader", "a batch of placements was refused")
 		return
 	}
+	w.checkCards()
 	for _, refused := range a.Refused {
 		d := entry.Decisions[refused.Item]
 		if !fresh {

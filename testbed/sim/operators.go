@@ -75,7 +75,7 @@ func (w *world) found() {
 
 func somePool(name string) scheduler.Pool {
 	return scheduler.Pool{
-		Name: name, Admission: scheduler.Open, Weights: scheduler.Weights{CPU: 1000, Memory: 250},
+		Name: name, Admission: scheduler.Open, Weights: scheduler.Weights{CPU: 1000, Memory: 250, GPU: 400}, Kinds: kinds(),
 		Floor: 1_000_000, DefaultBid: 2_000_000, TimeDefault: hour, TimeMax: 7 * day,
 		KillDelay: 30 * second, PauseGrace: 10 * minute, Tranche: 10 * minute, Tick: 10 * second, ArrayMax: 100,
 		Drivers: []string{"process"}, LowFunds: 2 * minute,
@@ -190,6 +190,9 @@ func (w *world) join() {
 		Has:     scheduler.Resources{CPUMilli: between[int64](w, 2, 12) * 1000, Memory: between[int64](w, 8, 64) << 30},
 		Drivers: []string{"process"},
 	}}
+	if w.chance(60) {
+		n.facts.Cards, n.facts.Has.GPUs = w.someCards()
+	}
 	entry := machine.NodeJoin{Token: hash, Name: name, Pool: n.pool, Cert: keyOf("cert", name), Facts: n.facts}
 	r := w.propose(entry)
 	w.mayRefuse(r)

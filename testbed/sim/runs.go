@@ -27,6 +27,8 @@ type run struct {
 	over   *machine.End   // its end, as its executor has seen it
 	ended  *machine.End   // what was told of its end
 
+	gpus []int // which of its machine's it has in truth
+
 	posted  funding.Amount // charged for it so far
 	overrun funding.Amount // and borne by the operator
 
@@ -82,6 +84,9 @@ func (w *world) hearPlaced(e machine.Event) {
 	w.runs = append(w.runs, r)
 	w.runsByID[r.id] = r
 	w.report.Runs++
+	if j.gpu.Asks(j.need) {
+		w.report.GPUs++
+	}
 }
 
 // hearSettled holds what a run was charged on the way against its time (I8, I11). What is settled is
@@ -114,7 +119,7 @@ func (w *world) trueEnd(r *run) machine.End {
 // void says that a run ended by our doing: what was not settled is not charged.
 func void(reason scheduler.Reason) bool {
 	switch reason {
-	case scheduler.ReasonFault, scheduler.ReasonNodeLost, scheduler.ReasonDrained, scheduler.ReasonFaultsTwice:
+	case scheduler.ReasonFault, scheduler.ReasonNodeLost, scheduler.ReasonDrained, scheduler.ReasonFaultsTwice, scheduler.ReasonNoRoom:
 		return true
 	}
 	return false

@@ -36,6 +36,8 @@ type Config struct {
 type Report struct {
 	Entries, Jobs, Runs, Refused int
 	Settled                      int // settlements on the way
+	NoRoom                       int // runs whose machine had no GPU for them after all
+	GPUs                         int // runs that had some
 	Days                         int
 	Troubles                     []string // of this life
 	Most                         int      // bytes of its largest snapshot

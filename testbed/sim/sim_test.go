@@ -7,6 +7,7 @@ import (
 
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding"
+	"github.com/coinop/coinop/scheduler"
 )
 
 func keysets(t *testing.T) []machine.KeysetSpec {
@@ -20,14 +21,19 @@ func keysets(t *testing.T) []machine.KeysetSpec {
 
 func TestShortLivesHoldEveryInvariant(t *testing.T) {
 	specs := keysets(t)
+	gpus, noRoom := 0, 0
 	for seed := uint64(1); seed <= 4; seed++ {
 		report, err := Run(t.Context(), Config{Seed: seed, Entries: 800, Keysets: specs})
 		if err != nil {
 			t.Fatal(err)
 		}
+		gpus, noRoom = gpus+report.GPUs, noRoom+report.NoRoom
 		if report.Jobs == 0 || report.Runs == 0 || report.Refused == 0 {
 			t.Errorf("seed %d: %d jobs, %d runs, %d refusals: such a life shows nothing", seed, report.Jobs, report.Runs, report.Refused)
 		}
+	}
+	if gpus < 20 || noRoom == 0 {
+		t.Errorf("%d runs had GPUs, %d were refused by their machine: such lives show nothing of GPUs", gpus, noRoom)
 	}
 }
 
@@ -150,6 +156,54 @@ func TestOraclesBite(t *testing.T) {
 				}
 			}
 		},
+		"a machine's cards are told twice over": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				eachFacts(c, func(facts *machine.NodeFacts) {
+					facts.Cards = append(facts.Cards, facts.Cards...)
+					facts.Has.GPUs *= 2
+				})
+			}
+		},
+		"a card has twice its slices of compute": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				eachProfile(c, func(p *scheduler.Profile) {
+					if p.Slices == 7 {
+						p.Slices = 14
+					}
+				})
+			}
+		},
+		"memory of slices is sold as none": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				eachProfile(c, func(p *scheduler.Profile) { p.Memory = 0 })
+			}
+		},
+		"another model will do": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				if s, ok := c.(*machine.Submit); ok && s.GPU.Kind == scheduler.GPUWhole {
+					s.GPU.Model = ""
+				}
+			}
+		},
+		"NVLink does not matter": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				if s, ok := c.(*machine.Submit); ok {
+					s.GPU.NVLink = false
+				}
+			}
+		},
+		"a sick card is sold": func(f *faulty) {
+			f.take = func(c machine.Command) {
+				eachFacts(c, func(facts *machine.NodeFacts) {
+					for i := range facts.Cards {
+						if card := &facts.Cards[i]; card.Sick {
+							card.Sick = false
+							facts.Has.GPUs += int64(card.Count)
+						}
+					}
+				})
+			}
+		},
 		"bids are doubled": func(f *faulty) {
 			f.take = func(c machine.Command) {
 				if s, ok := c.(*machine.Submit); ok && s.Bid < funding.RateMax/2 {
@@ -162,6 +216,12 @@ func TestOraclesBite(t *testing.T) {
 		"what nobody confirmed is settled":             {"I8", "I11"},
 		"half of what was frozen on the way is billed": {"I8", "I11"},
 		"an overrun is not booked":                     {"I9"},
+		"a machine's cards are told twice over":        {"cards"},
+		"a card has twice its slices of compute":       {"cards"},
+		"memory of slices is sold as none":             {"cards"},
+		"another model will do":                        {"cards"},
+		"NVLink does not matter":                       {"cards"},
+		"a sick card is sold":                          {"cards"},
 	}
 	specs := keysets(t)
 	for name, plant := range faults {
@@ -224,6 +284,26 @@ func without(events []machine.Event, kind machine.EventKind) []machine.Event {
 		}
 	}
 	return events
+}
+
+// eachFacts changes what a machine says of itself; the machine does not know, so its list is copied.
+func eachFacts(c machine.Command, change func(*machine.NodeFacts)) {
+	switch c := c.(type) {
+	case *machine.NodeJoin:
+		change(&c.Facts)
+	case *machine.NodeUpdate:
+		change(&c.Facts)
+	}
+}
+
+func eachProfile(c machine.Command, change func(*scheduler.Profile)) {
+	eachFacts(c, func(facts *machine.NodeFacts) {
+		for i := range facts.Cards {
+			for k := range facts.Cards[i].Profiles {
+				change(&facts.Cards[i].Profiles[k])
+			}
+		}
+	})
 }
 
 func eachRun(c machine.Command, change func(*machine.RunReport)) {

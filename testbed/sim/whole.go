@@ -28,6 +28,7 @@ func (w *world) lookAtAll() {
 	if err := errors.Join(w.view.Check(), w.view.CheckWork(funding.MillisMax), w.view.CheckGrowth(w.checked)); err != nil {
 		w.violated(err)
 	}
+	w.checkCards()
 	w.checked = w.view
 	w.look = w.entries + max(w.FullEach, w.entries/looksApart)
 	w.compareSecond()
