@@ -177,7 +177,7 @@ func withholdsNetwork(s *Session) error {
 		granted bool
 		want    string
 	}{{true, "reached\n"}, {false, ""}} {
-		_, got, err := s.says("nc -w 5 "+cmp.Or(s.Machine, "127.0.0.1")+" "+port+" </dev/null 2>/dev/null; exit 0", func(t *drivers.Task) { t.Network = c.granted })
+		_, got, err := s.says("$(command -v nc || echo busybox nc) -w 5 "+cmp.Or(s.Machine, "127.0.0.1")+" "+port+" </dev/null 2>/dev/null; exit 0", func(t *drivers.Task) { t.Network = c.granted })
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func possible(s drivers.Status, now int64) error {
 	}
 	switch s.State {
 	case drivers.StateStarting, drivers.StateLost:
-	case drivers.StateRunning, drivers.StateFrozen:
+	case drivers.StateRunning, drivers.StateFrozen, drivers.StateSuspended:
 		if s.StartedBoot == 0 {
 			return wrong("it is %s and has never started", s.State)
 		}

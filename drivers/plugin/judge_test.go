@@ -19,6 +19,7 @@ func TestWhatMayBeIsBelieved(t *testing.T) {
 		"starting":                     {{}, {ID: "a", State: drivers.StateStarting}},
 		"running":                      {{ID: "a", State: drivers.StateStarting}, running},
 		"frozen and thawed":            {frozen, running},
+		"suspended and resumed":        {{ID: "a", State: drivers.StateSuspended, StartedBoot: now - minute}, running},
 		"over before it was seen":      {{ID: "a", State: drivers.StateStarting}, ended},
 		"told again":                   {ended, ended},
 		"never started":                {{}, {ID: "a", State: drivers.StateExited, Exit: drivers.Exit{Cause: drivers.CauseStartFailed}}},

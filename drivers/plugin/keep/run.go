@@ -198,6 +198,10 @@ func (c *Keeper[L]) connect(ctx context.Context) (*child, *grpc.ClientConn, erro
 		if base != c.config.Dir { // which nothing else knows of
 			_ = os.RemoveAll(base)
 		}
+		if said, found := strings.CutPrefix(err.Error(), "Unrecognized remote plugin message: "); found { // and twelve lines of advice
+			said, _, _ = strings.Cut(said, "\n")
+			err = fmt.Errorf("it is no plugin: it began with %q", said)
+		}
 		return nil, nil, fmt.Errorf("start %s: %w", strings.Join(c.config.Command, " "), err)
 	}
 	return plugin, conn, nil
