@@ -19,10 +19,11 @@ help: ## list the targets
 need:
 	@scripts/need gcc libc6-dev git
 
-# What tests of containers run. They need root, and are skipped without.
+# What tests of containers and virtual machines run. They need root, and are skipped without.
 .PHONY: containers
 containers:
-	@[ "$$(id -u)" -ne 0 ] || scripts/need busybox-static crun runc
+	@[ "$$(id -u)" -ne 0 ] || scripts/need busybox-static crun runc e2fsprogs qemu-system-x86 qemu-utils
+	@[ "$$(id -u)" -ne 0 ] || scripts/kernel || echo "no kernel for virtual machines: their tests are skipped"
 
 .PHONY: build
 build: need ## build ./coinop

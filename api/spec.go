@@ -18,6 +18,7 @@ const (
 	defaultPool     = "default"
 	processDriver   = "process"
 	containerDriver = "container"
+	vmDriver        = "vm"
 	defaultCPUMilli = 1000
 	defaultMemory   = 1 << 30
 	defaultFileMode = 0o644
@@ -215,8 +216,8 @@ func readWork(j client.JobSpec) ([]byte, error) {
 	switch driver := driverOf(j); {
 	case driver == processDriver && j.Image != "":
 		return nil, fail(string(machine.CodeInvalid), "image: the driver process runs what the machine has, without an image; leave out the driver, or name container")
-	case driver == containerDriver && j.Image == "":
-		return nil, fail(string(machine.CodeInvalid), "driver: container needs an image")
+	case (driver == containerDriver || driver == vmDriver) && j.Image == "":
+		return nil, fail(string(machine.CodeInvalid), "driver: %s needs an image", driver)
 	}
 	for name, value := range j.Env {
 		if strings.Contains(name, "=") {

@@ -15,6 +15,7 @@ import (
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/container"
 	"github.com/coinop/coinop/drivers/plugin"
+	"github.com/coinop/coinop/drivers/vm"
 	"github.com/coinop/coinop/executor"
 	"github.com/coinop/coinop/executor/identity"
 )
@@ -50,7 +51,7 @@ type machineConfig struct {
 	images       int64  // bytes that they may take; 0: imageBytes
 	registryAuth string // a file
 	localImages  bool   // also from this machine itself
-	plugins      string // a folder of other drivers; "": plugins in dir
+	kernel       string // of virtual machines; "": there are none
 	gpus         gpuFlags
 	stopTasks    bool // end them with the executor, uncharged
 }
@@ -62,6 +63,11 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	if err != nil {
 		return err
 	}
+	if c.kernel != "" {
+		if c.kernel, err = filepath.Abs(c.kernel); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return fmt.Errorf("start executor: %w", err)
 	}
@@ -71,9 +77,6 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	}
 	plugins, absent, err := a.plugins(self, dir, c, log)
 	if err != nil {
-		return err
-	}
-	if err := a.addPlugins(plugins, absent, dir, c, log); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "drivers"), 0o700); err != nil {
@@ -127,27 +130,41 @@ func (a *app) plugins(self, dir string, c machineConfig, log *slog.Logger) (map[
 	plugins, absent := map[string]*plugin.Client{}, map[string]string{}
 	for _, name := range builtIn() {
 		command := []string{self, "plugin", name, "--dir", filepath.Join(dir, "drivers", name)}
-		if name == "container" {
-			if os.Geteuid() != 0 {
-				absent[name] = "it needs root"
-				continue
-			}
-			if err := container.Installed(); err != nil {
-				absent[name] = err.Error()
-				continue
-			}
+		if why := lacks(name, c); why != nil {
+			absent[name] = why.Error()
+			continue
+		}
+		if name != "process" {
 			command = append(command, "--image-bytes", strconv.FormatInt(cmp.Or(c.images, imageBytes), 10), fmt.Sprintf("--local-images=%v", c.localImages))
 			if c.registryAuth != "" {
 				command = append(command, "--registry-auth", c.registryAuth)
 			}
 		}
-		client, err := a.plugin(dir, name, log, command...)
+		if name == "vm" {
+			command = append(command, "--vm-kernel", c.kernel)
+		}
+		client, err := plugin.New(plugin.Config{
+			Dir: filepath.Join(dir, "plugins", name), Command: command, Env: []string{"PATH=" + os.Getenv("PATH")}, Stderr: a.err, Log: log,
+		})
 		if err != nil {
 			return nil, nil, err
 		}
 		plugins[name] = client
 	}
 	return plugins, absent, nil
+}
+
+// lacks says what a driver would need that is not here.
+func lacks(name string, c machineConfig) error {
+	switch {
+	case name == "process":
+		return nil
+	case os.Geteuid() != 0:
+		return errors.New("it needs root")
+	case name == "vm":
+		return vm.Installed(c.kernel)
+	}
+	return container.Installed()
 }
 
 // joinMachine is the executor's identity: the one in its folder, or a new one for the token.

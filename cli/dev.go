@@ -25,6 +25,7 @@ const devCredits = 1_000_000
 
 type devFlags struct {
 	dir, http, cpus, level string
+	kernel                 string
 	executors              int
 	gpus                   gpuFlags
 }
@@ -48,6 +49,7 @@ func (a *app) devVerb() *cobra.Command {
 	fl.StringVar(&f.http, "http", DefaultServer, "where to listen")
 	fl.IntVar(&f.executors, "executors", 1, "how many executors")
 	fl.StringVar(&f.cpus, "cpus", "", "CPUs of each executor, also more than there are (default: all there are)")
+	fl.StringVar(&f.kernel, "vm-kernel", "", "the kernel of virtual machines, a `FILE`; without one there are none")
 	f.gpus.add(cmd)
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	return cmd
@@ -90,7 +92,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if err != nil {
 		return err
 	}
-	d := &devCluster{app: a, dir: dir, cluster: cluster, cpuMilli: cpuMilli, gpus: f.gpus, log: log}
+	d := &devCluster{app: a, dir: dir, cluster: cluster, cpuMilli: cpuMilli, kernel: f.kernel, gpus: f.gpus, log: log}
 	return d.run(ctx, s, f.executors)
 }
 
@@ -152,6 +154,7 @@ type devCluster struct {
 	dir      string
 	cluster  string
 	cpuMilli int64
+	kernel   string
 	gpus     gpuFlags
 	log      *slog.Logger
 }
@@ -247,7 +250,8 @@ func (d *devCluster) client(url string) (*app, error) {
 func (d *devCluster) executor(ctx context.Context, url string, i int) error {
 	name := fmt.Sprintf("n%d", i+1)
 	c := machineConfig{
-		dir: filepath.Join(d.dir, name), servers: []string{d.cluster}, name: name, pool: "default", cpuMilli: d.cpuMilli, stopTasks: true, localImages: true, gpus: d.gpus,
+		dir: filepath.Join(d.dir, name), servers: []string{d.cluster}, name: name, pool: "default", cpuMilli: d.cpuMilli, stopTasks: true, localImages: true,
+		kernel: d.kernel, gpus: d.gpus,
 	}
 	if i > 0 {
 		c.gpus.none = "they are the first executor's of this machine"

@@ -61,7 +61,7 @@ func jobArgs(cmd *cobra.Command, args []string) error {
 	if before > 1 {
 		return fmt.Errorf("one job file at most, and the command behind --: coinop %s -- %s", cmd.Name(), args[0])
 	}
-	if len(args) == 0 && !cmd.Flags().Changed("image") { // which may have a command of its own
+	if len(args) == 0 && !cmd.Flags().Changed("image") && !cmd.Flags().Changed("vm") { // which may have a command of its own
 		return errors.New("what is to run? Name a job file, - for standard input, or a command behind --")
 	}
 	return nil

@@ -45,8 +45,8 @@ func TestTheCommandSurface(t *testing.T) {
 	for _, words := range []string{
 		"dev --dir --http --executors --cpus", "server --dir --http --cluster --bootstrap --join --token --config",
 		"executor --dir --cluster --token --pool --name --cpus --memory --disk --config",
-		"run --name --pool --driver --image --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
-		"submit --wait --name --pool --driver --image --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
+		"run --name --pool --driver --image --vm --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
+		"submit --wait --name --pool --driver --image --vm --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
 		"quote --name --pool --time --pay --bid", "queue --mine --all --pool --state --watch", "history --since --mine",
 		"show", "shell --task", "logs --follow --tail --stdout --stderr", "get", "wait", "events", "receipt", "cancel --signal", "hold", "release", "fund",
 		"refunds", "refunds claim", "pot create", "pot show", "pot close", "wallet balance", "wallet history", "wallet send",

@@ -3,10 +3,20 @@
 package vm_test
 
 import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
 	"testing"
 
+	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/container/containertest"
 	"github.com/coinop/coinop/drivers/drivertest"
+	"github.com/coinop/coinop/drivers/plugin"
 	"github.com/coinop/coinop/drivers/vm"
+	"github.com/coinop/coinop/drivers/vm/vmtest"
 )
 
 func suite(h drivertest.Harness) drivertest.Harness {
@@ -15,3 +25,54 @@ func suite(h drivertest.Harness) drivertest.Harness {
 }
 
 func TestConformance(t *testing.T) { drivertest.Run(t, suite(newHarness(t, vm.Config{}))) }
+
+// As a plugin that is killed in between: what a socket or a restart could spoil. All the rest is seen without one.
+func TestAsAPlugin(t *testing.T) {
+	kernel := vmtest.Need(t)
+	yard := containertest.Yard(t)
+	containertest.MakeRoot(t, filepath.Join(yard, "image"))
+	config := plugin.Config{
+		Dir: filepath.Join(yard, "plugin"), Command: self(t)[:1],
+		Env: []string{"VM_TEST_YARD=" + yard, vmtest.KernelEnv + "=" + kernel, "PATH=" + os.Getenv("PATH")},
+	}
+	client, err := plugin.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	h := suite(harness(yard, filepath.Join(yard, "driver")))
+	h.Driver = func() drivers.Driver { return client }
+	h.Restart = func() error {
+		data, err := os.ReadFile(filepath.Join(config.Dir, "plugin.json"))
+		if err != nil {
+			return err
+		}
+		var note struct{ Pid int }
+		if err := json.Unmarshal(data, &note); err != nil {
+			return err
+		}
+		return syscall.Kill(note.Pid, syscall.SIGKILL)
+	}
+	names := []string{
+		"it says what it is, every limit included", "what cannot be is refused, and nothing happens", "freeze and thaw are timed", "a removed task is forgotten, and its id free",
+		"exec has a terminal that can be resized", "exec ends with its caller, and with its task", "a port of a task is reached, and each direction ends by itself",
+		"arguments and variables arrive byte for byte, and no others", "a command that is not there is 127, one that cannot run 126",
+		"a suspended task lives through the driver's death", "tasks live through the driver's death",
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(drivertest.Checks(), func(c drivertest.Check) bool { return c.Name == name }) {
+			t.Errorf("there is no check that %q", name)
+		}
+	}
+	if failing, err := drivertest.Failing(t.Context(), h, names...); err != nil || len(failing) > 0 {
+		t.Errorf("failing: %q, %v", failing, err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/container/containertest"
 	"github.com/coinop/coinop/drivers/drivertest"
+	"github.com/coinop/coinop/drivers/plugin"
 	"github.com/coinop/coinop/drivers/shim"
 	"github.com/coinop/coinop/drivers/tasks"
 	"github.com/coinop/coinop/drivers/vm"
@@ -20,12 +21,32 @@ import (
 	"github.com/coinop/coinop/drivers/vm/vmtest"
 )
 
-// TestMain plays the monitor beside a machine, too.
+// TestMain plays the other processes of these tests: the monitor beside a machine, and a plugin.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "monitor" {
 		monitor.Run(os.Args[2])
 	}
-	os.Exit(m.Run())
+	if !plugin.Asked() {
+		os.Exit(m.Run())
+	}
+	if err := serve(os.Getenv("VM_TEST_YARD"), os.Getenv(vmtest.KernelEnv)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func serve(yard, kernel string) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	d, err := vm.New(vm.Config{
+		Dir: filepath.Join(yard, "driver"), Kernel: kernel, Images: containertest.Store(filepath.Join(yard, "image")), Program: []string{program, "monitor"},
+	})
+	if err != nil {
+		return err
+	}
+	return plugin.Serve(plugin.ServeConfig{Driver: d})
 }
 
 // life is a driver in this process that can be ended and begun again.
@@ -82,19 +103,24 @@ func newHarness(t testing.TB, config vm.Config) drivertest.Harness {
 	if _, err := l.driver.Describe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	h := harness(yard, config.Dir)
+	h.Driver = func() drivers.Driver { return l.driver }
+	h.Restart = func() error {
+		l.end()
+		return l.begin()
+	}
+	return h
+}
+
+func harness(yard, stateDir string) drivertest.Harness {
 	return drivertest.Harness{
-		Driver: func() drivers.Driver { return l.driver },
-		Restart: func() error {
-			l.end()
-			return l.begin()
-		},
 		Now:      shim.Boottime,
 		Folder:   func() (string, error) { return containertest.TaskFolder(yard) },
 		Exit:     func(code int) []string { return []string{"/bin/sh", "-c", fmt.Sprintf("exit %d", code)} },
 		Block:    []string{"sleep", "1000"},
 		Stubborn: []string{"/bin/sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`},
 		Programs: true, Image: containertest.Busybox, UID: 65534, GID: 65534, Timeout: 5 * time.Minute,
-		Leaks: func() ([]string, error) { return leaks(yard, config.Dir) },
+		Leaks: func() ([]string, error) { return leaks(yard, stateDir) },
 	}
 }
 

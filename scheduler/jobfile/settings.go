@@ -30,8 +30,9 @@ func Settings() []Setting {
 	return []Setting{
 		{"name", "NAME", "what to call the job", false, func(j *Job, v string, _ look) error { return text(&j.Name, v) }},
 		{"pool", "NAME", "where to run it", false, func(j *Job, v string, _ look) error { return text(&j.Pool, v) }},
-		{"driver", "NAME", "what runs it: process, container (default: process, with an image container)", false, func(j *Job, v string, _ look) error { return text(&j.Driver, v) }},
+		{"driver", "NAME", "what runs it: process, container, vm (default: process, with an image container)", false, func(j *Job, v string, _ look) error { return text(&j.Driver, v) }},
 		{"image", "IMAGE", "what a container is made from: a registry's REPOSITORY:TAG or REPOSITORY@DIGEST", false, func(j *Job, v string, _ look) error { return text(&j.Image, v) }},
+		{"vm", "IMAGE", "run in a virtual machine of this image: --driver vm and --image in one", false, setVM},
 		{"cpus", "N", "CPUs of each task, up to three decimals", false, func(j *Job, v string, _ look) error { return positive(&j.CPUMilli, v, ParseCPUs) }},
 		{"memory", "SIZE", "memory of each task: 2GiB, or a number of MiB", false, func(j *Job, v string, _ look) error { return positive(&j.Memory, v, ParseSize) }},
 		{"disk", "SIZE", "disk of each task", false, func(j *Job, v string, _ look) error { return positive(&j.Disk, v, ParseSize) }},
@@ -251,4 +252,9 @@ func (j *Job) setMode(v string) error {
 		return fmt.Errorf("%q is neither safe nor stream", v)
 	}
 	return nil
+}
+
+func setVM(j *Job, v string, _ look) error {
+	j.Driver = "vm"
+	return text(&j.Image, v)
 }

@@ -1,0 +1,3 @@
+package vm
+
+var EmptyOverlay = emptyOverlay
