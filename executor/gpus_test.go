@@ -177,6 +177,55 @@ func TestAProviderThatHangsHoldsUpNobodyElse(t *testing.T) {
 	})
 }
 
+func TestARunIsStoppedWhileItsProviderHangs(t *testing.T) {
+	onRack(t, func(m *machine, p *rack) {
+		m.cluster.await("facts", func() bool { return m.cluster.facts.GetGpus() == 4 })
+		p.mu.Lock()
+		p.stuck = "Allocate"
+		p.mu.Unlock()
+		m.cluster.order(onGPUs(1, 1, "exit", "0"))
+		m.wait(time.Second)
+		began := time.Now()
+		m.cluster.order(&wire.Order{Run: 1, Version: 9, Want: wire.Want_WANT_STOP})
+		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_STOPPED, codeOurs)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestEventsThatDoNotBeginAreAskedForAgain(t *testing.T) {
+	var p *rack
+	onMachineWith(t, func(m *machine) { p = newRack(m); p.stuck = "Watch" }, func(m *machine) {
+		m.cluster.order(onGPUs(1, 1, "run", "1h", "0"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		p.mu.Lock()
+		p.stuck = ""
+		p.mu.Unlock()
+		m.wait(gpuPatience + time.Second)
+		p.sicken(0, "memory failed", true)
+		m.wait(time.Second)
+		if got := locked(m.cluster, func() wire.Cause { return m.cluster.runs[1].GetEnd().GetCause() }); got != wire.Cause_CAUSE_FAULT {
+			t.Errorf("the event was not heard: the run's end is %v", got)
+		}
+	})
+}
+
+func TestAGPUIsGivenBackBeforeFilesAreSent(t *testing.T) {
+	onRack(t, func(m *machine, p *rack) {
+		run := onGPUs(1, 1, "run", "10s", "0")
+		run.Spec.Env = []string{"print=hello"}
+		m.cluster.order(run)
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.cluster.change(func() { m.cluster.dead["a:1"] = true })
+		m.cluster.cut()
+		m.wait(20 * time.Second) // there is nobody to take the log
+		p.nothingHeld(t)
+		m.cluster.change(func() { delete(m.cluster.dead, "a:1") })
+		expectEnd(t, m.cluster.awaitEnd(1), wire.Cause_CAUSE_EXITED, 0)
+	})
+}
+
 func TestAHangingProviderDelaysTheFirstFactsALittle(t *testing.T) {
 	onMachineWith(t, func(m *machine) { newRack(m).hang() }, func(m *machine) {
 		began := time.Now()
