@@ -52,6 +52,7 @@ type machineConfig struct {
 	registryAuth string // a file
 	localImages  bool   // also from this machine itself
 	kernel       string // of virtual machines; "": there are none
+	plugins      string // a folder of other drivers; "": plugins in dir
 	gpus         gpuFlags
 	stopTasks    bool // end them with the executor, uncharged
 }
@@ -77,6 +78,9 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	}
 	plugins, absent, err := a.plugins(self, dir, c, log)
 	if err != nil {
+		return err
+	}
+	if err := a.addPlugins(plugins, absent, dir, c, log); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "drivers"), 0o700); err != nil {
@@ -143,9 +147,7 @@ func (a *app) plugins(self, dir string, c machineConfig, log *slog.Logger) (map[
 		if name == "vm" {
 			command = append(command, "--vm-kernel", c.kernel)
 		}
-		client, err := plugin.New(plugin.Config{
-			Dir: filepath.Join(dir, "plugins", name), Command: command, Env: []string{"PATH=" + os.Getenv("PATH")}, Stderr: a.err, Log: log,
-		})
+		client, err := a.plugin(dir, name, log, command...)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -11,13 +11,13 @@ import (
 )
 
 type executorFlags struct {
-	dir, cluster, pool, name        string
-	cpus, memory, disk, user, level string
-	images, registryAuth, kernel    string
-	localImages                     bool
-	labels                          []string
-	config                          string
-	gpus                            gpuFlags
+	dir, cluster, pool, name              string
+	cpus, memory, disk, user, level       string
+	images, registryAuth, plugins, kernel string
+	localImages                           bool
+	labels                                []string
+	config                                string
+	gpus                                  gpuFlags
 }
 
 func (a *app) executorVerb() *cobra.Command {
@@ -52,6 +52,7 @@ func (a *app) executorVerb() *cobra.Command {
 	fl.StringVar(&f.user, "user", "", "whom tasks run as, where the pool names nobody")
 	fl.StringVar(&f.images, "images", "", "the most `SIZE` that the images of containers may take, and as much again those of virtual machines (default: 20GiB)")
 	fl.StringVar(&f.kernel, "vm-kernel", "", "the kernel of virtual machines, a `FILE`; without one there are none")
+	fl.StringVar(&f.plugins, "plugins", "", "a `FOLDER` of programs that are drivers, each named like its file (default: plugins in its folder)")
 	fl.StringVar(&f.registryAuth, "registry-auth", "", "credentials for registries, a `FILE` in the form of docker's config.json")
 	fl.BoolVar(&f.localImages, "local-images", false, "also take images from this machine: paths, and registries on loopback (not for strangers' pools)")
 	f.gpus.add(cmd)
@@ -62,7 +63,7 @@ func (a *app) executorVerb() *cobra.Command {
 }
 
 func (a *app) machineConfig(f executorFlags) (machineConfig, error) {
-	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, localImages: f.localImages, gpus: f.gpus, kernel: f.kernel, labels: map[string]string{}}
+	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, plugins: f.plugins, localImages: f.localImages, gpus: f.gpus, kernel: f.kernel, labels: map[string]string{}}
 	if f.dir == "" || f.cluster == "" {
 		return c, usageError{fmt.Errorf("an executor needs --dir DIR and --cluster HOST:PORT")}
 	}

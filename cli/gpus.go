@@ -76,7 +76,7 @@ func (a *app) provideGPUs(self, dir string, g gpuFlags, config *executor.Config,
 		command = append(command, "--power-limit", strconv.Itoa(g.watts), "--persistence", "on")
 	}
 	provider, err := gpuplugin.New(keep.Config{
-		Dir: filepath.Join(dir, "plugins", "gpu"), Command: command, Env: []string{"PATH=" + os.Getenv("PATH")}, Stderr: a.err, Log: log,
+		Dir: filepath.Join(dir, "sockets", "gpu"), Command: command, Env: []string{"PATH=" + os.Getenv("PATH")}, Stderr: a.err, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func (a *app) pluginVerb() *cobra.Command {
 			if !plugin.Asked() {
 				return usageError{fmt.Errorf("this is how an executor starts its drivers; there is nothing to see here")}
 			}
-			return c.serve(args[0], a.logger(""))
+			return c.serve(args[0], a.version, a.logger(""))
 		},
 	}
 	cmd.Flags().StringVar(&c.dir, "dir", "", "the driver's folder")
@@ -68,13 +68,13 @@ type driverFlags struct {
 	kernel string
 }
 
-func (c driverFlags) serve(name string, log *slog.Logger) (err error) {
+func (c driverFlags) serve(name, version string, log *slog.Logger) (err error) {
 	if name == "process" {
 		driver, err := process.New(process.Config{Dir: c.dir, Log: log})
 		if err != nil {
 			return err
 		}
-		return plugin.Serve(plugin.ServeConfig{Driver: driver, Log: log})
+		return plugin.Serve(plugin.ServeConfig{Driver: driver, Version: version, Log: log})
 	}
 	images := container.Registry{Local: c.local}
 	if c.auth != "" {
@@ -90,7 +90,7 @@ func (c driverFlags) serve(name string, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	return plugin.Serve(plugin.ServeConfig{Driver: driver, Log: log})
+	return plugin.Serve(plugin.ServeConfig{Driver: driver, Version: version, Log: log})
 }
 
 func (c driverFlags) withImages(name string, images container.Registry, log *slog.Logger) (plugin.Runner, error) {

@@ -31,16 +31,19 @@ type Runner interface {
 
 // ServeConfig says what to serve.
 type ServeConfig struct {
-	Driver Runner
-	Log    *slog.Logger  // must survive the loss of what it writes to; nil: none
-	Idle   time.Duration // a plugin that nobody has been connected to for so long ends; 0: ten minutes
+	Driver  Runner
+	Version string        // of the driver, where it says none itself
+	Log     *slog.Logger  // must survive the loss of what it writes to; nil: none
+	Idle    time.Duration // a plugin that nobody has been connected to for so long ends; 0: ten minutes
 }
 
 // Serve is the whole of a plugin process, as keep.Serve says. Must be called once, from main.
 func Serve(config ServeConfig) error {
 	return keep.Serve(keep.ServeConfig{
 		Contract: contract(), Run: config.Driver.Run, Log: config.Log, Idle: config.Idle,
-		Register: func(s grpc.ServiceRegistrar) { driverpb.RegisterDriverServer(s, &server{driver: config.Driver}) },
+		Register: func(s grpc.ServiceRegistrar) {
+			driverpb.RegisterDriverServer(s, &server{driver: config.Driver, version: config.Version})
+		},
 	})
 }
 

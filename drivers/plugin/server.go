@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/coinop/coinop/drivers"
@@ -10,7 +11,8 @@ import (
 // server offers a driver over gRPC.
 type server struct {
 	driverpb.UnimplementedDriverServer
-	driver drivers.Driver
+	driver  drivers.Driver
+	version string
 }
 
 func (s *server) Describe(ctx context.Context, _ *driverpb.DescribeRequest) (*driverpb.DescribeResponse, error) {
@@ -18,6 +20,7 @@ func (s *server) Describe(ctx context.Context, _ *driverpb.DescribeRequest) (*dr
 	if err != nil {
 		return nil, toWire(err)
 	}
+	d.Version = cmp.Or(d.Version, s.version)
 	return describeToWire(d), nil
 }
 
