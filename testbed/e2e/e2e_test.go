@@ -134,18 +134,18 @@ func balance(t *testing.T, ctx context.Context, h cluster.Home) uint64 {
 	return lines[0].Free
 }
 
-// pluginOf is the process of the driver in a machine's folder.
-func pluginOf(t *testing.T, dir string) int {
+// pluginOf is the process of a plugin in a machine's folder: a driver's, or the provider's of GPUs.
+func pluginOf(t *testing.T, dir, name string) int {
 	t.Helper()
 	pids, err := cluster.Processes(dir)
 	must(t, err)
 	for _, pid := range pids {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err == nil && strings.Contains(string(line), "\x00plugin\x00process\x00") {
+		if err == nil && strings.Contains(string(line), "\x00plugin\x00"+name+"\x00") {
 			return pid
 		}
 	}
-	t.Fatalf("no plugin runs in %s", dir)
+	t.Fatalf("no plugin %s runs in %s", name, dir)
 	return 0
 }
 

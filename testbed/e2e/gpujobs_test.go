@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,10 +85,11 @@ func TestAJobGetsAGPU(t *testing.T) {
 		n := gpuNode(t, ctx, h, "n1")
 		return len(n.Cards) > 0 && slices.Contains(n.Drivers, "container"), nil
 	}))
-	if r, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,container"); err != nil || r.Code != 0 {
+	if r, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,container",
+		"--weight", "gpu=8000", "--weight", "gpu/a100=20000"); err != nil || r.Code != 0 {
 		t.Fatal(err, r.Stderr)
 	}
-	n := submit(t, ctx, h, job("--image", repository+":1", "--gpus", "a100:1", "--", "sh", "-c",
+	n := submit(t, ctx, h, job("--pay", "6000", "--image", repository+":1", "--gpus", "a100:1", "--", "sh", "-c",
 		"ls /dev | grep nvidia | tr '\\n' ' '; head -c 3 /dev/nvidia0 | wc -c; echo $CUDA_VISIBLE_DEVICES; sleep 5")...)
 	await(t, ctx, h, n, "running")
 	must(t, gpus["n1"].Burn(0, 600_000))
@@ -98,7 +100,11 @@ func TestAJobGetsAGPU(t *testing.T) {
 	if gpu == nil || gpu.EnergyJoules == nil || *gpu.EnergyJoules < 600 || strings.Join(gpu.Devices, ",") != "a100-sxm4-40gb" || gpu.EnergyBasis == "" {
 		t.Errorf("its GPU did %+v", gpu)
 	}
-	shared := submit(t, ctx, h, job("--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES | tr , '\\n' | wc -l")...)
+	i := slices.IndexFunc(r.Lines, func(l client.ReceiptLine) bool { return strings.HasPrefix(l.What, "GPU") })
+	if i < 0 || r.Lines[i].AmountMicro < 5*20_000_000-1_000_000 {
+		t.Errorf("its receipt's lines are %+v", r.Lines)
+	}
+	shared := submit(t, ctx, h, job("--pay", "6000", "--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES | tr , '\\n' | wc -l")...)
 	undisturbed(t, ctx, h, shared, "2\n")
 	if text, err := h.Run(ctx, "receipt", strconv.FormatUint(n, 10)); err != nil || !strings.Contains(text.Stdout, "a100-sxm4-40gb") {
 		t.Errorf("for people the receipt is %s, %v", text.Stdout, err)
@@ -174,5 +180,78 @@ func TestALostGPUCostsNothing(t *testing.T) {
 	must(t, err)
 	if !strings.Contains(text.Stdout, "sick") {
 		t.Errorf("for people the node is %s", text.Stdout)
+	}
+}
+
+// GPUs that somebody else has taken: the run goes back as never started, waits, and costs nothing until there is room.
+func TestNoRoomCostsNothing(t *testing.T) {
+	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": nil})
+	must(t, cluster.Until(ctx, time.Minute, "it offers its GPUs", func() (bool, error) { return len(gpuNode(t, ctx, h, "n1").Cards) > 0, nil }))
+	for gpu := range 4 {
+		must(t, gpus["n1"].Start(gpu, -1, 4_000_000+gpu, 1<<30))
+	}
+	n := submit(t, ctx, h, job("--gpus", "a100:1", "--", "true")...)
+	must(t, cluster.Until(ctx, time.Minute, "a run finds no room", func() (bool, error) {
+		j := show(t, ctx, h, n)
+		return slices.ContainsFunc(j.Private.Runs, func(r client.Run) bool { return r.State == "ended" && r.Started == nil && r.OwedMicro == 0 }), nil
+	}))
+	must(t, cluster.Until(ctx, time.Minute, "the machine tells that its GPUs are not to be had", func() (bool, error) {
+		return slices.ContainsFunc(gpuNode(t, ctx, h, "n1").Cards, func(c client.Card) bool { return strings.Contains(c.Reason, "process 400000") }), nil
+	}))
+	if j := show(t, ctx, h, n); j.State != "queued" || j.Private.SpentMicro != 0 || len(j.Private.Runs) > 3 {
+		t.Errorf("it is %s, %+v", j.State, j.Private)
+	}
+	for gpu := range 4 {
+		must(t, gpus["n1"].Stop(gpu, 4_000_000+gpu))
+	}
+	await(t, ctx, h, n, "done")
+	if j := show(t, ctx, h, n); j.ExitCode == nil || *j.ExitCode != 0 {
+		t.Errorf("it ended as %s", j.Reason)
+	}
+}
+
+// Agent and provider are killed under a task with a slice: it goes on, keeps its slice, and is told with its energy.
+func TestASliceOutlivesAgentAndProvider(t *testing.T) {
+	ctx, c, h, gpus := withGPUs(t, map[string][]string{"n1": {"--mig"}})
+	n := submit(t, ctx, h, job("--gpus", "a100/3g.20gb:1", "--", "sh", "-c", "sleep 10; echo through")...)
+	await(t, ctx, h, n, "running")
+	must(t, c.Executors[0].Kill())
+	must(t, syscall.Kill(pluginOf(t, filepath.Join(c.Dir, "n1"), "gpu"), syscall.SIGKILL))
+	must(t, gpus["n1"].Burn(0, 70_000))
+	_, err := c.StartExecutor(ctx, "n1", "--gpu-library", gpus["n1"].Library(), "--gpu-root", gpus["n1"].Root(), "--mig")
+	must(t, err)
+	undisturbed(t, ctx, h, n, "through\n")
+	var r client.Receipt
+	must(t, h.JSON(ctx, &r, "receipt", strconv.FormatUint(n, 10)))
+	if gpu := r.Usage.GPU; gpu == nil || gpu.EnergyJoules == nil || *gpu.EnergyJoules < 30 || gpu.EnergyBasis != "3/7 of the GPU" {
+		t.Errorf("its slice did %+v", gpu)
+	}
+	for gpu := range 4 {
+		if left, err := gpus["n1"].Instances(gpu); err != nil || left > 0 {
+			t.Errorf("GPU %d has %d MIG instances, %v", gpu, left, err)
+		}
+	}
+}
+
+// A machine without GPUs says why; who asks for one is told so, and pays nothing.
+func TestNoGPUs(t *testing.T) {
+	ctx, c := newCluster(t)
+	must(t, c.Plan(1))
+	must(t, c.StartServers(ctx))
+	_, err := c.StartExecutor(ctx, "n1", "--gpu-root", t.TempDir())
+	must(t, err)
+	h := c.Operator()
+	_, err = h.Run(ctx, "operator", "issue", "1000")
+	must(t, err)
+	text, err := h.Run(ctx, "nodes", "show", "n1")
+	must(t, err)
+	if !strings.Contains(text.Stdout, "GPUs: NVIDIA's driver is not installed here") {
+		t.Errorf("the node is %s", text.Stdout)
+	}
+	before := balance(t, ctx, h)
+	r, err := h.Run(ctx, append([]string{"submit"}, job("--gpus", "a100:1", "--", "true")...)...)
+	must(t, err)
+	if r.Code == 0 || !strings.Contains(r.Stderr, "GPU") || balance(t, ctx, h) != before {
+		t.Errorf("it was told %d, %s", r.Code, r.Stderr)
 	}
 }

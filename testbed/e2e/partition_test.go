@@ -218,7 +218,7 @@ func TestMachinesAreCutOffFromTheLeader(t *testing.T) {
 		must(t, f.net.Lose(s.Name, "deaf"))
 	}
 	must(t, f.agents["dead"].Kill())
-	must(t, syscall.Kill(pluginOf(t, filepath.Join(f.Dir, "dead")), syscall.SIGKILL))
+	must(t, syscall.Kill(pluginOf(t, filepath.Join(f.Dir, "dead"), "process"), syscall.SIGKILL))
 
 	f.until("the lease of the one that will be back lapses", 90*time.Second, func() bool { return f.rests("back") })
 	must(t, f.net.Heal("back"))

@@ -52,7 +52,7 @@ func (r *restarts) startAgent(t *testing.T, ctx context.Context, name string) {
 
 func (r *restarts) plugin(t *testing.T, name string) int {
 	t.Helper()
-	return pluginOf(t, filepath.Join(r.c.Dir, name))
+	return pluginOf(t, filepath.Join(r.c.Dir, name), "process")
 }
 
 // goOn fails unless all counters are undisturbed, in their first runs, and the cluster takes and runs another job.
