@@ -128,27 +128,37 @@ func (d *deck) idle() (n int64) {
 	return n
 }
 
-// parts of GPUs that a node may have room for.
+// What a node may have room for of parts of GPUs: of some that are in parts already, and of idle ones.
 const (
-	someSlice = 1 << iota
-	someShare
+	cutSlice = 1 << iota
+	idleSlice
+	cutShare
+	idleShare
 )
 
-// parts says whether there is room for any slice or share at all, so that a search need not look at most nodes.
+// parts says of which sort there is room for any part at all, so that a search need not look at most nodes.
 func (d *deck) parts() (p uint8) {
 	for i := range d.slots {
 		s, c := &d.slots[i], &d.cards[d.slots[i].card]
+		idle := d.isIdle(i)
 		if s.whole || c.Sick {
 			continue
 		}
 		if c.MIG && s.shares == 0 && s.cuts < c.parts() {
-			p |= someSlice
+			p |= either(idle, idleSlice, cutSlice)
 		}
 		if s.cuts == 0 && s.shares < c.Shares && !c.SlicesOnly {
-			p |= someShare
+			p |= either(idle, idleShare, cutShare)
 		}
 	}
 	return p
+}
+
+func either(first bool, a, b uint8) uint8 {
+	if first {
+		return a
+	}
+	return b
 }
 
 // CheckCards says whether more is taken of a node's GPUs than there is: a whole one twice or a part of it beside, more

@@ -13,7 +13,6 @@ type want struct {
 	count int64
 	pool  *Pool       // nil: what a card weighs does not matter
 	sold  []soldModel // what sells has found out
-	room  uint8       // what of deck.parts a node must have
 }
 
 type soldModel struct {
@@ -26,14 +25,18 @@ func wantOf(p *Pool, s *Shape) *want {
 	if !s.GPU.Asks(s.Need) {
 		return nil
 	}
-	w := &want{GPURequest: s.GPU, count: s.Need.GPUs, pool: p}
-	switch s.GPU.Kind {
+	return &want{GPURequest: s.GPU, count: s.Need.GPUs, pool: p}
+}
+
+// room is what of deck.parts a node must have to come to a level.
+func (w *want) room(l level) uint8 {
+	switch w.Kind {
 	case GPUSlice:
-		w.room = someSlice
+		return either(l.fresh, idleSlice, cutSlice)
 	case GPUShare:
-		w.room = someShare
+		return either(l.fresh, idleShare, cutShare)
 	}
-	return w
+	return 0
 }
 
 // sells says whether cards of a model may be had for it.

@@ -103,8 +103,9 @@ func (c *class) find(r *rooms, s *Shape, w *want, worth int64, skip []NodeID, de
 		return r.find(s.Need, worth, skip, func(at *spot) bool { return deck(at.node) != nil }), level{}
 	}
 	for _, l := range w.levels(c.kinds) {
+		room := w.room(l)
 		found := r.find(s.Need, worth, skip, func(at *spot) bool {
-			if at.parts&w.room != w.room {
+			if at.parts&room != room {
 				return false
 			}
 			d := deck(at.node)
