@@ -31,7 +31,7 @@ func TestAFailedCheckNamesWhatWasExpected(t *testing.T) {
 func goodReceipt() client.Receipt {
 	return client.Receipt{
 		Job: 1, DepositedMicro: 10, ChargedMicro: 4, RefundedMicro: 6,
-		Lines:    []client.ReceiptLine{{What: "metered time", AmountMicro: 3}, {What: "less than one coin", AmountMicro: 1}},
+		Lines:    []client.ReceiptLine{{What: "CPU", AmountMicro: 3}, {What: "less than one coin", AmountMicro: 1}},
 		Deposits: []client.ReceiptDeposit{{Deposit: 1, DepositedMicro: 8, ChargedMicro: 4, RefundedMicro: 4}, {Deposit: 2, DepositedMicro: 2, RefundedMicro: 2}},
 	}
 }
