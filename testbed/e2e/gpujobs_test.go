@@ -113,7 +113,9 @@ func TestAJobGetsAGPU(t *testing.T) {
 
 // Slices are cut when they are asked for, told as what they are, and destroyed; then the GPU is whole again.
 func TestSlicesAreMadeSoldAndDestroyed(t *testing.T) {
-	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": {"--mig", "--cpus", "4"}})
+	settings := filepath.Join(t.TempDir(), "executor.hcl")
+	must(t, os.WriteFile(settings, []byte("mig = true\ncpus = 4\ngpu_power_limit = 300\n"), 0o600))
+	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": {"--config", settings}})
 	instances := func() (sum int) {
 		for gpu := range 4 {
 			n, err := gpus["n1"].Instances(gpu)
@@ -131,6 +133,17 @@ func TestSlicesAreMadeSoldAndDestroyed(t *testing.T) {
 	}
 	if n := instances(); n != 3 {
 		t.Errorf("%d MIG instances for three slices", n)
+	}
+	limited := 0
+	for gpu := range 4 {
+		limit, err := gpus["n1"].Get(gpu, "limit")
+		must(t, err)
+		if persistence, err := gpus["n1"].Get(gpu, "persistence"); err == nil && limit == "300000" && persistence == "1" {
+			limited++
+		}
+	}
+	if limited == 0 {
+		t.Error("no GPU that has slices is limited to 300 W")
 	}
 	for _, n := range jobs {
 		undisturbed(t, ctx, h, n, "slice\n")
