@@ -27,6 +27,13 @@ func (a *app) copyVerb() *cobra.Command {
 			"Links within a folder stay links; those that lead out of it are left out on the way here.",
 		Example: "  coinop cp data.csv 12:\n  coinop cp ./src 12:/work/src\n  coinop cp 12:results . && ls results\n  coinop cp 12.7:/work/model.bin ./12:odd-name",
 		Args:    cobra.ExactArgs(2),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
+			jobs, _ := a.completeJobs(cmd, args, text)
+			for i := range jobs {
+				jobs[i] += ":"
+			}
+			return jobs, cobra.ShellCompDirectiveNoSpace // or a file here
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, err := parsePlace(args[0])
 			if err != nil {

@@ -20,7 +20,7 @@ func (a *app) rentVerb() *cobra.Command {
 		detach bool
 	)
 	cmd := &cobra.Command{
-		Use:   "rent --image IMAGE [flags]",
+		Use:   "rent --image IMAGE|--vm IMAGE [flags]",
 		Short: "rent a machine for a while, and open a shell in it",
 		Long: "Rent a machine: an ordinary job that runs nothing of its own and keeps its place. On a terminal its shell is\n" +
 			"opened when it is ready; in a pipe this waits until then. It stays when the shell ends, until its time or its\n" +
@@ -57,7 +57,7 @@ func (a *app) rental(ctx context.Context, f *jobFlags) (jobfile.Job, error) {
 	job.Hold = true
 	switch {
 	case job.Image == "":
-		return job, usageError{errors.New("rent what? Name an image: --image docker.io/library/debian:12; only what keeps tasks apart can be used from within")}
+		return job, usageError{errors.New("rent what? Name an image: --image IMAGE for a container of it, --vm IMAGE for a virtual machine; no other task can be used from within")}
 	case job.Array != nil:
 		return job, usageError{errors.New("--array: a machine is rented by itself; rent another for each")}
 	}

@@ -48,7 +48,7 @@ func TestTheCommandSurface(t *testing.T) {
 		"run --name --pool --driver --image --vm --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
 		"submit --wait --name --pool --driver --image --vm --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
 		"quote --name --pool --time --pay --bid", "queue --mine --all --pool --state --watch", "history --since --mine",
-		"show", "shell --task", "logs --follow --tail --stdout --stderr", "get", "wait", "events", "receipt", "cancel --signal", "hold", "release", "fund",
+		"rent --detach --name --pool --driver --image --vm --cpus --memory --disk --gpus --time --pay --pot --bid --mode", "cp", "forward", "show", "shell --task", "logs --follow --tail --stdout --stderr", "get", "wait", "events", "receipt", "cancel --signal", "hold", "release", "fund",
 		"refunds", "refunds claim", "pot create", "pot show", "pot close", "wallet balance", "wallet history", "wallet send",
 		"wallet receive", "wallet restore", "nodes", "nodes show", "drain --reason --deadline", "undrain", "pools --verbose", "price --history",
 		"operator issue", "operator token create --role", "operator tokens", "operator pool set --weight", "operator servers",
