@@ -50,14 +50,14 @@ func (d *Driver) accelerate() (accel, note string) {
 	if info, err := os.Stat("/dev/kvm"); err != nil || os.Geteuid() == 0 && info.Mode()&0o006 != 0o006 {
 		return "tcg", slow + "/dev/kvm is not open to the users of tasks, as whom QEMU runs: chmod 666 /dev/kvm, for good by a rule of udev"
 	}
-	if err := d.probe(); err != nil {
+	if err := d.probe("kvm", probePatience); err != nil {
 		return "tcg", slow + "with KVM a machine does not come up: " + err.Error()
 	}
 	return "kvm", ""
 }
 
-// probe starts a machine by KVM that has nothing to do but to say that it is up.
-func (d *Driver) probe() error {
+// probe starts a machine that has nothing to do but to say that it is up.
+func (d *Driver) probe(accel string, patience time.Duration) error {
 	box, err := os.MkdirTemp(d.config.Dir, "probe-")
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (d *Driver) probe() error {
 	if err := os.WriteFile(filepath.Join(box, monitor.Base), make([]byte, size), 0o600); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), probePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return monitor.Probe(ctx, box, monitor.Order{QEMU: d.qemu, Accel: "kvm", CPUs: 1, Memory: reserveMiB + 32, Format: "raw"})
+	return monitor.Probe(ctx, box, monitor.Order{QEMU: d.qemu, Accel: accel, CPUs: 1, Memory: reserveMiB + 32, Format: "raw"})
 }

@@ -32,7 +32,7 @@ func TestAsAPlugin(t *testing.T) {
 	yard := containertest.Yard(t)
 	containertest.MakeRoot(t, filepath.Join(yard, "image"))
 	config := plugin.Config{
-		Dir: filepath.Join(yard, "plugin"), Command: self(t)[:1],
+		Dir: filepath.Join(yard, "plugin"), Command: self(t)[:1], Stderr: os.Stderr,
 		Env: []string{"VM_TEST_YARD=" + yard, vmtest.KernelEnv + "=" + kernel, "PATH=" + os.Getenv("PATH")},
 	}
 	client, err := plugin.New(config)

@@ -34,9 +34,6 @@ func (d *Driver) Tell(dir string, s *drivers.Status) {
 		return
 	}
 	s.Exit.Cause = end.Exit.Cause
-	if s.Exit.Cause == drivers.CauseStartFailed { // whatever ran until then, it was not the task
-		s.StartedBoot, s.Frozen = 0, nil
-	}
 }
 
 // Measure implements tasks.Teller: the memory is the task's, without that of what it stands on.

@@ -104,6 +104,8 @@ func measures() []measure {
 			goBench("./drivers/process", "^BenchmarkStart$", "BenchmarkStart/limits=true tasks/s", 1, "BenchmarkStart/reference tasks/s")},
 		{"container", "from Start of a container of an image that is there to its first output", bar{60, false},
 			goBench("./drivers/container", "^BenchmarkStart$", "BenchmarkStart/ours ms", 1, "BenchmarkStart/crun ms")},
+		{"vm", "from Start of a virtual machine of an image that is there to its first output, emulated where the processor does not help", bar{2500, false},
+			goBench("./drivers/vm", "^BenchmarkStart$", "BenchmarkStart/ours ms", 1, "BenchmarkStart/qemu ms")},
 		{"boxes", "no-op tasks in containers from submission to settled receipt, limits on", bar{60, true}, readNoOpContainers},
 		{"memory", "agent, plugins and shims with 500 running tasks, half of them in containers: 150 MiB and 1 MiB a task", bar{650, false}, readMemory},
 		{"pull", "an image in ten layers from a registry on loopback into an empty store, against cp and tar -xz of them", bar{2, false}, readPull},

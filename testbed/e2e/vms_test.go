@@ -19,8 +19,8 @@ import (
 	"github.com/coinop/coinop/testbed/cluster"
 )
 
-// The image of a container runs in a virtual machine, with inputs and outputs, and is billed; what is no disk costs nothing, and
-// counts against nobody.
+// The image of a container runs in a virtual machine, with inputs and outputs, and is billed; what is no disk is told, and does not
+// count against the machine.
 func TestAJobRunsInAVirtualMachine(t *testing.T) {
 	kernel := vmtest.Need(t)
 	root := t.TempDir()
@@ -86,7 +86,7 @@ func TestAJobRunsInAVirtualMachine(t *testing.T) {
 	superblock := make([]byte, 4<<20) // with the mark of one and nothing else
 	superblock[0x438], superblock[0x439] = 0x53, 0xef
 	must(t, os.WriteFile(blank, superblock, 0o644))
-	for _, bad := range []struct{ image, want string }{{noise, "it is no disk"}, {blank, "no file system"}} {
+	for i, bad := range []struct{ image, want string }{{noise, "it is no disk"}, {blank, "no file system"}} {
 		none := submit(t, ctx, h, job("--vm", bad.image, "--", "true")...)
 		await(t, ctx, h, none, "done")
 		told, err := h.Run(ctx, "show", strconv.FormatUint(none, 10))
@@ -94,8 +94,13 @@ func TestAJobRunsInAVirtualMachine(t *testing.T) {
 		if !strings.Contains(told.Stdout, bad.want) {
 			t.Errorf("of %s it is told %s, want a word of %q", bad.image, told.Stdout, bad.want)
 		}
+		if got := balance(t, ctx, h); i == 0 && got != after { // the second is paid for as long as its machine ran
+			t.Errorf("a file that is no disk cost %d", after-got)
+		}
 	}
-	if got := balance(t, ctx, h); got != after {
-		t.Errorf("images that are none cost %d", after-got)
+	var list client.NodeList
+	must(t, h.JSON(ctx, &list, "nodes"))
+	if len(list.Nodes) != 1 || list.Nodes[0].State != "up" {
+		t.Errorf("after bad images the machine is %+v", list.Nodes)
 	}
 }
