@@ -15,6 +15,8 @@ import (
 const (
 	// gpuEvery is how often the provider is asked what it has, beside the events that it tells of.
 	gpuEvery = 15 * time.Second
+	// gpuSoon is how often while it is cleaning one: somebody may wait for just that.
+	gpuSoon = 2 * time.Second
 	// gpuPatience is how long one question may take: a failing GPU can hold up NVIDIA's library for a minute.
 	gpuPatience = 90 * time.Second
 	// gpuFirst is how long the first facts wait for the provider, so that a machine whose agent restarts does not lose its GPUs.
@@ -39,7 +41,11 @@ func (e *Executor) keepGPUs(ctx context.Context) {
 	defer first.Stop()
 	for {
 		e.lookAtGPUs(ctx)
-		next := time.NewTimer(gpuEvery)
+		wait := gpuEvery
+		if e.cleaning() {
+			wait = gpuSoon
+		}
+		next := time.NewTimer(wait)
 		select {
 		case <-next.C:
 		case <-e.gpuNews:
@@ -49,6 +55,13 @@ func (e *Executor) keepGPUs(ctx context.Context) {
 		}
 		next.Stop()
 	}
+}
+
+// cleaning says whether a GPU was given back and not yet seen clean.
+func (e *Executor) cleaning() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.ContainsFunc(e.gpus.last.Devices, func(d gpu.Device) bool { return d.State == gpu.StateCleaning })
 }
 
 // lookAtGPUs asks the provider what there is. While it does not answer, no GPU is for sale.

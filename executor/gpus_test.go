@@ -177,6 +177,21 @@ func TestAProviderThatHangsHoldsUpNobodyElse(t *testing.T) {
 	})
 }
 
+func TestAGPUIsForSaleAgainWhenItIsClean(t *testing.T) {
+	onRack(t, func(m *machine, p *rack) {
+		m.cluster.await("facts", func() bool { return m.cluster.facts.GetGpus() == 4 })
+		set := func(s gpu.State) { p.mu.Lock(); defer p.mu.Unlock(); p.devices[3].State = s }
+		set(gpu.StateCleaning)
+		m.cluster.await("the machine to tell that one is not to be had", func() bool { return m.cluster.facts.GetGpus() == 3 })
+		set(gpu.StateFree)
+		began := time.Now()
+		m.cluster.await("it to be had again", func() bool { return m.cluster.facts.GetGpus() == 4 })
+		if took := time.Since(began); took > gpuSoon+time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 func TestARunIsStoppedWhileItsProviderHangs(t *testing.T) {
 	onRack(t, func(m *machine, p *rack) {
 		m.cluster.await("facts", func() bool { return m.cluster.facts.GetGpus() == 4 })
