@@ -90,7 +90,7 @@ func (a *app) printNode(n client.Node) {
 		"drivers", strings.Join(n.Drivers, ", "), "labels", labels(n.Labels), "version", n.Version,
 		"system", strings.TrimSpace(n.OS+" "+n.Arch), "joined", clock(&n.Joined))
 	for _, missing := range n.Missing {
-		a.fields("not limited", missing)
+		a.fields("lacking", missing)
 	}
 	if len(n.DriverFacts) > 0 {
 		a.printDrivers(n)
