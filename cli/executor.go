@@ -34,6 +34,9 @@ func (a *app) executorVerb() *cobra.Command {
 			if err := applyConfigFile(cmd, f.config); err != nil {
 				return err
 			}
+			if f.dir == "" || f.cluster == "" {
+				return usageError{fmt.Errorf("an executor needs --dir DIR and --cluster HOST:PORT")}
+			}
 			c, err := a.machineConfig(f)
 			if err != nil {
 				return err
@@ -41,6 +44,12 @@ func (a *app) executorVerb() *cobra.Command {
 			return a.runMachine(cmd.Context(), c, a.logger(or(f.level, "info")), func() { a.note("executor %s is joined", c.name) })
 		},
 	}
+	f.add(cmd)
+	cmd.AddCommand(a.doctorVerb())
+	return cmd
+}
+
+func (f *executorFlags) add(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.dir, "dir", "", "its folder")
 	fl.StringVar(&f.cluster, "cluster", "", "cluster ports of servers, HOST:PORT,...")
@@ -59,14 +68,10 @@ func (a *app) executorVerb() *cobra.Command {
 	fl.StringArrayVar(&f.labels, "label", nil, "a label of the node as `NAME=VALUE`; may be given again")
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
-	return cmd
 }
 
 func (a *app) machineConfig(f executorFlags) (machineConfig, error) {
 	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, plugins: f.plugins, localImages: f.localImages, gpus: f.gpus, kernel: f.kernel, labels: map[string]string{}}
-	if f.dir == "" || f.cluster == "" {
-		return c, usageError{fmt.Errorf("an executor needs --dir DIR and --cluster HOST:PORT")}
-	}
 	c.servers = strings.Split(f.cluster, ",")
 	for _, l := range f.labels {
 		name, value, ok := strings.Cut(l, "=")

@@ -44,7 +44,7 @@ func TestTheCommandSurface(t *testing.T) {
 	root := (&app{}).root()
 	for _, words := range []string{
 		"dev --dir --http --executors --cpus", "server --dir --http --cluster --bootstrap --join --token --config",
-		"executor --dir --cluster --token --pool --name --gpu-library --gpu-root --mig --gpu-shares --gpu-power-limit --cpus --memory --disk --config",
+		"executor --dir --cluster --token --pool --name --gpu-library --gpu-root --mig --gpu-shares --gpu-power-limit --cpus --memory --disk --plugins --config", "executor doctor --config --plugins",
 		"run --name --pool --driver --image --vm --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
 		"submit --wait --name --pool --driver --image --vm --cpus --memory --disk --gpus --gpu-memory --nvlink --time --env --input --output --array --label --pay --pot --bid --mode --max-total",
 		"quote --name --pool --time --pay --bid", "queue --mine --all --pool --state --watch", "history --since --mine",

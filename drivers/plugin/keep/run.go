@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -189,9 +190,13 @@ func (c *Keeper[L]) connect(ctx context.Context) (*child, *grpc.ClientConn, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	config.UnixSocketConfig = &goplugin.UnixSocketConfig{TempDir: base}
+	within, err := os.MkdirTemp(base, "plugin-dir")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make folder for socket: %w", err)
+	}
 	config.Cmd = exec.Command(c.config.Command[0], c.config.Command[1:]...)
-	config.Cmd.Env = c.config.Env
+	// go-plugin tells a plugin of its folder only where another runs it, and else lets it use /tmp.
+	config.Cmd.Env = append(slices.Clone(c.config.Env), goplugin.EnvUnixSocketDir+"="+within)
 	config.Cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is the agent's business
 	plugin, conn, err := c.dial(ctx, goplugin.NewClient(config))
 	if err != nil {
@@ -291,7 +296,7 @@ func (c *Keeper[L]) socketDir() (string, error) {
 	if len(c.config.Dir)+roomForNames < 107 {
 		return c.config.Dir, nil
 	}
-	dir, err := os.MkdirTemp("", socketDirPrefix)
+	dir, err := os.MkdirTemp("/tmp", socketDirPrefix) // TMPDIR may be as long
 	if err != nil {
 		return "", fmt.Errorf("make folder for socket: %w", err)
 	}
