@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/testbed/cluster"
 )
 
@@ -200,6 +201,48 @@ func TestWhatCannotBeKeptRunsAgainUncharged(t *testing.T) {
 		t.Errorf("%d was charged; the run that was kept owes %d", receipt.Charged, kept.OwedMicro)
 	}
 	for _, k := range r.counters[1:] {
+		k.end(t, ctx, r.user)
+	}
+	must(t, r.c.Balanced(ctx))
+}
+
+// An agent is exchanged for another build, once stopped and once killed, while its tasks count. Its drivers are exchanged with it.
+func TestAnAgentIsExchangedForAnotherBuild(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	must(t, err)
+	dir := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	must(t, os.Chmod(dir, 0o755))
+	ctx, r := newRestarts(t)
+	for i, end := range []func(*cluster.Process) error{
+		func(p *cluster.Process) error { return p.Stop(30 * time.Second) }, (*cluster.Process).Kill,
+	} {
+		version := fmt.Sprintf("v9.9.%d-next", i)
+		next := filepath.Join(dir, version)
+		must(t, cluster.Build(ctx, root, next, "-ldflags", "-X main.version="+version))
+		before := r.plugin(t, "e1")
+		must(t, end(r.agents["e1"]))
+		r.c.Binary = next
+		r.startAgent(t, ctx, "e1")
+		must(t, cluster.Until(ctx, time.Minute, "the node is of the next build, its driver too", func() (bool, error) {
+			var n client.Node
+			if err := r.c.Operator().JSON(ctx, &n, "nodes", "show", "e1"); err != nil || n.Version != version {
+				return false, err
+			}
+			for _, d := range n.DriverFacts {
+				if d.Driver == "process" && d.State == "up" && d.Version == version {
+					return true, nil
+				}
+			}
+			return false, nil
+		}))
+		after := r.plugin(t, "e1")
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", after)); err != nil || exe != next || after == before {
+			t.Errorf("the driver was process %d and is %d, %s, %v", before, after, exe, err)
+		}
+		r.goOn(t, ctx)
+	}
+	for _, k := range r.counters {
 		k.end(t, ctx, r.user)
 	}
 	must(t, r.c.Balanced(ctx))
