@@ -132,7 +132,8 @@ func (f *forwarding) accept(ctx context.Context, l net.Listener, port uint16) {
 		}
 		f.open.Go(func() {
 			if err := f.pass(ctx, conn.(*net.TCPConn), port); err != nil && ctx.Err() == nil {
-				f.app.note("port %d: %s", port, explain(err))
+				about := fmt.Sprintf("port %d: ", port)
+				f.app.note("%s%s", about, strings.TrimPrefix(explain(err), about)) // which the machine's own word begins with, too
 			}
 		})
 	}
