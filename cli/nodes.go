@@ -60,6 +60,22 @@ func (a *app) nodesVerb() *cobra.Command {
 			return a.show(n, func() { a.printNode(n) })
 		},
 	})
+	cmd.AddCommand(&cobra.Command{
+		Use: "remove NAME", Short: "forget a machine that has no work",
+		Long:    "Forget a machine that has no work: drain it first. A new one may then join by its name, with a token.",
+		Example: "  coinop nodes remove n1 --token @operator.token", Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if err := c.RemoveNode(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			a.say("node %s removed", args[0])
+			return nil
+		},
+	})
 	return cmd
 }
 

@@ -50,7 +50,7 @@ func TestTheCommandSurface(t *testing.T) {
 		"quote --name --pool --time --pay --bid", "queue --mine --all --pool --state --watch", "history --since --mine",
 		"rent --detach --name --pool --driver --image --vm --cpus --memory --disk --gpus --time --pay --pot --bid --mode", "cp", "forward", "show", "shell --task", "logs --follow --tail --stdout --stderr", "get", "wait", "events", "receipt", "cancel --signal", "hold", "release", "fund",
 		"refunds", "refunds claim", "pot create", "pot show", "pot close", "wallet balance", "wallet history", "wallet send",
-		"wallet receive", "wallet restore", "nodes", "nodes show", "drain --reason --deadline", "undrain", "pools --verbose", "price --history",
+		"wallet receive", "wallet restore", "nodes", "nodes show", "nodes remove", "drain --reason --deadline", "undrain", "pools --verbose", "price --history",
 		"operator issue", "operator token create --role", "operator tokens", "operator pool set --weight", "operator servers",
 		"operator servers remove", "operator secret export", "operator snapshot save", "operator snapshot restore", "version", "completion",
 	} {
