@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -285,5 +286,32 @@ func TestANoticeReachesAContainer(t *testing.T) {
 		t.Errorf("rented: %+v", got)
 	}
 	runs(t, ctx, h, "cancel", fmt.Sprint(machine.Job))
+	await(t, ctx, h, machine.Job, "done")
+}
+
+// An image of one program is rented like any other, and what it lacks is said.
+func TestAMachineWithoutAShellIsRented(t *testing.T) {
+	ctx, _, h, _, _ := boxes(t, v1.Config{})
+	bare := t.TempDir()
+	program, err := os.ReadFile("/bin/busybox")
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(bare, "busybox"), program, 0o755))
+	repository, _ := push(t, bare, v1.Config{})
+	r := runs(t, ctx, h, "--json", "rent", "--image", repository+":1", "--pay", "100")
+	var machine client.SubmitAnswer
+	must(t, json.Unmarshal([]byte(r.Stdout), &machine))
+	n := fmt.Sprint(machine.Job)
+	if !strings.Contains(r.Stderr, "its image has no shell; `coinop shell "+n+" -- PROGRAM` runs what it has") {
+		t.Errorf("%+v", r)
+	}
+	if r := runs(t, ctx, h, "shell", n, "--", "/busybox", "echo", "it runs"); r.Stdout != "it runs\n" {
+		t.Errorf("%+v", r)
+	}
+	r, err = h.Run(ctx, "cp", "/etc/hostname", n+":")
+	must(t, err)
+	if r.Code != 1 || !strings.Contains(r.Stderr, "job "+n+" has no shell: a copy needs sh, tar, mkdir, mv and rm in its image") {
+		t.Errorf("%+v", r)
+	}
+	runs(t, ctx, h, "cancel", n)
 	await(t, ctx, h, machine.Job, "done")
 }
