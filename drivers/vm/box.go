@@ -122,9 +122,6 @@ func initrdName(network bool) string {
 // copies makes the driver's own of what all machines have: their users could not get at the originals. Running ones keep what
 // they have.
 func (d *Driver) copies() error {
-	if err := checkKernel(d.config.Kernel); err != nil {
-		return err
-	}
 	if err := install(d.config.Kernel, filepath.Join(d.config.Dir, monitor.Kernel), 0o444); err != nil {
 		return fmt.Errorf("take the kernel: %w", err)
 	}

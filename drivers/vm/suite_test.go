@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/container/containertest"
@@ -74,5 +75,52 @@ func TestAsAPlugin(t *testing.T) {
 	}
 	if failing, err := drivertest.Failing(t.Context(), h, names...); err != nil || len(failing) > 0 {
 		t.Errorf("failing: %q, %v", failing, err)
+	}
+}
+
+// forgetful is a good driver but for what it does with a command.
+type forgetful struct {
+	drivers.Driver
+	control func(drivers.Driver, context.Context, string, drivers.Control) error
+}
+
+func (f forgetful) Control(ctx context.Context, id string, c drivers.Control) error {
+	return f.control(f.Driver, ctx, id, c)
+}
+
+// What the suite says of suspending is noticed when it is not so.
+func TestTheSuiteBitesOnSuspending(t *testing.T) {
+	const check = "a suspended task goes on where it was"
+	h := suite(newHarness(t, vm.Config{}))
+	good := h.Driver()
+	h.Timeout = 20 * time.Second
+	for fault, control := range map[string]func(drivers.Driver, context.Context, string, drivers.Control) error{
+		"it is frozen and not suspended": func(d drivers.Driver, ctx context.Context, id string, c drivers.Control) error {
+			if c.Kind == drivers.Suspend {
+				c.Kind = drivers.Freeze
+			}
+			return d.Control(ctx, id, c)
+		},
+		"it never comes back": func(d drivers.Driver, ctx context.Context, id string, c drivers.Control) error {
+			if c.Kind == drivers.Resume {
+				return nil
+			}
+			return d.Control(ctx, id, c)
+		},
+		"it comes back anew": func(d drivers.Driver, ctx context.Context, id string, c drivers.Control) error {
+			if c.Kind == drivers.Resume {
+				return d.Control(ctx, id, drivers.Control{Kind: drivers.Kill})
+			}
+			return d.Control(ctx, id, c)
+		},
+	} {
+		h.Driver = func() drivers.Driver { return forgetful{good, control} }
+		failing, err := drivertest.Failing(t.Context(), h, check)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(failing, check) {
+			t.Errorf("%s, and %q did not notice", fault, check)
+		}
 	}
 }

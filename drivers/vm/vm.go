@@ -91,6 +91,13 @@ func (d *Driver) prepare() error {
 		return fmt.Errorf("%s is not installed: apt-get install --no-install-recommends qemu-system-x86", d.qemu)
 	}
 	d.qemu = path
+	if err := checkKernel(d.config.Kernel); err != nil {
+		return err
+	}
+	key := d.key()
+	if d.recall(key) {
+		return nil
+	}
 	if d.version, err = version(path); err != nil {
 		return err
 	}
@@ -98,7 +105,7 @@ func (d *Driver) prepare() error {
 		return err
 	}
 	d.accel, d.note = d.accelerate()
-	return nil
+	return d.remember(key)
 }
 
 // Describe implements drivers.Driver.

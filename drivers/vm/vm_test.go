@@ -13,6 +13,7 @@ import (
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/container/containertest"
 	"github.com/coinop/coinop/drivers/drivertest"
+	"github.com/coinop/coinop/drivers/logs"
 	"github.com/coinop/coinop/drivers/plugin"
 	"github.com/coinop/coinop/drivers/shim"
 	"github.com/coinop/coinop/drivers/tasks"
@@ -166,7 +167,6 @@ func TestAMachineRunsACommand(t *testing.T) {
 	if err := errors.Join(os.Mkdir(task.WorkDir, 0o755), os.WriteFile(filepath.Join(task.WorkDir, "in"), []byte("over there\n"), 0o644), os.Chown(task.WorkDir, 65534, 65534)); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	if _, err := d.Start(t.Context(), task); err != nil {
 		t.Fatal(err)
 	}
@@ -177,10 +177,12 @@ func TestAMachineRunsACommand(t *testing.T) {
 	var last drivers.Status
 	for last = range statuses {
 	}
-	t.Logf("%v, %+v", time.Since(began), last)
-	out, _ := os.ReadFile(filepath.Join(task.Dir, "stdout"))
-	errs, _ := os.ReadFile(filepath.Join(task.Dir, "stderr"))
-	t.Logf("%q %q", out, errs)
+	for name, want := range map[string]string{"stdout": "over there\none\n0\n", "stderr": "wrong\n"} {
+		chunk, err := logs.Read(filepath.Join(task.Dir, name), 0, 1000)
+		if err != nil || string(chunk.Data) != want {
+			t.Errorf("%s is %q, %v", name, chunk.Data, err)
+		}
+	}
 	if last.Exit.Code != 7 || last.Exit.Cause != drivers.CauseExited {
 		t.Errorf("ended as %+v", last)
 	}
