@@ -67,7 +67,7 @@ func (p *Pool) Weigh(need Resources, g GPURequest) (Weights, Resources, error) {
 	}
 	each, ok := p.GPUWeight(g)
 	if !ok {
-		return w, need, &FieldError{"gpus", fmt.Sprintf("pool %s sells no %s; `coinop pools -v` lists what it sells", p.Name, g.Name())}
+		return w, need, &FieldError{"gpus", fmt.Sprintf("pool %s sells no %s", p.Name, g.Name())}
 	}
 	w.GPU = each
 	return w, counted(need, g), nil
