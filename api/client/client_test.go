@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,11 +59,16 @@ func TestAllServersAreTriedAndNamed(t *testing.T) {
 }
 
 func TestAnUnknownOutcomeIsRepeatedVerbatim(t *testing.T) {
-	var bodies, keys []string
-	var calls atomic.Int32
+	var (
+		mu           sync.Mutex // each connection has a goroutine of its own
+		bodies, keys []string
+		calls        atomic.Int32
+	)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		raw, _ := io.ReadAll(r.Body)
+		mu.Lock()
 		bodies, keys = append(bodies, string(raw)), append(keys, r.Header.Get(client.HeaderIdempotencyKey))
+		mu.Unlock()
 		w.Header().Set("Content-Type", "application/problem+json")
 		switch calls.Add(1) {
 		case 1:
@@ -84,6 +90,8 @@ func TestAnUnknownOutcomeIsRepeatedVerbatim(t *testing.T) {
 	if err != nil || answer.Job != 7 || seen(c) != 42 {
 		t.Fatalf("answer %+v, %v, index %d", answer, err, seen(c))
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	for i := range bodies {
 		if bodies[i] != bodies[0] || keys[i] != "01ARZ3NDEKTSV4RRFFQ69G5FAV" {
 			t.Fatalf("request %d: %s %s", i, keys[i], bodies[i])
