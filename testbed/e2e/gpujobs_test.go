@@ -126,7 +126,7 @@ func TestSlicesAreMadeSoldAndDestroyed(t *testing.T) {
 	}
 	var jobs []uint64
 	for range 3 {
-		jobs = append(jobs, submit(t, ctx, h, job("--gpus", "a100/2g.10gb:1", "--", "sh", "-c", "case $CUDA_VISIBLE_DEVICES in MIG-*) echo slice;; esac; sleep 6")...))
+		jobs = append(jobs, submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100/2g.10gb:1", "--", "sh", "-c", "case $CUDA_VISIBLE_DEVICES in MIG-*) echo slice;; esac; sleep 6")...))
 	}
 	for _, n := range jobs {
 		await(t, ctx, h, n, "running")
@@ -156,7 +156,7 @@ func TestSlicesAreMadeSoldAndDestroyed(t *testing.T) {
 	if r.Usage.GPU == nil || strings.Join(r.Usage.GPU.Devices, ",") != "a100-sxm4-40gb 2g.10gb" {
 		t.Errorf("its slice did %+v", r.Usage.GPU)
 	}
-	whole := submit(t, ctx, h, job("--gpus", "a100:4", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES | tr , '\\n' | wc -l")...)
+	whole := submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100:4", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES | tr , '\\n' | wc -l")...)
 	undisturbed(t, ctx, h, whole, "4\n")
 }
 
@@ -166,7 +166,7 @@ func TestALostGPUCostsNothing(t *testing.T) {
 	must(t, cluster.Until(ctx, time.Minute, "both offer GPUs", func() (bool, error) {
 		return len(gpuNode(t, ctx, h, "n1").Cards) > 0 && len(gpuNode(t, ctx, h, "n2").Cards) > 0, nil
 	}))
-	n := submit(t, ctx, h, job("--gpus", "a100:4", "--", "sh", "-c", "sleep 8; echo done on $COINOP_NODE")...)
+	n := submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100:4", "--", "sh", "-c", "sleep 8; echo done on $COINOP_NODE")...)
 	await(t, ctx, h, n, "running")
 	first := show(t, ctx, h, n).Private.Runs[0].Node
 	must(t, gpus[first].Set(2, "lost", 1))
@@ -203,7 +203,7 @@ func TestNoRoomCostsNothing(t *testing.T) {
 	for gpu := range 4 {
 		must(t, gpus["n1"].Start(gpu, -1, 4_000_000+gpu, 1<<30))
 	}
-	n := submit(t, ctx, h, job("--gpus", "a100:1", "--", "true")...)
+	n := submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100:1", "--", "true")...)
 	must(t, cluster.Until(ctx, time.Minute, "a run finds no room", func() (bool, error) {
 		j := show(t, ctx, h, n)
 		return slices.ContainsFunc(j.Private.Runs, func(r client.Run) bool { return r.State == "ended" && r.Started == nil && r.OwedMicro == 0 }), nil
@@ -226,7 +226,7 @@ func TestNoRoomCostsNothing(t *testing.T) {
 // Agent and provider are killed under a task with a slice: it goes on, keeps its slice, and is told with its energy.
 func TestASliceOutlivesAgentAndProvider(t *testing.T) {
 	ctx, c, h, gpus := withGPUs(t, map[string][]string{"n1": {"--mig"}})
-	n := submit(t, ctx, h, job("--gpus", "a100/3g.20gb:1", "--", "sh", "-c", "sleep 10; echo through")...)
+	n := submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100/3g.20gb:1", "--", "sh", "-c", "sleep 10; echo through")...)
 	await(t, ctx, h, n, "running")
 	must(t, c.Executors[0].Kill())
 	must(t, syscall.Kill(pluginOf(t, filepath.Join(c.Dir, "n1"), "gpu"), syscall.SIGKILL))
@@ -262,7 +262,7 @@ func TestNoGPUs(t *testing.T) {
 		t.Errorf("the node is %s", text.Stdout)
 	}
 	before := balance(t, ctx, h)
-	r, err := h.Run(ctx, append([]string{"submit"}, job("--gpus", "a100:1", "--", "true")...)...)
+	r, err := h.Run(ctx, append([]string{"submit"}, job("--pay", "900", "--time", "40s", "--gpus", "a100:1", "--", "true")...)...)
 	must(t, err)
 	if r.Code == 0 || !strings.Contains(r.Stderr, "GPU") || balance(t, ctx, h) != before {
 		t.Errorf("it was told %d, %s", r.Code, r.Stderr)
