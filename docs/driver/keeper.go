@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -143,6 +144,7 @@ func (k *keeper) fork(path string, given []*os.File) (code int, err error) {
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil { // what was inherited is nothing for a task
 		return 125, err
 	}
+	hearAllSignals()
 	var pidfd int
 	user := &syscall.Credential{Uid: k.spec.UID, Gid: k.spec.GID, Groups: []uint32{k.spec.GID}}
 	process, err := os.StartProcess(path, k.spec.Argv, &os.ProcAttr{
@@ -164,6 +166,15 @@ func (k *keeper) fork(path string, given []*os.File) (code int, err error) {
 	}
 	k.status.State, k.status.StartedBoot = drivers.StateRunning, boottime()
 	return 0, nil
+}
+
+// hearAllSignals takes back that signals 32 and 33 are ignored, as programs are that glibc's posix_spawn has started (make's, say). A
+// task would inherit it: Go sees to the other signals, and keeps its hands off these two.
+func hearAllSignals() {
+	for _, signal := range []uintptr{32, 33} {
+		var byDefault [4]uint64 // handler, flags, restorer and mask, as the kernel wants them
+		_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, signal, uintptr(unsafe.Pointer(&byDefault)), 0, 8, 0, 0)
+	}
 }
 
 // lookup finds a command as a shell would, with the task's own PATH.
