@@ -47,16 +47,8 @@ func readNoOpContainers(ctx context.Context, b *bench) (rounds [][]reading, err 
 		return nil, err
 	}
 	defer w.api.CloseIdle()
-	for range b.rounds {
-		forks, err := forkTrue()
-		if err != nil {
-			return nil, err
-		}
-		rate, err := w.round(ctx, noOpContainers)
-		if err != nil {
-			return nil, errors.Join(err, errors.New(c.Dev.LogTail(10)))
-		}
-		rounds = append(rounds, []reading{{"ours", "tasks/s", rate}, {"fork and exec of `true`, as many at once as cores", "tasks/s", forks}})
+	if rounds, err = w.rounds(ctx, b.rounds, noOpContainers); err != nil {
+		return nil, errors.Join(err, errors.New(c.Dev.LogTail(10)))
 	}
 	return rounds, allDone(ctx, h, 1+b.rounds*noOpContainers)
 }

@@ -32,16 +32,8 @@ func readNoOp(ctx context.Context, b *bench) (rounds [][]reading, err error) {
 		return nil, err
 	}
 	defer w.api.CloseIdle()
-	for range b.rounds {
-		forks, err := forkTrue()
-		if err != nil {
-			return nil, err
-		}
-		rate, err := w.round(ctx, noOps)
-		if err != nil {
-			return nil, err
-		}
-		rounds = append(rounds, []reading{{"ours", "tasks/s", rate}, {"fork and exec of `true`, as many at once as cores", "tasks/s", forks}})
+	if rounds, err = w.rounds(ctx, b.rounds, noOps); err != nil {
+		return nil, err
 	}
 	return rounds, allDone(ctx, h, b.rounds*noOps)
 }
@@ -65,6 +57,22 @@ func newNoOps(ctx context.Context, h cluster.Home, job client.JobSpec) (*noOpJob
 	}
 	api, err := client.New(client.Config{Servers: []string{h.Addr}})
 	return &noOpJobs{h.Addr, pot, api, jobs}, err
+}
+
+// rounds runs n jobs in each, beside what the machine's own processes take.
+func (w *noOpJobs) rounds(ctx context.Context, rounds, n int) (all [][]reading, err error) {
+	for range rounds {
+		forks, err := forkTrue()
+		if err != nil {
+			return nil, err
+		}
+		rate, err := w.round(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, []reading{{"ours", "tasks/s", rate}, {"fork and exec of `true`, as many at once as cores", "tasks/s", forks}})
+	}
+	return all, nil
 }
 
 // round runs n jobs, from their submission until all are settled.
