@@ -29,7 +29,7 @@ func BenchmarkStart(b *testing.B) {
 	b.Run("ours", func(b *testing.B) {
 		var took time.Duration
 		for n := range b.N {
-			each, err := startToOutput(b, l.driver, yard, fmt.Sprintf("b%d-%d", b.N, n))
+			each, err := startToOutput(b, l.Driver, yard, fmt.Sprintf("b%d-%d", b.N, n))
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -39,7 +39,7 @@ func BenchmarkStart(b *testing.B) {
 	})
 	b.Run("crun", func(b *testing.B) {
 		bundle := crunBundle(b, yard, root)
-		command := append(l.driver.Command(), "--root", filepath.Join(yard, "crun"), "run", "--bundle", bundle)
+		command := append(l.Driver.Command(), "--root", filepath.Join(yard, "crun"), "run", "--bundle", bundle)
 		var took time.Duration
 		for n := range b.N {
 			cmd := exec.Command(command[0], append(command[1:], fmt.Sprint("c", n))...)

@@ -3,8 +3,6 @@ package container_test
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/container"
+	"github.com/coinop/coinop/drivers/container/containertest"
 	"github.com/coinop/coinop/drivers/drivertest"
 	"github.com/coinop/coinop/drivers/logs"
 )
@@ -43,46 +42,6 @@ var attempts = map[string]string{
 	"inherited descriptors":     `for f in /proc/self/fd/*; do case ${f##*/} in 0|1|2|3) ;; *) [ -e $f ] && echo LOOT $f;; esac; done`,
 }
 
-// address is one of this machine that is not loopback; where it has none, loopback.
-func address(t *testing.T) string {
-	t.Helper()
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
-			return ip.IP.String()
-		}
-	}
-	return "127.0.0.1"
-}
-
-// treasury is a service of this machine that tells whoever calls.
-func treasury(t *testing.T) (port string) {
-	t.Helper()
-	service, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { service.Close() })
-	go func() {
-		for {
-			c, err := service.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprintln(c, "treasure")
-			c.Close()
-		}
-	}()
-	_, port, err = net.SplitHostPort(service.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 func TestNothingGetsOutOfAContainer(t *testing.T) {
 	h := newHarness(t, container.Config{})
 	d := h.Driver()
@@ -95,7 +54,7 @@ func TestNothingGetsOutOfAContainer(t *testing.T) {
 	if _, err := d.Exec(t.Context(), "victim", drivers.ExecRequest{Argv: []string{"/bin/sh", "-c", "until [ -e /dev/shm/loot ]; do sleep 0.02; done"}}, drivers.ExecStreams{}); err != nil {
 		t.Fatal(err)
 	}
-	port, outside := treasury(t), address(t)
+	port, outside := containertest.Treasury(t), containertest.Address(t)
 	for name, script := range attempts {
 		task := newTask(t, h, "attacker", script)
 		task.Env = append(task.Env, "PORT="+port, "ADDRESS="+outside, "VICTIM="+victim.WorkDir, "STATE="+filepath.Dir(filepath.Dir(victim.WorkDir)))
@@ -123,7 +82,7 @@ func TestAttemptsToGetOutBite(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	port, outside := treasury(t), address(t)
+	port, outside := containertest.Treasury(t), containertest.Address(t)
 	var worked []string
 	for name, attempt := range attempts {
 		how := script

@@ -21,40 +21,14 @@ import (
 	"github.com/coinop/coinop/drivers/tasks"
 )
 
-// life is a driver in this process that can be ended and begun again.
-type life struct {
-	t      testing.TB
-	config container.Config
-	driver *container.Driver
-	end    func()
-}
-
-func (l *life) begin() error {
-	d, err := container.New(l.config)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	l.driver = d
-	l.end = func() {
-		cancel()
-		if err := <-ended; err != nil {
-			l.t.Error(err)
-		}
-	}
-	return nil
-}
-
-func begin(t testing.TB, config container.Config) *life {
+func begin(t testing.TB, config container.Config) *drivertest.Living[*container.Driver] {
 	t.Helper()
-	l := &life{t: t, config: config}
-	if err := l.begin(); err != nil {
+	l := &drivertest.Living[*container.Driver]{T: t, Make: func() (*container.Driver, error) { return container.New(config) }}
+	if err := l.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.end() })
-	if _, err := l.driver.Describe(t.Context()); err != nil {
+	t.Cleanup(func() { l.End() })
+	if _, err := l.Driver.Describe(t.Context()); err != nil {
 		t.Skip(err)
 	}
 	return l
@@ -116,10 +90,10 @@ func newHarness(t *testing.T, config container.Config) drivertest.Harness {
 	}
 	l := begin(t, config)
 	h := harness(yard, config.Dir)
-	h.Driver = func() drivers.Driver { return l.driver }
+	h.Driver = func() drivers.Driver { return l.Driver }
 	h.Restart = func() error {
-		l.end()
-		return l.begin()
+		l.End()
+		return l.Begin()
 	}
 	return h
 }

@@ -48,13 +48,13 @@ func newYard(t *testing.T, tweak func(*process.Driver)) *yard {
 		}
 	})
 	l := begin(t, process.Config{Dir: y.state}, tweak)
-	y.driver = l.driver
+	y.driver = l.Driver
 	y.restart = func() {
-		l.end()
-		if err := l.begin(); err != nil {
+		l.End()
+		if err := l.Begin(); err != nil {
 			t.Fatal(err)
 		}
-		y.driver = l.driver
+		y.driver = l.Driver
 	}
 	if description, err := y.driver.Describe(t.Context()); err != nil || tweak == nil && unseparated(description) != "" {
 		t.Skip("this machine does not let tasks be separated: ", unseparated(description), err)

@@ -2,7 +2,6 @@ package process_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,43 +17,19 @@ import (
 	"github.com/coinop/coinop/drivers/tasks"
 )
 
-// life is a driver in this process that can be ended and begun again.
-type life struct {
-	t      testing.TB
-	config process.Config
-	tweak  func(*process.Driver)
-	driver *process.Driver
-	end    func()
-}
-
-func (l *life) begin() error {
-	d, err := process.New(l.config)
-	if err != nil {
-		return err
-	}
-	if l.tweak != nil {
-		l.tweak(d)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	l.driver = d
-	l.end = func() {
-		cancel()
-		if err := <-ended; err != nil {
-			l.t.Error(err)
-		}
-	}
-	return nil
-}
-
-func begin(t testing.TB, config process.Config, tweak func(*process.Driver)) *life {
+func begin(t testing.TB, config process.Config, tweak func(*process.Driver)) *drivertest.Living[*process.Driver] {
 	t.Helper()
-	l := &life{t: t, config: config, tweak: tweak}
-	if err := l.begin(); err != nil {
+	l := &drivertest.Living[*process.Driver]{T: t, Make: func() (*process.Driver, error) {
+		d, err := process.New(config)
+		if err == nil && tweak != nil {
+			tweak(d)
+		}
+		return d, err
+	}}
+	if err := l.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.end() })
+	t.Cleanup(func() { l.End() })
 	return l
 }
 
@@ -106,13 +81,13 @@ func leaks(stateDir, mark string) ([]string, error) {
 func suite(t *testing.T, config process.Config, tweak func(*process.Driver)) drivers.Driver {
 	l := begin(t, config, tweak)
 	h := harness(t, config.Dir)
-	h.Driver = func() drivers.Driver { return l.driver }
+	h.Driver = func() drivers.Driver { return l.Driver }
 	h.Restart = func() error {
-		l.end()
-		return l.begin()
+		l.End()
+		return l.Begin()
 	}
 	drivertest.Run(t, h)
-	return l.driver
+	return l.Driver
 }
 
 func TestProcessDriver(t *testing.T) {

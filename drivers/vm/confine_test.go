@@ -5,13 +5,13 @@ package vm_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/container/containertest"
 	"github.com/coinop/coinop/drivers/drivertest"
 	"github.com/coinop/coinop/drivers/logs"
 	"github.com/coinop/coinop/drivers/vm"
@@ -72,27 +72,9 @@ ip link 2>/dev/null | grep -v LOOPBACK | grep -q 'state UP' && echo LOOT network
 // Root of a machine finds nothing of what it runs on: no disk, folder, address or neighbour.
 func TestNothingGetsOutOfAMachine(t *testing.T) {
 	h := suite(newHarness(t, vm.Config{}))
-	service, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer service.Close()
-	go func() {
-		for {
-			c, err := service.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprintln(c, "treasure")
-			c.Close()
-		}
-	}()
-	_, port, err := net.SplitHostPort(service.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := containertest.Treasury(t)
 	task := newTask(t, h, "attacker", attempts)
-	task.Env = append(task.Env, "PORT="+port, "VICTIM="+filepath.Dir(task.WorkDir), "ADDRESS="+address(t))
+	task.Env = append(task.Env, "PORT="+port, "VICTIM="+filepath.Dir(task.WorkDir), "ADDRESS="+containertest.Address(t))
 	st, said := run(t, h.Driver(), task)
 	if strings.Contains(said, "LOOT") || strings.Contains(said, "treasure") || !strings.Contains(said, "inside") || !strings.Contains(said, "root") {
 		t.Errorf("it ended as %+v and said %q", st, said)
@@ -103,21 +85,6 @@ func TestNothingGetsOutOfAMachine(t *testing.T) {
 	if _, said := run(t, h.Driver(), heard); !strings.Contains(said, "treasure") {
 		t.Errorf("with the network it hears %q", said)
 	}
-}
-
-// address is one of this machine that is not loopback; where it has none, loopback.
-func address(t *testing.T) string {
-	t.Helper()
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() && ip.IP.To4() != nil {
-			return ip.IP.String()
-		}
-	}
-	return "127.0.0.1"
 }
 
 // What is hostile in a machine ends that machine, or is left inside.

@@ -37,18 +37,18 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 		{"a kernel without modules", "lib/modules/0.0-none", vm.Config{Kernel: lonely}},
 	} {
 		c.config.Dir, c.config.Program, c.config.Images = filepath.Join(t.TempDir(), "driver"), self(t), containertest.Store("/")
-		l := &life{t: t, config: c.config}
-		if err := l.begin(); err != nil {
+		l := living(t, c.config)
+		if err := l.Begin(); err != nil {
 			t.Fatalf("%s: %v", c.what, err)
 		}
-		if _, err := l.driver.Describe(t.Context()); !errors.Is(err, drivers.ErrUnsupported) || !strings.Contains(err.Error(), c.want) {
+		if _, err := l.Driver.Describe(t.Context()); !errors.Is(err, drivers.ErrUnsupported) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want a word of %q", c.what, err, c.want)
 		}
-		_, err := l.driver.Start(t.Context(), drivers.Task{ID: "x", Dir: "/tmp/x", WorkDir: "/tmp", Argv: []string{"true"}, Image: "x", UID: 1, GID: 1})
+		_, err := l.Driver.Start(t.Context(), drivers.Task{ID: "x", Dir: "/tmp/x", WorkDir: "/tmp", Argv: []string{"true"}, Image: "x", UID: 1, GID: 1})
 		if !errors.Is(err, drivers.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: a task is started with %v", c.what, err)
 		}
-		l.end()
+		l.End()
 	}
 }
 

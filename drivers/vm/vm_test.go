@@ -2,7 +2,6 @@ package vm_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -50,30 +49,8 @@ func serve(yard, kernel string) error {
 	return plugin.Serve(plugin.ServeConfig{Driver: d})
 }
 
-// life is a driver in this process that can be ended and begun again.
-type life struct {
-	t      testing.TB
-	config vm.Config
-	driver *vm.Driver
-	end    func()
-}
-
-func (l *life) begin() error {
-	d, err := vm.New(l.config)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	l.driver = d
-	l.end = func() {
-		cancel()
-		if err := <-ended; err != nil {
-			l.t.Error(err)
-		}
-	}
-	return nil
+func living(t testing.TB, config vm.Config) *drivertest.Living[*vm.Driver] {
+	return &drivertest.Living[*vm.Driver]{T: t, Make: func() (*vm.Driver, error) { return vm.New(config) }}
 }
 
 func self(t testing.TB) []string {
@@ -96,19 +73,19 @@ func newHarness(t testing.TB, config vm.Config) drivertest.Harness {
 	if config.Images == nil {
 		config.Images = containertest.Store(root)
 	}
-	l := &life{t: t, config: config}
-	if err := l.begin(); err != nil {
+	l := living(t, config)
+	if err := l.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.end() })
-	if _, err := l.driver.Describe(t.Context()); err != nil {
+	t.Cleanup(func() { l.End() })
+	if _, err := l.Driver.Describe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h := harness(yard, config.Dir)
-	h.Driver = func() drivers.Driver { return l.driver }
+	h.Driver = func() drivers.Driver { return l.Driver }
 	h.Restart = func() error {
-		l.end()
-		return l.begin()
+		l.End()
+		return l.Begin()
 	}
 	return h
 }
