@@ -1,9 +1,11 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus/machine"
@@ -124,7 +126,7 @@ func usedOfGPUs(u *scheduler.GPUUsage) *client.GPUUsage {
 	if u == nil {
 		return nil
 	}
-	used := &client.GPUUsage{Devices: u.Devices, MemoryPeakBytes: u.PeakBytes, EnergyBasis: u.Basis}
+	used := &client.GPUUsage{Devices: u.Devices, MemoryPeakBytes: u.PeakBytes, EnergyBasis: u.Basis, ProcessesPeak: u.Processes}
 	if u.Basis != "" {
 		joules := float64(u.Millijoules) / 1000
 		used.EnergyJoules = &joules
@@ -134,6 +136,40 @@ func usedOfGPUs(u *scheduler.GPUUsage) *client.GPUUsage {
 		used.Utilisation = &mean
 	}
 	return used
+}
+
+// gpuUseWait is how long the answer about a job waits for what its runs use now: it is worth no more.
+const gpuUseWait = time.Second
+
+// addGPUUse tells what the runs that go on use of GPUs, where it can be found out.
+func (a *API) addGPUUse(ctx context.Context, v *machine.View, j *scheduler.Job, private *client.JobPrivate) {
+	shape, ok := v.Shape(j.Shape)
+	if !ok || !shape.GPU.Asks(shape.Need) || a.config.GPUs == nil {
+		return
+	}
+	var open []scheduler.RunID
+	for _, r := range private.Runs {
+		if r.Started != nil && r.Ended == nil {
+			open = append(open, scheduler.RunID(r.Run))
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, gpuUseWait)
+	defer cancel()
+	uses, err := a.config.GPUs.Use(ctx, open)
+	if err != nil {
+		a.log.Debug("what a job uses of GPUs is left out", "job", j.ID, "error", err)
+		return
+	}
+	for i := range private.Runs {
+		r := &private.Runs[i]
+		if use, told := uses[scheduler.RunID(r.Run)]; told && r.Ended == nil {
+			r.GPU = usedOfGPUs(&use.Sum)
+			r.GPU.MemoryBytes, r.GPU.Processes = use.MemoryBytes, use.Processes
+		}
+	}
 }
 
 // kindWeights reads a pool's price list; the order of its names is the state's.

@@ -1,11 +1,13 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/coinop/coinop/api"
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding"
@@ -13,9 +15,9 @@ import (
 )
 
 // gpuWorld has a machine with GPUs beside the one without, and a price list.
-func gpuWorld(t *testing.T) *world {
+func gpuWorld(t *testing.T, change func(*api.Config)) *world {
 	t.Helper()
-	w := newWorld(t, nil)
+	w := newWorld(t, change)
 	join := machine.TokenHash{20}
 	w.does(&machine.Token{Hash: join, Role: machine.RoleJoinExecutor, Until: w.at + 1000})
 	slices := []scheduler.Profile{{Name: "7g.80gb", Slices: 7, Memory: 79 << 30, Max: 1}, {Name: "1g.10gb", Slices: 1, Memory: 9 << 30, Max: 7}}
@@ -41,7 +43,7 @@ func gpuJob(kind string, n int64) client.JobSpec {
 
 // What no machine has is refused, nothing is taken, and the user is told what there is.
 func TestGPUsThatNobodyHas(t *testing.T) {
-	w := gpuWorld(t)
+	w := gpuWorld(t, nil)
 	for name, c := range map[string]struct {
 		job    client.JobSpec
 		code   string
@@ -77,7 +79,8 @@ func TestGPUsThatNobodyHas(t *testing.T) {
 
 // A job's GPUs from its quote to its receipt.
 func TestAJobOfGPUsIsQuotedShownAndBilled(t *testing.T) {
-	w, ctx := gpuWorld(t), t.Context()
+	use := &inUse{}
+	w, ctx := gpuWorld(t, func(c *api.Config) { c.GPUs = use }), t.Context()
 	job := gpuJob("a100", 2)
 	job.NVLink, job.TimeMs = true, 10_000
 	q, err := w.c.Quote(ctx, client.QuoteRequest{Job: job})
@@ -118,7 +121,30 @@ func TestAJobOfGPUsIsQuotedShownAndBilled(t *testing.T) {
 	}) || g1.GPUs != 6 || g1.GPUsUsed != 2 {
 		t.Errorf("node: %+v", g1)
 	}
-	w.finish(answer.Job, 10_000, &scheduler.GPUUsage{Millijoules: 1500, Basis: "the GPU", Utilisation: 250, PeakBytes: 5, Devices: []string{"a100-sxm4-80gb"}})
+	start := w.at
+	w.reports(machine.RunReport{Run: w.runOf(answer.Job), Started: &start})
+	used := func() *client.GPUUsage {
+		shown, err := w.c.Job(ctx, answer.Job, secret.Key("view"))
+		if err != nil || len(shown.Private.Runs) != 1 {
+			t.Fatalf("%+v, %v", shown.Private, err)
+		}
+		return shown.Private.Runs[0].GPU
+	}
+	if u := used(); u != nil {
+		t.Errorf("nobody has told yet what it uses: %+v", u)
+	}
+	use.known = map[scheduler.RunID]api.GPUUse{w.runOf(answer.Job): {Sum: scheduler.GPUUsage{Millijoules: 700, Basis: "the GPU", Utilisation: -1}, MemoryBytes: 4, Processes: 2}}
+	if u := used(); u == nil || *u.EnergyJoules != 0.7 || u.Utilisation != nil || u.MemoryBytes != 4 || u.Processes != 2 {
+		t.Errorf("it uses %+v", u)
+	}
+	use.hangs = true
+	if u := used(); u != nil {
+		t.Errorf("a leader that hangs tells %+v", u)
+	}
+	w.finish(answer.Job, 10_000, &scheduler.GPUUsage{Millijoules: 1500, Basis: "the GPU", Utilisation: 250, PeakBytes: 5, Devices: []string{"a100-sxm4-80gb"}, Processes: 3})
+	if u := used(); u == nil || *u.EnergyJoules != 1.5 || u.ProcessesPeak != 3 || u.MemoryBytes != 0 {
+		t.Errorf("it has used %+v", u)
+	}
 	receipt, err := w.c.Receipt(ctx, answer.Job, secret.Key("view"))
 	if err != nil {
 		t.Fatal(err)
@@ -129,14 +155,14 @@ func TestAJobOfGPUsIsQuotedShownAndBilled(t *testing.T) {
 		t.Errorf("lines: %+v", receipt.Lines)
 	}
 	g := receipt.Usage.GPU
-	if g == nil || g.EnergyJoules == nil || *g.EnergyJoules != 1.5 || g.Utilisation == nil || *g.Utilisation != 0.25 || g.MemoryPeakBytes != 5 || !slices.Equal(g.Devices, []string{"a100-sxm4-80gb"}) {
+	if g == nil || g.EnergyJoules == nil || *g.EnergyJoules != 1.5 || g.Utilisation == nil || *g.Utilisation != 0.25 || g.MemoryPeakBytes != 5 || g.ProcessesPeak != 3 || !slices.Equal(g.Devices, []string{"a100-sxm4-80gb"}) {
 		t.Errorf("usage: %+v", g)
 	}
 }
 
 // A price list is replaced as a whole, and shown.
 func TestPricesOfKinds(t *testing.T) {
-	w, ctx := gpuWorld(t), t.Context()
+	w, ctx := gpuWorld(t, nil), t.Context()
 	list, err := w.c.Pools(ctx)
 	if err != nil || list.Pools[0].Weights.GPUKinds["a100/1g.10gb"] != 300 || len(list.Pools[0].Weights.GPUKinds) != 3 {
 		t.Errorf("%+v, %v", list, err)
@@ -147,15 +173,33 @@ func TestPricesOfKinds(t *testing.T) {
 	}
 }
 
-// finish starts and ends the run of a job that is placed.
-func (w *world) finish(job uint64, ran funding.Millis, used *scheduler.GPUUsage) {
-	w.t.Helper()
-	var run scheduler.RunID
+// inUse is what machines say of GPUs.
+type inUse struct {
+	known map[scheduler.RunID]api.GPUUse
+	hangs bool
+}
+
+func (u *inUse) Use(ctx context.Context, _ []scheduler.RunID) (map[scheduler.RunID]api.GPUUse, error) {
+	if u.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return u.known, nil
+}
+
+// runOf is the only run of a job.
+func (w *world) runOf(job uint64) (run scheduler.RunID) {
 	w.m.View().RunsOf(scheduler.JobID(job), func(r *scheduler.Run) bool {
 		run = r.ID
 		return true
 	})
-	start := w.at
+	return run
+}
+
+// finish starts and ends the run of a job that is placed.
+func (w *world) finish(job uint64, ran funding.Millis, used *scheduler.GPUUsage) {
+	w.t.Helper()
+	run, start := w.runOf(job), w.at
 	w.reports(machine.RunReport{Run: run, Started: &start})
 	w.later(ran)
 	w.reports(machine.RunReport{Run: run, Ended: &machine.End{At: w.at, Reason: scheduler.ReasonExited, GPU: used}})

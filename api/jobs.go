@@ -111,6 +111,7 @@ func (a *API) showJob(ctx context.Context, v *machine.View, j *scheduler.Job) (*
 		if err != nil {
 			return nil, err
 		}
+		a.addGPUUse(ctx, v, j, private)
 		out.Body.Private = private
 	case c.key != (funding.KeyHash{}):
 		return nil, fail(string(machine.CodeKeyWrong), "this is not the view key of job %d", j.ID)

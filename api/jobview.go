@@ -158,7 +158,7 @@ func endedLine(v *machine.View, f *machine.RunFiles) client.Run {
 	return client.Run{
 		Run: uint64(f.Run), Task: f.Task, State: runState(scheduler.RunEnded), Node: nodeNames(v, []scheduler.NodeID{f.Node}),
 		Placed: clockOf(f.Placed), Started: clockOf(f.Started), Ended: clockOf(f.Ended), OwedMicro: int64(f.Charged),
-		Reason: reasonWord(f.Reason), ExitCode: &code, Text: f.Text,
+		Reason: reasonWord(f.Reason), ExitCode: &code, Text: f.Text, GPU: usedOfGPUs(f.GPU),
 	}
 }
 

@@ -93,6 +93,19 @@ type Commands interface {
 	Exec(ctx context.Context, r ExecRequest, line ExecLine) error
 }
 
+// GPUUse is what a run that goes on has used of GPUs, and what it has of them now.
+type GPUUse struct {
+	Sum         scheduler.GPUUsage
+	MemoryBytes int64
+	Processes   int32
+}
+
+// GPUs tells what runs that have not ended use of GPUs, from any server.
+type GPUs interface {
+	// Use leaves out runs of which nothing is known.
+	Use(ctx context.Context, runs []scheduler.RunID) (map[scheduler.RunID]GPUUse, error)
+}
+
 // Events are what the machine has told, as the book keeps them.
 type Events interface {
 	// After returns what was asked for, and the number up to which it has looked.
@@ -137,6 +150,7 @@ type Config struct {
 	Blobs    Blobs
 	Logs     Logs
 	Commands Commands
+	GPUs     GPUs
 	Events   Events
 	Book     Book
 	Now      func() funding.Millis // cluster time, for what is metered right now; nil: the wall clock

@@ -67,18 +67,44 @@ func gpuRequest(j client.Job) string {
 
 // printGPUUsage tells what a job's tasks used of GPUs.
 func (a *app) printGPUUsage(u *client.GPUUsage) {
-	if u == nil {
-		return
+	if u != nil {
+		fmt.Fprintln(a.out, "used "+gpuUsed(u))
 	}
-	words := []string{"used " + strings.Join(u.Devices, ", ")}
+}
+
+// printGPUsOf tells what each run has used of GPUs, or has so far.
+func (a *app) printGPUsOf(runs []client.Run) {
+	for _, r := range runs {
+		switch {
+		case r.GPU == nil:
+		case r.Ended == nil:
+			fmt.Fprintf(a.out, "run %d is on %s; now %s of their memory, %s\n", r.Run, gpuUsed(r.GPU), size(r.GPU.MemoryBytes), processes(r.GPU.Processes))
+		default:
+			fmt.Fprintf(a.out, "run %d used %s\n", r.Run, gpuUsed(r.GPU))
+		}
+	}
+}
+
+func gpuUsed(u *client.GPUUsage) string {
+	words := []string{strings.Join(u.Devices, ", ")}
 	if u.Utilisation != nil {
 		words = append(words, fmt.Sprintf("busy %.0f %% of the time", *u.Utilisation*100))
 	}
 	words = append(words, "at most "+size(u.MemoryPeakBytes)+" of their memory")
+	if u.ProcessesPeak > 0 {
+		words = append(words, "at most "+processes(u.ProcessesPeak))
+	}
 	if u.EnergyJoules != nil {
 		words = append(words, fmt.Sprintf("%s J (%s)", strconv.FormatFloat(*u.EnergyJoules, 'f', -1, 64), u.EnergyBasis))
 	}
-	fmt.Fprintln(a.out, strings.Join(words, "; "))
+	return strings.Join(words, "; ")
+}
+
+func processes(n int32) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", n)
 }
 
 // weightRows lists what a pool's resources weigh.

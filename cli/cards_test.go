@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coinop/coinop/api/client"
 )
@@ -36,8 +37,13 @@ func TestGPUsAreShown(t *testing.T) {
 	a.printGPUUsage(&client.GPUUsage{Devices: []string{"a100-sxm4-80gb 1g.10gb"}, EnergyJoules: &joules, EnergyBasis: "1/7 of the GPU", Utilisation: &busy, MemoryPeakBytes: 2 << 30})
 	a.printGPUUsage(&client.GPUUsage{Devices: []string{"l40"}})
 	a.printGPUUsage(nil)
+	used := &client.GPUUsage{Devices: []string{"l40"}, EnergyJoules: &joules, EnergyBasis: "the GPU", MemoryBytes: 1 << 30, MemoryPeakBytes: 3 << 30, Processes: 1, ProcessesPeak: 2}
+	ended := time.Now()
+	a.printGPUsOf([]client.Run{{Run: 7, GPU: used}, {Run: 8}, {Run: 9, GPU: used, Ended: &ended}})
 	for _, want := range []string{"3/4", "3/28", "1g.10gb", "XID 79 GPU-5",
-		"used a100-sxm4-80gb 1g.10gb; busy 25 % of the time; at most 2 GiB of their memory; 1.5 J (1/7 of the GPU)\nused l40; at most 0 B of their memory\n"} {
+		"used a100-sxm4-80gb 1g.10gb; busy 25 % of the time; at most 2 GiB of their memory; 1.5 J (1/7 of the GPU)\nused l40; at most 0 B of their memory\n",
+		"run 7 is on l40; at most 3 GiB of their memory; at most 2 processes; 1.5 J (the GPU); now 1 GiB of their memory, 1 process\n" +
+			"run 9 used l40; at most 3 GiB of their memory; at most 2 processes; 1.5 J (the GPU)\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
 		}

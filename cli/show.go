@@ -72,6 +72,7 @@ func (a *app) printJob(j client.Job) {
 	}
 	fmt.Fprintln(a.out)
 	a.grid([]string{"RUN", "TASK", "STATE", "NODE", "STARTED", "ENDED", "REASON", "CODE", "COST"}, rows)
+	a.printGPUsOf(p.Runs)
 }
 
 func tasksLine(t client.Tasks) string {

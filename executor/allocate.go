@@ -58,6 +58,7 @@ func (r *run) allocate(ctx context.Context) (grant gpu.Grant, err error) {
 			return grant, fmt.Errorf("keep which GPUs the task has: %w", err)
 		}
 		r.journal.gpus = grant.Devices
+		r.has(grant.Devices)
 	}
 	return grant, r.config.step(r.id, "allocated")
 }

@@ -77,10 +77,11 @@ func requestOf(task string, r *wire.GPURequest) gpu.Request {
 	}
 }
 
-// usageOf is what a run's end tells of its GPUs.
+// usageOf is what is told of a run's GPUs.
 func usageOf(u gpu.Usage, r *wire.GPURequest, granted []gpu.Granted) *wire.GPUUsage {
 	out := &wire.GPUUsage{
 		EnergyMillijoules: u.EnergyMillijoules, Basis: u.EnergyBasis, UtilisationMilli: int32(u.Utilisation), MemoryPeakBytes: u.MemoryPeakBytes,
+		MemoryBytes: u.MemoryBytes, Processes: int32(len(u.Processes)), ProcessesPeak: int32(u.ProcessesPeak),
 	}
 	for _, d := range granted {
 		what := d.Profile

@@ -237,6 +237,7 @@ func (e *Executor) Run(ctx context.Context) error {
 	if e.config.GPUs != nil {
 		e.wg.Go(func() { e.keepGPUs(live) })
 		e.wg.Go(func() { e.heedGPUs(live) })
+		e.wg.Go(func() { e.meterGPUs(live) })
 	}
 	e.wg.Go(func() { e.keepLeases(live) })
 	e.wg.Go(func() { e.keepDisk(live) })
@@ -264,7 +265,7 @@ func (e *Executor) adoptAll(ctx context.Context) error {
 			j.task = taskName(e.seen.Cluster, j.id)
 		}
 		r := newRun(e, j.id)
-		r.journal, r.adopted = j, true
+		r.journal, r.adopted, r.cards = j, true, j.gpus
 		r.end = j.end // reported again until the servers have taken note
 		e.runs[j.id] = r
 		e.wg.Go(func() { r.live(ctx) })

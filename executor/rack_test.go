@@ -156,8 +156,21 @@ func (p *rack) Release(ctx context.Context, task string) (gpu.Usage, error) {
 	return gpu.Usage{EnergyMillijoules: 1234, EnergyBasis: "the GPU", Utilisation: 500, MemoryPeakBytes: 1 << 30, Released: true}, nil
 }
 
-func (p *rack) Usage(context.Context, string) (gpu.Usage, error) {
-	return gpu.Usage{}, drivers.ErrNoTask
+// Usage tells of each task that has GPUs that it has used more than when it was last told.
+func (p *rack) Usage(ctx context.Context) (map[string]gpu.Usage, error) {
+	if err := p.answers(ctx, "Usage"); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := map[string]gpu.Usage{}
+	for task, has := range p.held {
+		all[task] = gpu.Usage{
+			EnergyMillijoules: int64(1000 * p.asked["Usage"]), EnergyBasis: "the GPU", Utilisation: 300, MemoryBytes: int64(len(has)) << 30,
+			MemoryPeakBytes: 5 << 30, Processes: make([]gpu.Process, 2), ProcessesPeak: 3,
+		}
+	}
+	return all, nil
 }
 
 func (p *rack) Watch(ctx context.Context) (<-chan gpu.Event, error) {

@@ -56,7 +56,7 @@ func (r *run) message(now int64) *wire.RunStatus {
 	}
 	age := (now - r.shown.StartedBoot) / int64(time.Millisecond)
 	m.StartedAgeMs = &age
-	m.Frozen, m.Missing = r.spans(r.shown), missing(r.shown)
+	m.Frozen, m.Missing, m.Gpu = r.spans(r.shown), missing(r.shown), r.using
 	m.State = wire.RunState_RUN_STATE_RUNNING // also while its files are being collected; then the length is known
 	if r.status.State.Final() {
 		ran := max(0, r.status.EndedBoot-r.status.StartedBoot) / int64(time.Millisecond)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/gpu"
 	"github.com/coinop/coinop/executor/wire"
 )
 
@@ -33,12 +34,14 @@ type run struct {
 
 	mu       sync.Mutex // guards all below
 	order    *wire.Order
-	money    int64    // boot time at which the money ends, noEnd if never
-	dropped  bool     // the servers no longer name it
-	leaving  bool     // this executor ends its tasks
-	fault    string   // why this machine has to end it; empty: it has not
-	remarks  []string // for its end's notes
-	refused  bool     // unwanted is closed
+	money    int64          // boot time at which the money ends, noEnd if never
+	dropped  bool           // the servers no longer name it
+	leaving  bool           // this executor ends its tasks
+	fault    string         // why this machine has to end it; empty: it has not
+	remarks  []string       // for its end's notes
+	cards    []gpu.Granted  // the GPUs that it has got
+	using    *wire.GPUUsage // what it has used of them, as the provider said last
+	refused  bool           // unwanted is closed
 	status   drivers.Status
 	restarts int   // of its driver
 	active   bool  // the driver has been asked to start it and it has not ended

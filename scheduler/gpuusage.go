@@ -14,6 +14,7 @@ type GPUUsage struct {
 	PeakBytes   int64          `cbor:"4,keyasint,omitempty"`
 	Devices     []string       `cbor:"5,keyasint,omitempty"` // "a100-sxm4-80gb 3g.40gb", sorted, each once
 	For         funding.Millis `cbor:"6,keyasint,omitempty"` // the time whose mean the utilisation is
+	Processes   int32          `cbor:"7,keyasint,omitempty"` // the most of one run at once
 }
 
 // Bounds of what a machine may say of a task's GPUs.
@@ -27,7 +28,7 @@ const (
 // Possible says whether a machine of ours would say this.
 func (u *GPUUsage) Possible() bool {
 	return u.Millijoules >= 0 && u.Millijoules <= millijoulesMax && u.Utilisation >= -1 && u.Utilisation <= utilisationFull &&
-		u.PeakBytes >= 0 && u.PeakBytes <= BytesMax && len(u.Basis) <= gpuTextMax && len(u.Devices) <= GPUDevicesMax && u.For >= 0 &&
+		u.PeakBytes >= 0 && u.PeakBytes <= BytesMax && len(u.Basis) <= gpuTextMax && len(u.Devices) <= GPUDevicesMax && u.For >= 0 && u.Processes >= 0 &&
 		!slices.ContainsFunc(u.Devices, func(d string) bool { return len(d) > gpuTextMax })
 }
 
@@ -41,7 +42,7 @@ func (u *GPUUsage) Plus(run *GPUUsage, billed funding.Millis) *GPUUsage {
 		sum = *u
 	}
 	sum.Millijoules = min(sum.Millijoules+run.Millijoules, millijoulesMax)
-	sum.PeakBytes = max(sum.PeakBytes, run.PeakBytes)
+	sum.PeakBytes, sum.Processes = max(sum.PeakBytes, run.PeakBytes), max(sum.Processes, run.Processes)
 	if sum.Basis != run.Basis {
 		sum.Basis = "of several kinds"
 	}

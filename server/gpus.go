@@ -67,6 +67,7 @@ func gpuUsage(u *wire.GPUUsage) *scheduler.GPUUsage {
 	}
 	used := &scheduler.GPUUsage{
 		Millijoules: u.EnergyMillijoules, Basis: u.Basis, Utilisation: u.UtilisationMilli, PeakBytes: u.MemoryPeakBytes, Devices: u.Devices,
+		Processes: u.ProcessesPeak,
 	}
 	if !used.Possible() {
 		return nil

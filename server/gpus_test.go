@@ -71,9 +71,9 @@ func TestWhatARunUsedOfGPUs(t *testing.T) {
 	ran := int64(50)
 	report, _ := translate(run, &wire.RunStatus{State: wire.RunState_RUN_STATE_ENDED, RanMs: &ran, End: &wire.End{
 		Cause: wire.Cause_CAUSE_EXITED,
-		Gpu:   &wire.GPUUsage{EnergyMillijoules: 700, Basis: "the GPU", UtilisationMilli: 500, MemoryPeakBytes: 9, Devices: []string{"l40"}},
+		Gpu:   &wire.GPUUsage{EnergyMillijoules: 700, Basis: "the GPU", UtilisationMilli: 500, MemoryPeakBytes: 9, Devices: []string{"l40"}, ProcessesPeak: 3},
 	}}, 1000)
-	want := &scheduler.GPUUsage{Millijoules: 700, Basis: "the GPU", Utilisation: 500, PeakBytes: 9, Devices: []string{"l40"}}
+	want := &scheduler.GPUUsage{Millijoules: 700, Basis: "the GPU", Utilisation: 500, PeakBytes: 9, Devices: []string{"l40"}, Processes: 3}
 	if diff := cmp.Diff(want, report.Ended.GPU); diff != "" {
 		t.Error(diff)
 	}

@@ -165,6 +165,7 @@ func (s *Server) compose() error {
 	s.node.Mux().Handle(historyPath, s.past())
 	s.node.Mux().Handle(logPath, http.HandlerFunc(s.servePeerLog))
 	s.node.Mux().Handle(execPath, http.HandlerFunc(s.servePeerExec))
+	s.node.Mux().Handle(gpuUsePath, http.HandlerFunc(s.servePeerGPUUse))
 	return s.composeAPI()
 }
 
@@ -183,7 +184,7 @@ func (s *Server) composeAPI() error {
 	}
 	s.api, err = api.New(api.Config{
 		Node: s.node, Keyring: s.keys.ring, Cluster: members{s}, Blobs: s.blobs,
-		Logs: logs{s}, Commands: commands{s}, Events: events{s}, Book: history{s}, Now: s.now,
+		Logs: logs{s}, Commands: commands{s}, GPUs: gpus{s}, Events: events{s}, Book: history{s}, Now: s.now,
 		Metrics: registry, Gather: registry, Log: s.config.Log, Version: s.config.Version,
 		Hosts: s.public.names(),
 	})

@@ -29,6 +29,7 @@ type session struct {
 	name  string
 	wire  *wire.Session
 	ended chan struct{} // closed when the connection is gone
+	uses  gpuUses
 
 	entered func() // says that another machine may be let in
 }
@@ -171,7 +172,9 @@ func (st *stream) take(ctx context.Context, report *wire.Report) error {
 		view := st.truth.View()
 		for _, s := range report.Runs {
 			run, ok := view.Run(scheduler.RunID(s.Run))
-			if !ok || !slices.Contains(run.Nodes, st.node) || run.State == scheduler.RunEnded {
+			goesOn := ok && slices.Contains(run.Nodes, st.node) && run.State != scheduler.RunEnded
+			st.uses.heard(s, goesOn)
+			if !goesOn {
 				continue // no order names it, so the executor forgets it
 			}
 			if r, any := translate(run, s, arrived); any {

@@ -177,6 +177,9 @@ type GPUUsage struct {
 	EnergyBasis     string   `json:"energy_basis,omitempty"`
 	Utilisation     *float64 `json:"utilisation,omitempty" doc:"mean, 1 is always busy; none: it was not measured"`
 	MemoryPeakBytes int64    `json:"memory_peak_bytes"`
+	MemoryBytes     int64    `json:"memory_bytes,omitempty" doc:"in use now; of a run that goes on"`
+	Processes       int32    `json:"processes,omitempty" doc:"that use them now; of a run that goes on"`
+	ProcessesPeak   int32    `json:"processes_peak,omitempty" doc:"the most of one run at once"`
 }
 
 // IssueRequest is POST /v1/operator/issue: a paid quote that only the holder of the key can turn into coins.

@@ -178,6 +178,7 @@ type Run struct {
 	ExitCode  *int32     `json:"exit_code,omitempty"`
 	OwedMicro int64      `json:"owed_micro,omitempty" doc:"of a run that has ended: what it has cost"`
 	Text      string     `json:"text,omitempty" doc:"what its driver said of the end"`
+	GPU       *GPUUsage  `json:"gpu,omitempty" doc:"what it has used of GPUs; of a run that goes on, as its machine told within the last seconds"`
 }
 
 // JobList is GET /v1/jobs: the queue in the order in which it would start, running jobs first.

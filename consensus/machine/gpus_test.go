@@ -107,7 +107,7 @@ func TestCardsAndUsageThatCannotBe(t *testing.T) {
 		t.Error(err)
 	}
 	for _, u := range []scheduler.GPUUsage{
-		{Millijoules: -1}, {Utilisation: 1001}, {Utilisation: -2}, {PeakBytes: -1}, {For: -1}, {Basis: strings.Repeat("x", 200)},
+		{Millijoules: -1}, {Utilisation: 1001}, {Utilisation: -2}, {PeakBytes: -1}, {For: -1}, {Processes: -1}, {Basis: strings.Repeat("x", 200)},
 		{Devices: make([]string, scheduler.GPUDevicesMax+1)}, {Devices: []string{strings.Repeat("x", 200)}},
 	} {
 		if endPossible(&End{At: 5, Reason: scheduler.ReasonExited, GPU: &u}, 1, 9) {

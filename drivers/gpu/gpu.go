@@ -31,8 +31,8 @@ type Provider interface {
 	// again only when it was seen clean. Repeating it gives the same answer for an hour; a task that is not known: drivers.ErrNoTask.
 	Release(ctx context.Context, task string) (Usage, error)
 
-	// Usage says what a task has used so far.
-	Usage(ctx context.Context, task string) (Usage, error)
+	// Usage says what each task that has something has used so far, by task.
+	Usage(ctx context.Context) (map[string]Usage, error)
 
 	// Watch sends an event for each GPU that is sick and each slice that is gone, then one for each change, until ctx ends or the
 	// provider is gone.
@@ -157,6 +157,7 @@ type Usage struct {
 	MemoryBytes       int64  // in use on the devices now
 	MemoryPeakBytes   int64  // the highest that was seen
 	Processes         []Process
+	ProcessesPeak     int  // the most that were seen at once
 	Released          bool // nothing is added any more
 }
 

@@ -1002,6 +1002,7 @@ type RunStatus struct {
 	Frozen        []*Span                `protobuf:"bytes,6,rep,name=frozen,proto3" json:"frozen,omitempty"`                                          // all so far
 	End           *End                   `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`
 	Missing       []string               `protobuf:"bytes,8,rep,name=missing,proto3" json:"missing,omitempty"` // limits asked for and not set
+	Gpu           *GPUUsage              `protobuf:"bytes,9,opt,name=gpu,proto3" json:"gpu,omitempty"`         // of a run that goes on: what it has used so far, as it was last asked; absent: nothing, or not asked yet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1088,6 +1089,13 @@ func (x *RunStatus) GetEnd() *End {
 func (x *RunStatus) GetMissing() []string {
 	if x != nil {
 		return x.Missing
+	}
+	return nil
+}
+
+func (x *RunStatus) GetGpu() *GPUUsage {
+	if x != nil {
+		return x.Gpu
 	}
 	return nil
 }
@@ -1285,7 +1293,10 @@ type GPUUsage struct {
 	Basis             string                 `protobuf:"bytes,2,opt,name=basis,proto3" json:"basis,omitempty"`                                                // of the energy, for people: "the GPU", "3/7 of the GPU"; empty: it was not measured
 	UtilisationMilli  int32                  `protobuf:"varint,3,opt,name=utilisation_milli,json=utilisationMilli,proto3" json:"utilisation_milli,omitempty"` // -1: not measured
 	MemoryPeakBytes   int64                  `protobuf:"varint,4,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
-	Devices           []string               `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"` // "a100-sxm4-80gb 3g.40gb"
+	Devices           []string               `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"`                                   // "a100-sxm4-80gb 3g.40gb"
+	MemoryBytes       int64                  `protobuf:"varint,6,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`       // in use; of a run that goes on
+	Processes         int32                  `protobuf:"varint,7,opt,name=processes,proto3" json:"processes,omitempty"`                              // that use them; of a run that goes on
+	ProcessesPeak     int32                  `protobuf:"varint,8,opt,name=processes_peak,json=processesPeak,proto3" json:"processes_peak,omitempty"` // at once
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1353,6 +1364,27 @@ func (x *GPUUsage) GetDevices() []string {
 		return x.Devices
 	}
 	return nil
+}
+
+func (x *GPUUsage) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *GPUUsage) GetProcesses() int32 {
+	if x != nil {
+		return x.Processes
+	}
+	return 0
+}
+
+func (x *GPUUsage) GetProcessesPeak() int32 {
+	if x != nil {
+		return x.ProcessesPeak
+	}
+	return 0
 }
 
 // Log is one stream of a run: a blob of the first bytes and the last ones.
@@ -2818,7 +2850,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06images\x18\t \x01(\bR\x06images\x125\n" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2\x1f.coinop.executor.v1.DriverStateR\x05state\x12\x16\n" +
-	"\x06reason\x18\v \x01(\tR\x06reason\"\xc7\x02\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"\xf7\x02\n" +
 	"\tRunStatus\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.coinop.executor.v1.RunStateR\x05state\x12\x18\n" +
@@ -2827,7 +2859,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x06ran_ms\x18\x05 \x01(\x03H\x01R\x05ranMs\x88\x01\x01\x120\n" +
 	"\x06frozen\x18\x06 \x03(\v2\x18.coinop.executor.v1.SpanR\x06frozen\x12)\n" +
 	"\x03end\x18\a \x01(\v2\x17.coinop.executor.v1.EndR\x03end\x12\x18\n" +
-	"\amissing\x18\b \x03(\tR\amissingB\x11\n" +
+	"\amissing\x18\b \x03(\tR\amissing\x12.\n" +
+	"\x03gpu\x18\t \x01(\v2\x1c.coinop.executor.v1.GPUUsageR\x03gpuB\x11\n" +
 	"\x0f_started_age_msB\t\n" +
 	"\a_ran_ms\"x\n" +
 	"\x04Span\x12\x17\n" +
@@ -2847,13 +2880,16 @@ const file_wire_proto_rawDesc = "" +
 	"\aoutputs\x18\t \x03(\v2\x18.coinop.executor.v1.FileR\aoutputs\x12\x14\n" +
 	"\x05notes\x18\n" +
 	" \x03(\tR\x05notes\x12.\n" +
-	"\x03gpu\x18\v \x01(\v2\x1c.coinop.executor.v1.GPUUsageR\x03gpu\"\xc2\x01\n" +
+	"\x03gpu\x18\v \x01(\v2\x1c.coinop.executor.v1.GPUUsageR\x03gpu\"\xaa\x02\n" +
 	"\bGPUUsage\x12-\n" +
 	"\x12energy_millijoules\x18\x01 \x01(\x03R\x11energyMillijoules\x12\x14\n" +
 	"\x05basis\x18\x02 \x01(\tR\x05basis\x12+\n" +
 	"\x11utilisation_milli\x18\x03 \x01(\x05R\x10utilisationMilli\x12*\n" +
 	"\x11memory_peak_bytes\x18\x04 \x01(\x03R\x0fmemoryPeakBytes\x12\x18\n" +
-	"\adevices\x18\x05 \x03(\tR\adevices\"\x8c\x01\n" +
+	"\adevices\x18\x05 \x03(\tR\adevices\x12!\n" +
+	"\fmemory_bytes\x18\x06 \x01(\x03R\vmemoryBytes\x12\x1c\n" +
+	"\tprocesses\x18\a \x01(\x05R\tprocesses\x12%\n" +
+	"\x0eprocesses_peak\x18\b \x01(\x05R\rprocessesPeak\"\x8c\x01\n" +
 	"\x03Log\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x1d\n" +
@@ -3095,40 +3131,41 @@ var file_wire_proto_depIdxs = []int32{
 	1,  // 7: coinop.executor.v1.RunStatus.state:type_name -> coinop.executor.v1.RunState
 	13, // 8: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
 	14, // 9: coinop.executor.v1.RunStatus.end:type_name -> coinop.executor.v1.End
-	2,  // 10: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
-	3,  // 11: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
-	16, // 12: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
-	16, // 13: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
-	17, // 14: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
-	15, // 15: coinop.executor.v1.End.gpu:type_name -> coinop.executor.v1.GPUUsage
-	19, // 16: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
-	4,  // 17: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
-	20, // 18: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
-	21, // 19: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
-	23, // 20: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
-	22, // 21: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
-	5,  // 22: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
-	24, // 23: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
-	6,  // 24: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
-	29, // 25: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
-	30, // 26: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
-	30, // 27: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
-	32, // 28: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
-	7,  // 29: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
-	25, // 30: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
-	24, // 31: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
-	26, // 32: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
-	28, // 33: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
-	18, // 34: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
-	24, // 35: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
-	25, // 36: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
-	27, // 37: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
-	31, // 38: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
-	34, // [34:39] is the sub-list for method output_type
-	29, // [29:34] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	15, // 10: coinop.executor.v1.RunStatus.gpu:type_name -> coinop.executor.v1.GPUUsage
+	2,  // 11: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
+	3,  // 12: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
+	16, // 13: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
+	16, // 14: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
+	17, // 15: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
+	15, // 16: coinop.executor.v1.End.gpu:type_name -> coinop.executor.v1.GPUUsage
+	19, // 17: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
+	4,  // 18: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
+	20, // 19: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
+	21, // 20: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
+	23, // 21: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
+	22, // 22: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
+	5,  // 23: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
+	24, // 24: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
+	6,  // 25: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
+	29, // 26: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
+	30, // 27: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
+	30, // 28: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
+	32, // 29: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
+	7,  // 30: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
+	25, // 31: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
+	24, // 32: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
+	26, // 33: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
+	28, // 34: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
+	18, // 35: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
+	24, // 36: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
+	25, // 37: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
+	27, // 38: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
+	31, // 39: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
+	35, // [35:40] is the sub-list for method output_type
+	30, // [30:35] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }

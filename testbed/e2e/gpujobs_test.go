@@ -38,8 +38,13 @@ func gpuMachine(t *testing.T, c *cluster.Cluster, name string) (*nvml.Machine, [
 // withGPUs is a server, a user with money and machines with GPUs.
 func withGPUs(t *testing.T, machines map[string][]string) (context.Context, *cluster.Cluster, cluster.Home, map[string]*nvml.Machine) {
 	t.Helper()
+	return serversWithGPUs(t, 1, machines)
+}
+
+func serversWithGPUs(t *testing.T, servers int, machines map[string][]string) (context.Context, *cluster.Cluster, cluster.Home, map[string]*nvml.Machine) {
+	t.Helper()
 	ctx, c := newCluster(t)
-	must(t, c.Plan(1))
+	must(t, c.Plan(servers))
 	must(t, c.StartServers(ctx))
 	gpus := map[string]*nvml.Machine{}
 	names := make([]string, 0, len(machines))

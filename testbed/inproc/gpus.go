@@ -100,13 +100,14 @@ func (g *GPUs) Release(_ context.Context, task string) (gpu.Usage, error) {
 }
 
 // Usage is part of [gpu.Provider].
-func (g *GPUs) Usage(_ context.Context, task string) (gpu.Usage, error) {
+func (g *GPUs) Usage(context.Context) (map[string]gpu.Usage, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.tasks[task]; !ok {
-		return gpu.Usage{}, drivers.ErrNoTask
+	all := map[string]gpu.Usage{}
+	for task := range g.tasks {
+		all[task] = usage(false)
 	}
-	return usage(false), nil
+	return all, nil
 }
 
 func usage(over bool) gpu.Usage {

@@ -166,7 +166,7 @@ func (s *Session) instanceOf(task string, index int) (int, error) {
 		if err := s.Start(index, instance, 1000, 0); err != nil {
 			return 0, err
 		}
-		u, err := s.Usage(s.ctx, task)
+		u, err := s.usage(task)
 		if err != nil {
 			return 0, err
 		}

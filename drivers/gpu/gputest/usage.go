@@ -1,9 +1,11 @@
 package gputest
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 
+	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/gpu"
 )
 
@@ -17,8 +19,21 @@ func usageChecks() []Check {
 	}
 }
 
+// usage is one task's of what is told of all.
+func (s *Session) usage(task string) (gpu.Usage, error) {
+	all, err := s.Usage(s.ctx)
+	if err != nil {
+		return gpu.Usage{}, err
+	}
+	u, known := all[task]
+	if !known || u.Released {
+		return u, fmt.Errorf("usage of %s: %w: it is told of %+v", task, drivers.ErrNoTask, all)
+	}
+	return u, nil
+}
+
 func (s *Session) took(task string, want int64, basis string) error {
-	u, err := s.Usage(s.ctx, task)
+	u, err := s.usage(task)
 	if err != nil {
 		return err
 	}
@@ -60,7 +75,14 @@ func energy(s *Session) error {
 		},
 		func() error { return s.Burn(5, 100) },
 		s.again,
-		func() error { return s.took("t", 2001, "the GPU") })
+		func() error {
+			u, err := s.Release(s.ctx, "t")
+			return errors.Join(err, expect("energy after the release", u.EnergyMillijoules, 2001))
+		},
+		func() error {
+			all, err := s.Usage(s.ctx)
+			return errors.Join(err, expect("tasks that use something", len(all), 0))
+		})
 }
 
 func growing(s *Session) error {
@@ -75,12 +97,12 @@ func growing(s *Session) error {
 	if err := s.Use(n, 100); err != nil {
 		return err
 	}
-	before, err := s.Usage(s.ctx, "t")
+	before, err := s.usage("t")
 	if err != nil {
 		return err
 	}
 	return s.until("it took ten joules more", func() (bool, error) {
-		u, err := s.Usage(s.ctx, "t")
+		u, err := s.usage("t")
 		return u.EnergyMillijoules >= before.EnergyMillijoules+10_000, err
 	})
 }
@@ -100,7 +122,7 @@ func sliceEnergy(s *Session) error {
 		func() error { return s.took("t", 3000, "3/7 of the GPU") },
 		func() error { return s.took("u", 1000, "1/7 of the GPU") },
 		func() error {
-			u, err := s.Usage(s.ctx, "t")
+			u, err := s.usage("t")
 			if err != nil {
 				return err
 			}
@@ -142,7 +164,7 @@ func measured(s *Session) error {
 	if err != nil {
 		return err
 	}
-	used, err := s.Usage(s.ctx, "t")
+	used, err := s.usage("t")
 	if err != nil {
 		return err
 	}
@@ -150,17 +172,22 @@ func measured(s *Session) error {
 	for _, p := range used.Processes {
 		processes[p.Pid] = p.MemoryBytes
 	}
-	if !reflect.DeepEqual(processes, map[int]int64{11: 3 << 30, 12: 1 << 30}) || used.MemoryBytes != 4<<30 || used.MemoryPeakBytes != 4<<30 {
+	if !reflect.DeepEqual(processes, map[int]int64{11: 3 << 30, 12: 1 << 30}) || used.MemoryBytes != 4<<30 || used.MemoryPeakBytes != 4<<30 ||
+		used.ProcessesPeak != 2 {
 		return fmt.Errorf("it uses %+v", used)
+	}
+	if other, err := s.usage("u"); err != nil || len(other.Processes) != 1 || other.MemoryBytes != 5<<30 {
+		return fmt.Errorf("the other one uses %+v, %w", other, err)
 	}
 	if err := s.Stop(t, 11); err != nil {
 		return err
 	}
-	if used, err = s.Usage(s.ctx, "t"); err != nil || used.MemoryBytes != 1<<30 || used.MemoryPeakBytes != 4<<30 {
+	if used, err = s.usage("t"); err != nil || used.MemoryBytes != 1<<30 || used.MemoryPeakBytes != 4<<30 ||
+		len(used.Processes) != 1 || used.ProcessesPeak != 2 {
 		return fmt.Errorf("one process later it uses %+v, %w", used, err)
 	}
 	return s.until("the mean of its use nears 60 percent", func() (bool, error) {
-		used, err := s.Usage(s.ctx, "t")
+		used, err := s.usage("t")
 		return used.Utilisation > 500 && used.Utilisation <= 600, err
 	})
 }

@@ -127,7 +127,7 @@ func same(s *Session) error {
 	if _, err := s.Release(s.ctx, "nobody"); !errors.Is(err, drivers.ErrNoTask) {
 		return fmt.Errorf("release of what was never allocated: %v", err)
 	}
-	if _, err := s.Usage(s.ctx, "nobody"); !errors.Is(err, drivers.ErrNoTask) {
+	if _, err := s.usage("nobody"); !errors.Is(err, drivers.ErrNoTask) {
 		return fmt.Errorf("usage of what was never allocated: %v", err)
 	}
 	return s.refused(request, drivers.ErrInvalid)

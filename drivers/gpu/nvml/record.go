@@ -39,6 +39,7 @@ type record struct {
 	Released time.Time `json:",omitzero"`
 
 	Peak       int64 // of memory
+	Most       int   `json:",omitempty"` // processes at once
 	UseSum     int64 // of utilisation, in thousandths
 	UseSamples int64
 	written    time.Time

@@ -7,7 +7,6 @@ import (
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
-	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/gpu"
 )
 
@@ -85,10 +84,11 @@ func (p *Provider) sample() {
 	}
 }
 
-// observe adds one look at a task to its means and peaks, and returns the memory in use.
-func (p *Provider) observe(r *record) int64 {
-	var memory, use, measured int64
+// observe adds one look at a task to its means and peaks, and returns the memory in use and who uses it.
+func (p *Provider) observe(r *record) (memory int64, processes []gpu.Process) {
+	var use, measured int64
 	for _, part := range r.Parts {
+		processes = append(processes, p.processesOf(part)...)
 		device := p.deviceOf(part)
 		if device == nil {
 			continue
@@ -104,12 +104,30 @@ func (p *Provider) observe(r *record) int64 {
 			measured++
 		}
 	}
-	r.Peak = max(r.Peak, memory)
+	r.Peak, r.Most = max(r.Peak, memory), max(r.Most, len(processes))
 	if measured > 0 {
 		r.UseSum += use / measured
 		r.UseSamples++
 	}
-	return memory
+	return memory, processes
+}
+
+// processesOf are those on a GPU or in a slice. A GPU that does not answer is examined elsewhere.
+func (p *Provider) processesOf(part part) (all []gpu.Process) {
+	c := p.card(part.Device)
+	if c.device == nil {
+		return nil
+	}
+	found, err := c.processes()
+	if err != nil {
+		return nil
+	}
+	for _, process := range found {
+		if !part.Sliced || int(process.GpuInstanceId) == part.Instance {
+			all = append(all, gpu.Process{Pid: int(process.Pid), Device: c.ID, MemoryBytes: known(process.UsedGpuMemory)})
+		}
+	}
+	return all
 }
 
 // deviceOf is what a part's memory and processes are asked of: the GPU or the MIG device; nil: not there.
@@ -126,38 +144,23 @@ func (p *Provider) deviceOf(part part) nvml.Device {
 }
 
 // Usage implements gpu.Provider.
-func (p *Provider) Usage(_ context.Context, task string) (gpu.Usage, error) {
+func (p *Provider) Usage(context.Context) (map[string]gpu.Usage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.records[task]
-	if r == nil {
-		return gpu.Usage{}, fmt.Errorf("usage of task %s: %w", task, drivers.ErrNoTask)
+	for _, c := range p.cards {
+		p.meter(c)
 	}
-	if r.Phase != phaseHeld {
-		return p.usage(r), nil
-	}
-	for _, part := range r.Parts {
-		p.meter(p.card(part.Device))
-	}
-	memory := p.observe(r)
-	u := p.usage(r)
-	u.MemoryBytes = memory
-	for _, part := range r.Parts {
-		c := p.card(part.Device)
-		if c.device == nil {
+	all := map[string]gpu.Usage{}
+	for _, r := range p.ordered() {
+		if r.Phase != phaseHeld {
 			continue
 		}
-		found, err := c.processes()
-		if err != nil {
-			continue // a GPU that does not answer is examined elsewhere
-		}
-		for _, process := range found {
-			if !part.Sliced || int(process.GpuInstanceId) == part.Instance {
-				u.Processes = append(u.Processes, gpu.Process{Pid: int(process.Pid), Device: c.ID, MemoryBytes: known(process.UsedGpuMemory)})
-			}
-		}
+		memory, processes := p.observe(r)
+		u := p.usage(r)
+		u.MemoryBytes, u.Processes = memory, processes
+		all[r.Request.Task] = u
 	}
-	return u, nil
+	return all, nil
 }
 
 // known is zero where the library says that it cannot tell.
@@ -169,7 +172,7 @@ func known(bytes uint64) int64 {
 }
 
 func (p *Provider) usage(r *record) gpu.Usage {
-	u := gpu.Usage{Utilisation: -1, MemoryPeakBytes: r.Peak, Released: r.Phase != phaseHeld}
+	u := gpu.Usage{Utilisation: -1, MemoryPeakBytes: r.Peak, ProcessesPeak: r.Most, Released: r.Phase != phaseHeld}
 	if r.UseSamples > 0 {
 		u.Utilisation = int(r.UseSum / r.UseSamples)
 	}

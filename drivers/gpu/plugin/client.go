@@ -73,10 +73,13 @@ func (c *Client) Release(ctx context.Context, task string) (usage gpu.Usage, err
 }
 
 // Usage implements gpu.Provider.
-func (c *Client) Usage(ctx context.Context, task string) (usage gpu.Usage, err error) {
+func (c *Client) Usage(ctx context.Context) (usage map[string]gpu.Usage, err error) {
 	err = c.Call(ctx, func(l *link) error {
-		answer, err := l.api.Usage(ctx, &gpupb.UsageRequest{Task: task})
-		usage = usageFromWire(answer.GetUsage())
+		answer, err := l.api.Usage(ctx, &gpupb.UsageRequest{})
+		usage = make(map[string]gpu.Usage, len(answer.GetUsage()))
+		for task, u := range answer.GetUsage() {
+			usage[task] = usageFromWire(u)
+		}
 		return err
 	})
 	return usage, err

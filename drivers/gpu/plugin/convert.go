@@ -77,7 +77,7 @@ func grantFromWire(g *gpupb.AllocateResponse) gpu.Grant {
 func usageToWire(u gpu.Usage) *gpupb.Usage {
 	out := &gpupb.Usage{
 		EnergyMillijoules: u.EnergyMillijoules, EnergyBasis: u.EnergyBasis, Utilisation: int32(u.Utilisation),
-		MemoryBytes: u.MemoryBytes, MemoryPeakBytes: u.MemoryPeakBytes, Released: u.Released,
+		MemoryBytes: u.MemoryBytes, MemoryPeakBytes: u.MemoryPeakBytes, ProcessesPeak: int32(u.ProcessesPeak), Released: u.Released,
 	}
 	for _, p := range u.Processes {
 		out.Processes = append(out.Processes, &gpupb.Process{Pid: int64(p.Pid), Device: p.Device, MemoryBytes: p.MemoryBytes})
@@ -88,7 +88,7 @@ func usageToWire(u gpu.Usage) *gpupb.Usage {
 func usageFromWire(u *gpupb.Usage) gpu.Usage {
 	out := gpu.Usage{
 		EnergyMillijoules: u.GetEnergyMillijoules(), EnergyBasis: u.GetEnergyBasis(), Utilisation: int(u.GetUtilisation()),
-		MemoryBytes: u.GetMemoryBytes(), MemoryPeakBytes: u.GetMemoryPeakBytes(), Released: u.GetReleased(),
+		MemoryBytes: u.GetMemoryBytes(), MemoryPeakBytes: u.GetMemoryPeakBytes(), ProcessesPeak: int(u.GetProcessesPeak()), Released: u.GetReleased(),
 	}
 	for _, p := range u.GetProcesses() {
 		out.Processes = append(out.Processes, gpu.Process{Pid: int(p.GetPid()), Device: p.GetDevice(), MemoryBytes: p.GetMemoryBytes()})

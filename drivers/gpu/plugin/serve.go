@@ -89,12 +89,16 @@ func (s *server) Release(ctx context.Context, r *gpupb.ReleaseRequest) (*gpupb.R
 	return &gpupb.ReleaseResponse{Usage: usageToWire(u)}, nil
 }
 
-func (s *server) Usage(ctx context.Context, r *gpupb.UsageRequest) (*gpupb.UsageResponse, error) {
-	u, err := s.provider.Usage(ctx, r.GetTask())
+func (s *server) Usage(ctx context.Context, _ *gpupb.UsageRequest) (*gpupb.UsageResponse, error) {
+	all, err := s.provider.Usage(ctx)
 	if err != nil {
 		return nil, contract().Errors.ToWire(err)
 	}
-	return &gpupb.UsageResponse{Usage: usageToWire(u)}, nil
+	answer := &gpupb.UsageResponse{Usage: make(map[string]*gpupb.Usage, len(all))}
+	for task, u := range all {
+		answer.Usage[task] = usageToWire(u)
+	}
+	return answer, nil
 }
 
 func (s *server) Watch(_ *gpupb.WatchRequest, stream gpupb.Provider_WatchServer) error {

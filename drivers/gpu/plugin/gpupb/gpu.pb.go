@@ -794,7 +794,6 @@ func (x *ReleaseResponse) GetUsage() *Usage {
 
 type UsageRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Task          string                 `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -829,16 +828,9 @@ func (*UsageRequest) Descriptor() ([]byte, []int) {
 	return file_gpu_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *UsageRequest) GetTask() string {
-	if x != nil {
-		return x.Task
-	}
-	return ""
-}
-
 type UsageResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Usage         *Usage                 `protobuf:"bytes,1,opt,name=usage,proto3" json:"usage,omitempty"`
+	Usage         map[string]*Usage      `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by task
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -873,7 +865,7 @@ func (*UsageResponse) Descriptor() ([]byte, []int) {
 	return file_gpu_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *UsageResponse) GetUsage() *Usage {
+func (x *UsageResponse) GetUsage() map[string]*Usage {
 	if x != nil {
 		return x.Usage
 	}
@@ -889,6 +881,7 @@ type Usage struct {
 	MemoryPeakBytes   int64                  `protobuf:"varint,5,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
 	Processes         []*Process             `protobuf:"bytes,6,rep,name=processes,proto3" json:"processes,omitempty"`
 	Released          bool                   `protobuf:"varint,7,opt,name=released,proto3" json:"released,omitempty"`
+	ProcessesPeak     int32                  `protobuf:"varint,8,opt,name=processes_peak,json=processesPeak,proto3" json:"processes_peak,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -970,6 +963,13 @@ func (x *Usage) GetReleased() bool {
 		return x.Released
 	}
 	return false
+}
+
+func (x *Usage) GetProcessesPeak() int32 {
+	if x != nil {
+		return x.ProcessesPeak
+	}
+	return 0
 }
 
 type Process struct {
@@ -1256,11 +1256,14 @@ const file_gpu_proto_rawDesc = "" +
 	"\x0eReleaseRequest\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\tR\x04task\"=\n" +
 	"\x0fReleaseResponse\x12*\n" +
-	"\x05usage\x18\x01 \x01(\v2\x14.coinop.gpu.v1.UsageR\x05usage\"\"\n" +
-	"\fUsageRequest\x12\x12\n" +
-	"\x04task\x18\x01 \x01(\tR\x04task\";\n" +
-	"\rUsageResponse\x12*\n" +
-	"\x05usage\x18\x01 \x01(\v2\x14.coinop.gpu.v1.UsageR\x05usage\"\x9c\x02\n" +
+	"\x05usage\x18\x01 \x01(\v2\x14.coinop.gpu.v1.UsageR\x05usage\"\x0e\n" +
+	"\fUsageRequest\"\x9e\x01\n" +
+	"\rUsageResponse\x12=\n" +
+	"\x05usage\x18\x01 \x03(\v2'.coinop.gpu.v1.UsageResponse.UsageEntryR\x05usage\x1aN\n" +
+	"\n" +
+	"UsageEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.coinop.gpu.v1.UsageR\x05value:\x028\x01\"\xc3\x02\n" +
 	"\x05Usage\x12-\n" +
 	"\x12energy_millijoules\x18\x01 \x01(\x03R\x11energyMillijoules\x12!\n" +
 	"\fenergy_basis\x18\x02 \x01(\tR\venergyBasis\x12 \n" +
@@ -1268,7 +1271,8 @@ const file_gpu_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\x04 \x01(\x03R\vmemoryBytes\x12*\n" +
 	"\x11memory_peak_bytes\x18\x05 \x01(\x03R\x0fmemoryPeakBytes\x124\n" +
 	"\tprocesses\x18\x06 \x03(\v2\x16.coinop.gpu.v1.ProcessR\tprocesses\x12\x1a\n" +
-	"\breleased\x18\a \x01(\bR\breleased\"V\n" +
+	"\breleased\x18\a \x01(\bR\breleased\x12%\n" +
+	"\x0eprocesses_peak\x18\b \x01(\x05R\rprocessesPeak\"V\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x03R\x03pid\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12!\n" +
@@ -1301,7 +1305,7 @@ func file_gpu_proto_rawDescGZIP() []byte {
 	return file_gpu_proto_rawDescData
 }
 
-var file_gpu_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_gpu_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_gpu_proto_goTypes = []any{
 	(*InventoryRequest)(nil),  // 0: coinop.gpu.v1.InventoryRequest
 	(*InventoryResponse)(nil), // 1: coinop.gpu.v1.InventoryResponse
@@ -1320,6 +1324,7 @@ var file_gpu_proto_goTypes = []any{
 	(*WatchRequest)(nil),      // 14: coinop.gpu.v1.WatchRequest
 	(*WatchResponse)(nil),     // 15: coinop.gpu.v1.WatchResponse
 	(*Event)(nil),             // 16: coinop.gpu.v1.Event
+	nil,                       // 17: coinop.gpu.v1.UsageResponse.UsageEntry
 }
 var file_gpu_proto_depIdxs = []int32{
 	2,  // 0: coinop.gpu.v1.InventoryResponse.devices:type_name -> coinop.gpu.v1.Device
@@ -1327,24 +1332,25 @@ var file_gpu_proto_depIdxs = []int32{
 	4,  // 2: coinop.gpu.v1.Device.profiles:type_name -> coinop.gpu.v1.Profile
 	7,  // 3: coinop.gpu.v1.AllocateResponse.devices:type_name -> coinop.gpu.v1.Granted
 	12, // 4: coinop.gpu.v1.ReleaseResponse.usage:type_name -> coinop.gpu.v1.Usage
-	12, // 5: coinop.gpu.v1.UsageResponse.usage:type_name -> coinop.gpu.v1.Usage
+	17, // 5: coinop.gpu.v1.UsageResponse.usage:type_name -> coinop.gpu.v1.UsageResponse.UsageEntry
 	13, // 6: coinop.gpu.v1.Usage.processes:type_name -> coinop.gpu.v1.Process
 	16, // 7: coinop.gpu.v1.WatchResponse.event:type_name -> coinop.gpu.v1.Event
-	0,  // 8: coinop.gpu.v1.Provider.Inventory:input_type -> coinop.gpu.v1.InventoryRequest
-	5,  // 9: coinop.gpu.v1.Provider.Allocate:input_type -> coinop.gpu.v1.AllocateRequest
-	8,  // 10: coinop.gpu.v1.Provider.Release:input_type -> coinop.gpu.v1.ReleaseRequest
-	10, // 11: coinop.gpu.v1.Provider.Usage:input_type -> coinop.gpu.v1.UsageRequest
-	14, // 12: coinop.gpu.v1.Provider.Watch:input_type -> coinop.gpu.v1.WatchRequest
-	1,  // 13: coinop.gpu.v1.Provider.Inventory:output_type -> coinop.gpu.v1.InventoryResponse
-	6,  // 14: coinop.gpu.v1.Provider.Allocate:output_type -> coinop.gpu.v1.AllocateResponse
-	9,  // 15: coinop.gpu.v1.Provider.Release:output_type -> coinop.gpu.v1.ReleaseResponse
-	11, // 16: coinop.gpu.v1.Provider.Usage:output_type -> coinop.gpu.v1.UsageResponse
-	15, // 17: coinop.gpu.v1.Provider.Watch:output_type -> coinop.gpu.v1.WatchResponse
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	12, // 8: coinop.gpu.v1.UsageResponse.UsageEntry.value:type_name -> coinop.gpu.v1.Usage
+	0,  // 9: coinop.gpu.v1.Provider.Inventory:input_type -> coinop.gpu.v1.InventoryRequest
+	5,  // 10: coinop.gpu.v1.Provider.Allocate:input_type -> coinop.gpu.v1.AllocateRequest
+	8,  // 11: coinop.gpu.v1.Provider.Release:input_type -> coinop.gpu.v1.ReleaseRequest
+	10, // 12: coinop.gpu.v1.Provider.Usage:input_type -> coinop.gpu.v1.UsageRequest
+	14, // 13: coinop.gpu.v1.Provider.Watch:input_type -> coinop.gpu.v1.WatchRequest
+	1,  // 14: coinop.gpu.v1.Provider.Inventory:output_type -> coinop.gpu.v1.InventoryResponse
+	6,  // 15: coinop.gpu.v1.Provider.Allocate:output_type -> coinop.gpu.v1.AllocateResponse
+	9,  // 16: coinop.gpu.v1.Provider.Release:output_type -> coinop.gpu.v1.ReleaseResponse
+	11, // 17: coinop.gpu.v1.Provider.Usage:output_type -> coinop.gpu.v1.UsageResponse
+	15, // 18: coinop.gpu.v1.Provider.Watch:output_type -> coinop.gpu.v1.WatchResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_gpu_proto_init() }
@@ -1358,7 +1364,7 @@ func file_gpu_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gpu_proto_rawDesc), len(file_gpu_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
