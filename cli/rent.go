@@ -57,7 +57,7 @@ func (a *app) rental(ctx context.Context, f *jobFlags) (jobfile.Job, error) {
 	job.Hold = true
 	switch {
 	case job.Image == "":
-		return job, usageError{errors.New("rent what? Name an image: --image IMAGE for a container of it, --vm IMAGE for a virtual machine; no other task can be used from within")}
+		return job, usageError{errors.New("rent what? Name an image: --image IMAGE for a container of it, --vm IMAGE for a virtual machine")}
 	case job.Array != nil:
 		return job, usageError{errors.New("--array: a machine is rented by itself; rent another for each")}
 	}

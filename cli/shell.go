@@ -30,9 +30,8 @@ func (a *app) shellVerb() *cobra.Command {
 		Use:   "shell JOB[.TASK] [-- CMD ARGS...]",
 		Short: "open a shell in a running task, or run a command there",
 		Long: "Open a shell in a running task, or run a command there; a job that waits is waited for. It lives within the\n" +
-			"task's limits and money, and ends with the task. The exit code is the command's. It needs a driver that keeps\n" +
-			"tasks apart, as container does. On a terminal its title tells what is left of time and money, and a line warns\n" +
-			"before either ends; `coinop fund JOB N` from anywhere adds to the money meanwhile.",
+			"task's limits and money, and ends with the task. The exit code is the command's. On a terminal its\n" +
+			"title tells what is left of time and money, and a line warns before either ends; `coinop fund JOB N` from anywhere adds to the money meanwhile.",
 		Example:           "  coinop shell 12\n  coinop shell 12 -- ls -l /work\n  coinop shell 12.7 -- sh -c 'cat > notes' < notes",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeJobs,

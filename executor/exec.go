@@ -40,7 +40,7 @@ func (n *node) Exec(stream execStream) error {
 	case errors.Is(err, drivers.ErrUnsupported) && start.GetConnect() != 0:
 		return status.Errorf(codes.Unimplemented, "driver %s connects to no port of a task; container does", r.spec().GetDriver())
 	case errors.Is(err, drivers.ErrUnsupported):
-		return status.Errorf(codes.Unimplemented, "driver %s runs no second command in a task; a job with --image can have one", r.spec().GetDriver())
+		return status.Errorf(codes.Unimplemented, "driver %s runs no second command in a task; process, container and vm do", r.spec().GetDriver())
 	case errors.Is(err, drivers.ErrNoTask), errors.Is(err, drivers.ErrEnded):
 		return status.Error(codes.NotFound, "the task does not run")
 	case err != nil:

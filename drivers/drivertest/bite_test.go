@@ -248,18 +248,7 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 		{"a failure to start has no reason", "a command that is not there is 127, one that cannot run 126", broken{status: func(s *drivers.Status) { s.Exit.Message = "" }}},
 		{"output is cut", "output keeps its order", broken{task: func(t *drivers.Task) { t.LogHeadBytes, t.LogTailBytes = 10, 10 }}},
 		{"output is another's", "a reader beside the writer sees true bytes", broken{task: func(t *drivers.Task) { t.Argv = []string{"seq", "1", "9999"} }}},
-		{"a daemon stays", "the end of a task is the end of its daemons", broken{task: func(task *drivers.Task) {
-			daemon := exec.Command("sleep", "1000")
-			daemon.Env = task.Env
-			if err := daemon.Start(); err != nil {
-				t.Error(err)
-				return
-			}
-			t.Cleanup(func() {
-				_ = daemon.Process.Kill() // it is this test's own child
-				_ = daemon.Wait()
-			})
-		}}},
+		{"a daemon stays", "the end of a task is the end of its daemons", broken{task: func(task *drivers.Task) { stray(t, task.Env, "BITE="+state) }}},
 		{"a loss is called an end", "a task whose shim dies is lost, and its processes with it", broken{status: func(s *drivers.Status) {
 			if s.State == drivers.StateLost {
 				s.State = drivers.StateExited
@@ -277,6 +266,18 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 			return ctx
 		}}},
 		{"any port of the machine is reached", "a port that is not the task's is refused", broken{reach: true}},
+		{"a command is not frozen", "what exec runs is frozen with its task", broken{control: swallow(drivers.Freeze)}},
+		{"a terminal stays as it is", "exec has a terminal that can be resized", broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, s *drivers.ExecStreams) context.Context {
+			s.Resize = nil
+			return ctx
+		}}},
+		{"what a command leaves is not the task's", "what exec leaves running ends with the task", broken{exec: func(ctx context.Context, r *drivers.ExecRequest, _ *drivers.ExecStreams) context.Context {
+			stray(t, r.Env, "BITE="+state)
+			return ctx
+		}}},
+		{"a command outlives its driver", "exec leaves nothing when its driver dies", broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, _ *drivers.ExecStreams) context.Context {
+			return context.WithoutCancel(ctx)
+		}}},
 		{"a connection does not care for its caller", "a connection ends with its caller, and with its task", broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, _ *drivers.ExecStreams) context.Context {
 			return context.WithoutCancel(ctx)
 		}}},
@@ -289,6 +290,7 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 					return dir, err
 				},
 				Leaks:    func() ([]string, error) { return filepath.Glob(state + "/tasks/*") },
+				Restart:  func() error { return nil },
 				Exit:     func(code int) []string { return []string{"/bin/sh", "-c", "exit " + strconv.Itoa(code)} },
 				Block:    []string{"sleep", "1000"},
 				Stubborn: []string{"/bin/sh", "-c", `trap "" TERM; echo ready; while :; do sleep 1000; done`},
@@ -305,4 +307,18 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stray starts a process that is nobody's task and looks like a task's.
+func stray(t *testing.T, env []string, mark string) {
+	daemon := exec.Command("sleep", "1000")
+	daemon.Env = append(slices.Clone(env), mark)
+	if err := daemon.Start(); err != nil {
+		t.Error(err)
+		return
+	}
+	t.Cleanup(func() {
+		_ = daemon.Process.Kill() // it is this test's own child
+		_ = daemon.Wait()
+	})
 }

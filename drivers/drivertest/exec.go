@@ -8,18 +8,23 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/coinop/coinop/drivers"
 )
 
 func execChecks() []Check {
 	can := func(h Harness, d drivers.Description) bool { return h.Programs && d.Exec }
+	both := func(h Harness, d drivers.Description) bool { return can(h, d) && d.Pause }
 	return []Check{
 		{Name: "exec has a terminal that can be resized", Needs: can, Run: execTerminal},
 		{Name: "what a command leaves on its terminal does not keep it", Needs: can, Run: execLeavesTerminal},
 		{Name: "exec tells how a command ended, or why it did not begin", Needs: can, Run: execEnds},
 		{Name: "what exec runs is the task's", Needs: can, Run: execConfined},
 		{Name: "exec ends with its caller, and with its task", Needs: can, Run: execStops},
+		{Name: "what exec runs is frozen with its task", Needs: both, Run: execFreezes},
+		{Name: "what exec leaves running ends with the task", Needs: can, Run: execLeaves},
+		{Name: "exec leaves nothing when its driver dies", Needs: func(h Harness, d drivers.Description) bool { return can(h, d) && h.Restart != nil }, Run: execRestarts},
 	}
 }
 
@@ -251,6 +256,124 @@ func execStops(s *Session) error {
 		return errors.New("exec lives on without its task")
 	}
 	return s.gone(second)
+}
+
+// tally counts what is written to it.
+type tally struct{ n atomic.Int64 }
+
+func (t *tally) Write(p []byte) (int, error) {
+	t.n.Add(int64(len(p)))
+	return len(p), nil
+}
+
+func execFreezes(s *Session) error {
+	task, err := s.host(nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	var said tally
+	go s.Driver().Exec(ctx, task.ID, drivers.ExecRequest{Argv: []string{"/bin/sh", "-c", "while :; do echo tick; done"}}, drivers.ExecStreams{Stdout: &said}) //nolint:errcheck // it ends with the check
+	for s.ctx.Err() == nil && said.n.Load() == 0 {
+		if err := s.elapse(); err != nil {
+			return err
+		}
+	}
+	if err := s.control(task.ID, drivers.Control{Kind: drivers.Freeze}); err != nil {
+		return err
+	}
+	if err := s.elapse(); err != nil { // what was on its way comes
+		return err
+	}
+	before := said.n.Load()
+	if err := s.elapse(); err != nil {
+		return err
+	}
+	if err := expect("bytes written while frozen", said.n.Load()-before, int64(0)); err != nil {
+		return err
+	}
+	if err := s.control(task.ID, drivers.Control{Kind: drivers.Thaw}); err != nil {
+		return err
+	}
+	for s.ctx.Err() == nil {
+		if said.n.Load() > before {
+			return nil
+		}
+		if err := s.elapse(); err != nil {
+			return err
+		}
+	}
+	return errors.New("it wrote nothing after it was thawed")
+}
+
+// elapse runs another task: that is time that passes.
+func (s *Session) elapse() error {
+	wait, err := s.task("sleep", "0.2")
+	if err == nil {
+		_, err = s.run(wait)
+	}
+	return err
+}
+
+// execLeaves: what a shell leaves running is no way around paying.
+func execLeaves(s *Session) error {
+	task, err := s.host(nil)
+	if err != nil {
+		return err
+	}
+	word := "LEFT=" + task.ID
+	exit, err := s.exec(task.ID, "setsid sleep 1000 </dev/null >/dev/null 2>&1 & (trap '' HUP; sleep 1000 </dev/null >/dev/null 2>&1 &) ; exit 0",
+		drivers.ExecRequest{Terminal: true, Env: []string{word}}, drivers.ExecStreams{})
+	if err != nil || exit.Code != 0 {
+		return fmt.Errorf("it ended as %+v, %w", exit, err)
+	}
+	if err := s.control(task.ID, drivers.Control{Kind: drivers.Kill}); err != nil {
+		return err
+	}
+	if _, err := s.awaitEnd(task.ID); err != nil {
+		return err
+	}
+	left, err := s.marked(word)
+	return errors.Join(err, expect("processes left of an ended task's shell", left, 0))
+}
+
+func execRestarts(s *Session) error {
+	task, err := s.host(nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	word := "EXEC=3." + task.ID
+	ended, err := s.begin(ctx, task.ID, word)
+	if err != nil {
+		return err
+	}
+	if err := s.Restart(); err != nil {
+		return err
+	}
+	cancel() // the caller's end of it dies too
+	select {
+	case err := <-ended:
+		if err == nil {
+			return errors.New("a command that was cut off ended as if it were over")
+		}
+	case <-s.ctx.Done():
+		return errors.New("exec lives on without driver and caller")
+	}
+	if err := s.gone(word); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	sizes := make(chan drivers.TerminalSize, 1)
+	sizes <- drivers.TerminalSize{Rows: 50, Cols: 132}
+	exit, err := s.exec(task.ID, `while [ "$(stty size)" != "50 132" ]; do sleep 0.02; done; echo resized; exit 4`,
+		drivers.ExecRequest{Terminal: true, Rows: 24, Cols: 80}, drivers.ExecStreams{Stdout: &out, Resize: sizes})
+	if err != nil {
+		return err
+	}
+	return errors.Join(expect("code", exit.Code, 4), expect("output", out.String(), "resized\r\n"))
 }
 
 // closing closes a channel at the first word.

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/logs"
@@ -130,7 +133,8 @@ func (y *yard) said(task drivers.Task, word string) {
 }
 
 const (
-	victimScript = `umask 077; echo treasure >loot; echo treasure >/dev/shm/$LOOT; echo treasure >/tmp/$LOOT; ipcmk -M 4096 -p 0600 >/dev/null
+	// It types on a terminal of its own, as editors and multiplexers do.
+	victimScript = `umask 077; script -qec 'sleep 1000' /dev/null >/dev/null & echo treasure >loot; echo treasure >/dev/shm/$LOOT; echo treasure >/tmp/$LOOT; ipcmk -M 4096 -p 0600 >/dev/null
 		exec 7<loot; echo ready; while :; do sleep 0.05; done`
 	escaping = `cat "$RUNS"/victim/work/loot; umount "$RUNS"; umount -l "$RUNS"; cat "$RUNS"/victim/work/loot; umount -l /proc; cat /proc/$PID/environ`
 )
@@ -151,6 +155,7 @@ var attempts = map[string]string{
 	"list tasks' folders":      `ls "$RUNS"; ls "$RUNS" | grep victim && echo LOOT`,
 	"shared memory, POSIX":     `cat /dev/shm/*`,
 	"shared memory, System V":  `ipcs -m | grep '^0x' && echo LOOT`,
+	"terminals":                `own=$(tty); for f in /dev/pts/[0-9]*; do [ $f != "$own" ] && echo x >$f && echo LOOT; done`,
 	"temporary files":          `cat /tmp/coinop-yard-* /var/tmp/coinop-yard-*`,
 	"the driver's folder":      `ls "$STATE"; cat "$STATE/tasks/victim" && echo LOOT`,
 	"the victim's cgroups":     `for f in $(find /sys/fs/cgroup -path '*victim*' -name cgroup.procs); do echo $$ >$f && echo LOOT; done`,
@@ -162,8 +167,8 @@ var attempts = map[string]string{
 	"enter others' namespaces": `nsenter -t 1 -m cat "$RUNS/victim/work/loot"; nsenter -t $PID -m -p true && echo LOOT`,
 }
 
-// attack has a task try it all against another of the same user, and returns what worked.
-func attack(y *yard) (worked []string) {
+// attack has a task, or a shell in one, try it all against another of the same user, and returns what worked.
+func attack(y *yard, shell bool) (worked []string) {
 	y.t.Helper()
 	word := filepath.Base(filepath.Dir(y.runs))
 	victim := y.start("victim", victimScript, func(task *drivers.Task) {
@@ -181,11 +186,16 @@ func attack(y *yard) (worked []string) {
 	for status.State != drivers.StateRunning {
 		status = <-statuses
 	}
+	knows := []string{fmt.Sprintf("PID=%d", status.Pid), "SHIM=" + parent(y.t, status.Pid), fmt.Sprintf("AGENT=%d", os.Getpid()),
+		"RUNS=" + y.runs, "STATE=" + y.state, "ESCAPING=" + escaping}
 	for name, script := range attempts {
-		_, got := y.end(y.start("attacker", script, func(task *drivers.Task) {
-			task.Env = append(task.Env, fmt.Sprintf("PID=%d", status.Pid), "SHIM="+parent(y.t, status.Pid), fmt.Sprintf("AGENT=%d", os.Getpid()),
-				"RUNS="+y.runs, "STATE="+y.state, "ESCAPING="+escaping)
-		}))
+		var got string
+		if shell {
+			y.start("attacker", "sleep 1000", nil)
+			got = y.exec("attacker", script, knows...)
+		} else {
+			_, got = y.end(y.start("attacker", script, func(task *drivers.Task) { task.Env = append(task.Env, knows...) }))
+		}
 		if strings.Contains(got, "LOOT") || strings.Contains(got, "treasure") || strings.Contains(got, "victims-argument") {
 			worked = append(worked, name)
 			y.t.Logf("%s: %.200q", name, got)
@@ -194,6 +204,17 @@ func attack(y *yard) (worked []string) {
 	}
 	slices.Sort(worked)
 	return worked
+}
+
+// exec runs a script in a task's shell, on a terminal, and returns what it wrote.
+func (y *yard) exec(id, script string, env ...string) string {
+	y.t.Helper()
+	var out bytes.Buffer
+	_, err := y.driver.Exec(y.t.Context(), id, drivers.ExecRequest{Argv: []string{"/bin/bash", "-c", script}, Env: env, Terminal: true}, drivers.ExecStreams{Stdout: &out})
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	return out.String()
 }
 
 func (y *yard) remove(id string) {
@@ -218,8 +239,12 @@ func parent(t *testing.T, pid int) string {
 
 func TestTasksOfOneUserAreOutOfEachOthersReach(t *testing.T) {
 	y := newYard(t, nil)
-	if worked := attack(y); len(worked) > 0 {
+	if worked := attack(y, false); len(worked) > 0 {
 		t.Errorf("a task got at another by: %q", worked)
+	}
+	y.remove("victim")
+	if worked := attack(y, true); len(worked) > 0 {
+		t.Errorf("a task's shell got at another by: %q", worked)
 	}
 	// To kill whatever can be killed reaches only its own.
 	y.end(y.start("attacker", `kill -9 -1`, nil))
@@ -237,9 +262,9 @@ func TestTasksOfOneUserAreOutOfEachOthersReach(t *testing.T) {
 // Where nothing is separated, the attempts that need no more than the same user do work: so they are attempts indeed.
 func TestAttemptsBite(t *testing.T) {
 	y := newYard(t, (*process.Driver).Exposed)
-	worked := attack(y)
+	worked := attack(y, false)
 	for _, want := range []string{"signal the victim", "read variables", "read command lines", "open files by descriptor", "walk in by /proc", "read its file",
-		"write into its folder", "shared memory, POSIX", "shared memory, System V", "temporary files"} {
+		"write into its folder", "shared memory, POSIX", "shared memory, System V", "temporary files", "terminals"} {
 		if !slices.Contains(worked, want) {
 			t.Errorf("%q did not work", want)
 		}
@@ -253,4 +278,24 @@ func TestAttemptsBite(t *testing.T) {
 	y.end(y.start("cleaner", `for i in $(ipcs -m | awk '/^0x/ {print $2}'); do ipcrm -m $i; done`, nil))
 	y.remove("cleaner")
 	y.remove("victim")
+}
+
+// A shell is begun by root, in the view of files that its task was given: not in one that the task has made up since, and
+// with none of the agent's keys.
+func TestAShellTrustsNoViewOfItsTask(t *testing.T) {
+	runtime.LockOSThread() // key rings are a thread's; it ends with this test
+	if _, err := unix.KeyctlJoinSessionKeyring("coinop-yard"); err != nil {
+		t.Skip("no keys here: ", err)
+	}
+	if _, err := unix.AddKey("user", "coinop-yard-key", []byte("secret"), unix.KEY_SPEC_SESSION_KEYRING); err != nil {
+		t.Skip("no keys here: ", err)
+	}
+	y := newYard(t, nil)
+	task := y.start("trickster", `mkdir d; exec unshare -Urm /bin/sh -c 'mount -t tmpfs x d && touch d/bait && mount --bind d /usr/share && echo ready; exec sleep 1000'`, nil)
+	defer y.remove("trickster")
+	y.said(task, "ready")
+	const script = `ls d /usr/share | grep bait; pwd; id -u; tty; umask; ulimit -c; cat /proc/keys | grep -o coinop-yard-key`
+	if got, want := y.exec("trickster", script), task.WorkDir+"\r\n65534\r\n/dev/pts/0\r\n0022\r\n0\r\n"; got != want {
+		t.Errorf("the shell said %q, want %q", got, want)
+	}
 }

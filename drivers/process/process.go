@@ -45,25 +45,15 @@ func New(config Config) (*Driver, error) {
 // Describe implements drivers.Driver.
 func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	return drivers.Description{
-		Name: "process", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Connect: true,
+		Name: "process", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Exec: true, Connect: true,
 		Limits: d.Limits(d.exposed),
 	}, nil
-}
-
-// Exec implements drivers.Driver: a process task has no inside to run a command in, but may listen on ports.
-func (d *Driver) Exec(ctx context.Context, id string, r drivers.ExecRequest, streams drivers.ExecStreams) (drivers.Exit, error) {
-	if r.Connect == 0 {
-		return drivers.Exit{}, drivers.ErrUnsupported
-	}
-	return d.Connect(ctx, id, r.Connect, streams)
 }
 
 // Check implements tasks.Kind.
 func (d *Driver) Check(t drivers.Task) error {
 	switch {
-	case t.Hold:
-		return errors.New("a task that only holds its place is of no use here, since no command can be run in it")
-	case len(t.Argv) == 0:
+	case len(t.Argv) == 0 && !t.Hold:
 		return errors.New("there is no command")
 	case len(t.Devices) > 0:
 		return errors.New("a process task has no devices of its own")
@@ -76,6 +66,9 @@ func (d *Driver) Check(t drivers.Task) error {
 // Prepare implements tasks.Kind: as root a task is kept from its neighbours.
 func (d *Driver) Prepare(_ context.Context, t drivers.Task, spec *shim.Spec) error {
 	spec.Private = os.Geteuid() == 0 && t.UID != 0 && d.exposed == ""
+	if spec.Hold = t.Hold; t.Hold {
+		spec.Argv = shim.HoldArgv()
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ const (
 	CommandStop
 	CommandKill
 	CommandLease
+	CommandExec // Arg names the socket on which the driver waits for the command's first process
 )
 
 // Message is one command. The shim answers by putting Seq into Record.Ack, so Seq must differ from every earlier one.

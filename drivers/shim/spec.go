@@ -13,6 +13,7 @@ type Spec struct {
 
 	UID, GID  uint32
 	SetUser   bool
+	Hold      bool // it runs the shim's own program as Argv: HoldArgv
 	Private   bool // process numbers, shared memory and a view of the file system of its own; needs root
 	FilesMax  int64
 	FileBytes int64 // of any single file
@@ -94,6 +95,9 @@ func (s Spec) arguments() []string {
 	}
 	if s.Private {
 		args = append(args, "p")
+	}
+	if s.Hold {
+		args = append(args, "H")
 	}
 	number("f", s.FilesMax)
 	number("b", s.FileBytes)

@@ -120,6 +120,10 @@ func (d *Set) open() (err error) {
 	if d.shim, err = shim.Install(config.Dir); err != nil {
 		return err
 	}
+	err = errors.Join(os.RemoveAll(d.linesDir()), os.Mkdir(d.linesDir(), 0o700)) // sockets of an earlier process lead nowhere
+	if err != nil {
+		return err
+	}
 	d.spares.dir = filepath.Join(config.Dir, "spares")
 	if err := d.spares.open(); err != nil {
 		return err

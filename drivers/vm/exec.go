@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/shim"
+	"github.com/coinop/coinop/drivers/tasks"
 	"github.com/coinop/coinop/drivers/vm/guest"
 	"github.com/coinop/coinop/drivers/vm/monitor"
 )
@@ -23,8 +23,8 @@ func (d *Driver) Exec(ctx context.Context, id string, r drivers.ExecRequest, str
 	request := monitor.Request{Do: "exec", Argv: bytesOf(r.Argv), Env: bytesOf(r.Env), Terminal: r.Terminal, Rows: r.Rows, Cols: r.Cols}
 	if r.Connect != 0 {
 		request = monitor.Request{Do: "connect", Port: r.Connect}
-	} else if len(r.Argv) == 0 || slices.ContainsFunc(append(slices.Clone(r.Argv), r.Env...), func(s string) bool { return strings.IndexByte(s, 0) >= 0 }) {
-		return drivers.Exit{}, fmt.Errorf("exec in task %s: %w: no command, or one with a zero byte", id, drivers.ErrInvalid)
+	} else if err := tasks.CheckExec(id, r); err != nil {
+		return drivers.Exit{}, err
 	}
 	dir, err := d.Running(ctx, id)
 	if err != nil {

@@ -147,13 +147,20 @@ func (c *Keeper[L]) Call(ctx context.Context, request func(*L) error) error {
 			return err
 		}
 		err = c.contract.Errors.FromWire(request(l))
-		if !errors.Is(err, drivers.ErrUnavailable) || ctx.Err() != nil {
+		if ctx.Err() != nil || !errors.Is(err, drivers.ErrUnavailable) && !c.cutOff(l, err) {
 			return err
 		}
 		if err := c.replaced(ctx, l); err != nil {
 			return err
 		}
 	}
+}
+
+// cutOff says whether a request was not answered because its connection was closed under it, as is done when a link is given up.
+func (c *Keeper[L]) cutOff(l *L, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link != l && errors.Is(err, context.Canceled)
 }
 
 // replaced waits until a link that failed is given up.

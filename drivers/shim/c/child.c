@@ -29,11 +29,11 @@ static void limit(u32 resource, u64 want)
 	step("set resource limits", SYS4(prlimit64, 0, resource, &set, 0));
 }
 
-static void join(void)
+void join(int unified)
 {
 	u32 i;
 	for (i = 0; i < S.spec.cgroup_count; i++)
-		if (S.spec.cgroups[i].kind != 'x' && (S.spec.cgroups[i].kind != '2' || S.spec.set_user & 2))
+		if (S.spec.cgroups[i].kind != 'x' && (S.spec.cgroups[i].kind != '2' || unified))
 			step("join cgroup", -cgroup_put(S.spec.cgroups[i].dir, "cgroup.procs", "0"));
 }
 
@@ -106,15 +106,30 @@ void settle(void)
 	SYS1(umask, 022);
 }
 
+static i32 program; /* the shim's own, to be run without a name: the task's user may not walk to it */
+
+static void open_program(void)
+{
+	program = (i32)SYS4(openat, AT_FDCWD, "/proc/self/exe", O_RDONLY | O_CLOEXEC, 0);
+	step("open its program", program);
+}
+
 void execute(void)
 {
 	plain_signals();
-	step("execute", search());
+	step("execute", S.spec.hold ? SYS5(execveat, program, "", S.spec.argv, S.spec.envp, AT_EMPTY_PATH) : search());
+}
+
+void die_with_shim(void)
+{
+	step("die with the shim", SYS2(prctl, PR_SET_PDEATHSIG, SIGKILL));
+	if (SYS0(getppid) != (S.spec.private ? 0 : S.status.shim_pid)) /* a parent outside of its namespace is 0 to it */
+		SYS1(exit_group, 125);
 }
 
 static void child(void)
 {
-	join();
+	join(S.spec.set_user & 2);
 	if (S.spec.private)
 		seclude();
 	step("make session", SYS0(setsid));
@@ -122,11 +137,11 @@ static void child(void)
 	step("connect streams", SYS3(dup3, S.child_out, 1, 0));
 	step("connect streams", SYS3(dup3, S.child_err, 2, 0));
 	settle();
+	if (S.spec.hold)
+		open_program();
 	become_user();
 	step("forbid new privileges", SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	step("die with the shim", SYS2(prctl, PR_SET_PDEATHSIG, SIGKILL));
-	if (SYS0(getppid) != (S.spec.private ? 0 : S.status.shim_pid)) /* a parent outside of its namespace is 0 to it */
-		SYS1(exit_group, 125);
+	die_with_shim();
 	execute();
 }
 
@@ -151,7 +166,7 @@ long child_start(void)
 	struct clone_args args = {0};
 	i64 fd = -1;
 	long pid = -ENOSYS;
-	u64 own = S.spec.private ? CLONE_NEWNS | CLONE_NEWIPC : 0;
+	u64 own = S.spec.private ? CLONE_NEWNS | CLONE_NEWIPC | CLONE_FILES : 0;
 	if (S.spec.private && (pid = init_start()) < 0) {
 		fail("make namespaces", 0, (i32)-pid);
 		return pid;

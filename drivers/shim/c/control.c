@@ -39,6 +39,8 @@ static i64 obey(struct orders *m)
 		lease_read();
 		time_passed();
 		return 0;
+	case CMD_EXEC:
+		return beside_start(m->arg);
 	}
 	return -EINVAL;
 }

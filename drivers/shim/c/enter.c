@@ -30,7 +30,7 @@ u64 lists_bytes(const struct request *c)
 	return ((u64)c->argc + c->envc + 2) * sizeof(char *);
 }
 
-static void *room(u64 bytes)
+void *room(u64 bytes)
 {
 	i64 e = SYS6(mmap, 0, bytes, PROT_RW, MAP_PRIVATE_ANONYMOUS, -1, 0);
 	step("make room for the command", e > 0 || e < -4095 ? 0 : e);
@@ -51,7 +51,7 @@ char **request_take(const struct request *c, char *texts)
 	return lists;
 }
 
-static struct request hear(void)
+struct request command_hear(void)
 {
 	struct request c;
 	char *texts;
@@ -70,7 +70,7 @@ static void attended(void)
 }
 
 /* Until the command has ended, or nobody is there any more to whom that could be told: then it ends here. */
-static void attend(void)
+void command_attend(void)
 {
 	static u8 stack[16384] __attribute__((aligned(16)));
 	struct answer a = {0, 0, {0}};
@@ -120,7 +120,7 @@ void enter(void)
 	struct request c;
 	S.answering = 1;
 	SYS3(fcntl, COMMAND_FD, F_SETFD, FD_CLOEXEC);
-	c = hear();
+	c = command_hear();
 	if (c.streams) {
 		step("connect streams", SYS3(dup3, COMMAND_FD + 1, 1, 0));
 		step("connect streams", SYS3(dup3, COMMAND_FD + 2, 2, 0));
@@ -129,7 +129,7 @@ void enter(void)
 	}
 	settle();
 	if (c.attend)
-		attend();
+		command_attend();
 	SYS0(setsid); /* the runtime may have done it already */
 	execute();
 }

@@ -48,6 +48,7 @@ static void option(char *o)
 		append(append(S.exit_path, S.exit_path + sizeof S.exit_path, v), S.exit_path + sizeof S.exit_path, "~exit");
 		return;
 	case 'p': s->private = 1; return;
+	case 'H': s->hold = 1; return;
 	case 'B': s->box.dir = v; return;
 	case 'W': s->box.work = v; return;
 	case 'I': s->box.program = v; return;
@@ -96,16 +97,19 @@ static i32 need(const char *step, i64 fd)
 	return (i32)fd;
 }
 
+void close_from(u32 fd)
+{
+	if (SYS3(close_range, fd, ~0U, 0) < 0)
+		for (; fd < 1024; fd++)
+			SYS1(close, fd);
+}
+
 static void prepare(void)
 {
 	static struct sigaction plain;
 	u64 all = ~0UL, heard = 1UL << (SIGCHLD - 1) | 1UL << (SIGUSR1 - 1);
-	i32 fd;
 	SYS3(fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC);
-	/* whoever started the agent may have left it files open that are no task's business */
-	if (SYS3(close_range, STATUS_FD + 1, ~0U, 0) < 0)
-		for (fd = STATUS_FD + 1; fd < 1024; fd++)
-			SYS1(close, fd);
+	close_from(STATUS_FD + 1); /* whoever started the agent may have left it files open that are no task's business */
 	SYS2(prctl, PR_SET_CHILD_SUBREAPER, 1);
 	SYS2(prctl, PR_SET_DUMPABLE, 0); /* the child shares this memory while it already is another user */
 	SYS4(rt_sigprocmask, SIG_SETMASK, &all, 0, 8);

@@ -58,7 +58,7 @@ i64 move(i64 tree, const char *to)
 
 static char own[4352], all[4352];
 
-static void up(char *path)
+void up(char *path)
 {
 	char *p = path + length(path);
 	while (p > path && *p != '/')
@@ -101,6 +101,23 @@ static void own_tmp(const char *name)
 		step("give it its own tmp", e);
 }
 
+void own_keys(void)
+{
+	if (S.spec.private)
+		SYS2(keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* the kernel may have no keys; else the agent's are out of reach */
+}
+
+/* The shim, with whom files are shared until then, keeps hold of where the task lives: what the task's own process calls its
+ * view later may be one that it has made up. */
+static void show_view(void)
+{
+	S.view_fd = (i32)SYS4(openat, AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
+	step("keep its view", S.view_fd);
+	S.ipc_fd = (i32)SYS4(openat, AT_FDCWD, "/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC, 0);
+	step("keep its view", S.ipc_fd);
+	step("keep its view", SYS1(unshare, CLONE_FILES));
+}
+
 void seclude(void)
 {
 	i64 e;
@@ -110,10 +127,15 @@ void seclude(void)
 	e = SYS5(mount, "coinop", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
 	if (e != -ENOENT)
 		step("mount its /dev/shm", e);
+	/* else a neighbour of the same user could read what is typed */
+	e = SYS5(mount, "coinop", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0600");
+	if (e != -ENOENT)
+		step("mount its /dev/pts", e);
 	hide_others();
 	if (!same(S.spec.work_dir, "/")) {
 		own_tmp("/tmp");
 		own_tmp("/var/tmp");
 	}
-	SYS2(keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* the kernel may have no keys; else the agent's are out of reach */
+	own_keys();
+	show_view();
 }

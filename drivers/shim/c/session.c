@@ -65,22 +65,6 @@ static void child(void)
 	execute();
 }
 
-static i64 terminal(void)
-{
-	unsigned short size[4] = {wanted.rows, wanted.cols, 0, 0};
-	i32 unlock = 0;
-	i64 e = SYS4(openat, AT_FDCWD, "/dev/ptmx", O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
-	if (e < 0)
-		return e;
-	ends[1] = (i32)e;
-	SYS3(ioctl, ends[1], TIOCSPTLCK, &unlock);
-	if (wanted.rows || wanted.cols)
-		SYS3(ioctl, ends[1], TIOCSWINSZ, size);
-	e = SYS3(ioctl, ends[1], TIOCGPTPEER, O_RDWR | O_CLOEXEC | O_NOCTTY);
-	ends[0] = (i32)e;
-	return e;
-}
-
 static i64 pipes(void)
 {
 	i64 e = SYS2(pipe2, ends, O_CLOEXEC);
@@ -118,7 +102,7 @@ void session_start(u32 channel, char *data)
 	lists = request_take(&wanted.request, data + sizeof wanted);
 	S.spec.uid = wanted.uid, S.spec.gid = wanted.gid, S.spec.set_user = 1;
 	S.child_errno = 0;
-	e = wanted.terminal ? terminal() : pipes();
+	e = wanted.terminal ? terminal_make(wanted.rows, wanted.cols, ends) : pipes();
 	if (e < 0) {
 		S.child_errno = (i32)-e, S.child_step = "make streams";
 	} else {

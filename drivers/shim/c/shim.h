@@ -20,7 +20,7 @@
 
 enum state { STARTING = 1, RUNNING, FROZEN, EXITED };
 enum cause { EXITED_ITSELF = 1, SIGNALLED, OOM, LEASE, STOPPED, START_FAILED, DISK };
-enum command { CMD_SIGNAL = 1, CMD_FREEZE, CMD_THAW, CMD_STOP, CMD_KILL, CMD_LEASE };
+enum command { CMD_SIGNAL = 1, CMD_FREEZE, CMD_THAW, CMD_STOP, CMD_KILL, CMD_LEASE, CMD_EXEC };
 enum freeze { BY_CONTROL = 1, BY_LEASE = 2 };
 enum struck { STRUCK_MEMORY = 1, STRUCK_PIDS = 2 }; /* limits that were reached */
 
@@ -68,7 +68,7 @@ struct answer { i32 error, status; char step[56]; };
 
 struct spec {
 	struct box box;
-	u32 uid, gid, set_user, private;
+	u32 uid, gid, set_user, private, hold;
 	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
 	u32 has_lease;
 	const char *work_dir, *log_dir, *record;
@@ -90,6 +90,7 @@ struct shim {
 	i32 main_pid, main_done, main_status;
 	i32 init_pid; /* of the task's own pid namespace; 0: it has none, or no more */
 	volatile u32 init_ready; /* written by it */
+	i32 view_fd, ipc_fd; /* what a task has for itself of mounts and shared memory; 0: it has not */
 	u64 lease_until, lease_frozen_at, kill_at;
 	u32 frozen;      /* mask of enum freeze */
 	u32 killed_for;  /* enum cause of our own SIGKILL, 0 if none */
@@ -133,7 +134,9 @@ void cgroups_account(void);
 /* child.c */
 void step(const char *what, i64 result);
 void settle(void);
+void join(int unified);
 void become_user(void);
+void die_with_shim(void);
 void plain_signals(void);
 long spawn_vfork(u64 flags, void (*fn)(void));
 void execute(void);
@@ -145,6 +148,8 @@ i64 init_start(void);
 i64 init_spawn(u64 flags);
 void init_await(void);
 i64 move(i64 tree, const char *to);
+void up(char *path);
+void own_keys(void);
 void seclude(void);
 
 /* box.c */
@@ -153,14 +158,22 @@ long box_start(void);
 /* enter.c */
 u64 lists_bytes(const struct request *c);
 char **request_take(const struct request *c, char *texts);
+void *room(u64 bytes);
+struct request command_hear(void);
+void command_attend(void);
 void enter(void);
 void hold(void);
 void without(const char *mounted, char **argv, char **envp);
+
+/* beside.c */
+i64 terminal_make(u32 rows, u32 cols, i32 *ends);
+i64 beside_start(u64 number);
 
 /* guest.c */
 void guest(void);
 
 /* main.c */
+void close_from(u32 fd);
 int signalled(void);
 
 /* tree.c */
