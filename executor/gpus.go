@@ -19,6 +19,9 @@ const (
 	gpuSoon = 2 * time.Second
 	// gpuPatience is how long one question may take: a failing GPU can hold up NVIDIA's library for a minute.
 	gpuPatience = 90 * time.Second
+	// gpuSilent is how long the provider has to say what there is before its GPUs are not for sale. Whoever keeps it running ends one that
+	// hangs, later: what is slow for a moment need not be killed, but nothing should be placed on it.
+	gpuSilent = 10 * time.Second
 	// gpuFirst is how long the first facts wait for the provider, so that a machine whose agent restarts does not lose its GPUs.
 	gpuFirst = 2 * time.Second
 )
@@ -68,26 +71,37 @@ func (e *Executor) cleaning() bool {
 func (e *Executor) lookAtGPUs(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, gpuPatience)
 	defer cancel()
+	silent := time.AfterFunc(gpuSilent, func() { e.mistrustGPUs(asking, fmt.Errorf("it was asked %s ago", gpuSilent)) })
 	found, err := e.config.GPUs.Inventory(asking)
+	silent.Stop()
 	if ctx.Err() != nil {
 		return
 	}
 	if err == nil && found.ProtocolVersion != gpu.ProtocolVersion {
 		err = fmt.Errorf("it speaks version %d of the contract, this executor %d", found.ProtocolVersion, gpu.ProtocolVersion)
 	}
-	e.mu.Lock()
+	cancel() // what is found out too late to be told must not be told after this
 	if err != nil {
-		e.log.Warn("the provider of GPUs does not answer", "error", err)
-		e.gpus.silence = plainText("the provider of GPUs does not answer: " + err.Error())
-	} else {
-		e.gpus.silence, e.gpus.last = "", found
+		e.mistrustGPUs(ctx, err)
+		return
 	}
-	e.gpus.asked = true
+	e.mu.Lock()
+	e.gpus = gpus{asked: true, last: found}
 	e.tellFacts()
 	e.mu.Unlock()
-	if err == nil {
-		e.disown(ctx, found)
+	e.disown(ctx, found)
+}
+
+// mistrustGPUs offers no GPU until the provider has told again what there is, or ctx has ended.
+func (e *Executor) mistrustGPUs(ctx context.Context, why error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if ctx.Err() != nil {
+		return
 	}
+	e.log.Warn("the provider of GPUs does not answer", "error", why)
+	e.gpus.silence, e.gpus.asked = plainText("the provider of GPUs does not answer: "+why.Error()), true
+	e.tellFacts()
 }
 
 // addGPUs puts what is known of GPUs among the facts. The caller holds mu.

@@ -177,6 +177,34 @@ func TestAProviderThatHangsHoldsUpNobodyElse(t *testing.T) {
 	})
 }
 
+func TestAHangingProvidersGPUsAreNotForSaleLongBeforeItIsGivenUp(t *testing.T) {
+	onRack(t, func(m *machine, p *rack) {
+		m.cluster.await("facts", func() bool { return m.cluster.facts.GetGpus() == 4 })
+		m.cluster.order(onGPUs(1, 1, "run", "1h", "0"))
+		m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+		m.wait(time.Minute)
+		end := p.hang()
+		began := time.Now()
+		m.cluster.await("the machine to offer no GPU", func() bool { return m.cluster.facts.GetGpus() == 0 })
+		if took := time.Since(began); took > gpuEvery+gpuSilent+time.Second {
+			t.Errorf("that took %s", took)
+		}
+		end() // the question that was asked is answered, late
+		began = time.Now()
+		m.cluster.await("it to offer them again", func() bool { return m.cluster.facts.GetGpus() == 4 })
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("that took %s", took)
+		}
+		m.wait(gpuPatience)
+		if f := m.cluster.facts; f.GetGpus() != 4 || f.GetCards()[0].GetSick() {
+			t.Errorf("later it offers %v", f.GetCards())
+		}
+		if got := locked(m.cluster, func() wire.RunState { return m.cluster.runs[1].GetState() }); got != wire.RunState_RUN_STATE_RUNNING {
+			t.Errorf("its task is %v", got)
+		}
+	})
+}
+
 func TestAGPUIsForSaleAgainWhenItIsClean(t *testing.T) {
 	onRack(t, func(m *machine, p *rack) {
 		m.cluster.await("facts", func() bool { return m.cluster.facts.GetGpus() == 4 })

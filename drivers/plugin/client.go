@@ -3,13 +3,10 @@ package plugin
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/plugin/driverpb"
@@ -62,16 +59,7 @@ const answerWithin = 30 * time.Second
 
 // soon is Call for what takes no time.
 func (c *Client) soon(ctx context.Context, request func(context.Context, *link) error) error {
-	return c.Call(ctx, func(l *link) error {
-		limited, cancel := context.WithTimeout(ctx, answerWithin)
-		defer cancel()
-		err := request(limited, l)
-		if limited.Err() != nil && ctx.Err() == nil {
-			c.End(l, fmt.Errorf("it has not answered for %s", answerWithin))
-			return status.Error(codes.Unavailable, "it did not answer")
-		}
-		return err
-	})
+	return c.CallWithin(ctx, answerWithin, request)
 }
 
 // Distrust ends a plugin that has said what its user knows to be untrue.

@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,5 +64,40 @@ func TestWhatATaskUsesOfItsGPUIsShownWhileItRuns(t *testing.T) {
 	}
 	if u := used(h); u == nil || u.Processes != 0 || u.EnergyJoules == nil || *u.EnergyJoules < joules {
 		t.Errorf("its run has used %+v", u)
+	}
+}
+
+// A provider that hangs: nothing is placed on its GPUs, the task that has one goes on, and when the process was replaced all is as it was.
+func TestAHangingProviderIsReplacedUnderItsTasks(t *testing.T) {
+	ctx, c, h, _ := withGPUs(t, map[string][]string{"n1": nil})
+	must(t, cluster.Until(ctx, time.Minute, "it offers its GPUs", func() (bool, error) { return len(gpuNode(t, ctx, h, "n1").Cards) > 0, nil }))
+	running := submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100:1", "--", "sh", "-c", "i=0; while [ $i -lt 90 ]; do sleep 1; i=$((i+1)); done; echo through")...)
+	await(t, ctx, h, running, "running")
+	before := pluginOf(t, filepath.Join(c.Dir, "n1"), "gpu")
+	must(t, syscall.Kill(before, syscall.SIGSTOP))
+	must(t, cluster.Until(ctx, time.Minute, "its GPUs are not for sale", func() (bool, error) {
+		cards := gpuNode(t, ctx, h, "n1").Cards
+		return len(cards) == 8 && !slices.ContainsFunc(cards, func(c client.Card) bool { return c.State != "sick" || !strings.Contains(c.Reason, "does not answer") }), nil
+	}))
+	r, err := h.Run(ctx, append([]string{"submit"}, job("--pay", "9000", "--gpus", "a100:1", "--", "true")...)...)
+	must(t, err)
+	if r.Code == 0 {
+		t.Errorf("a job is taken that no machine can run: %s", r.Stdout)
+	}
+	must(t, cluster.Until(ctx, time.Minute, "they are again, by another process", func() (bool, error) {
+		n := gpuNode(t, ctx, h, "n1")
+		return n.GPUs == 8 && n.GPUsUsed == 1, nil
+	}))
+	if now := pluginOf(t, filepath.Join(c.Dir, "n1"), "gpu"); now == before {
+		t.Error("the process that hung goes on")
+	}
+	after := submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100:3", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES | tr , '\\n' | wc -l")...)
+	undisturbed(t, ctx, h, after, "3\n")
+	must(t, cluster.Until(ctx, 2*time.Minute, "the task ends", func() (bool, error) { return show(t, ctx, h, running).State == "done", nil }))
+	undisturbed(t, ctx, h, running, "through\n")
+	var receipt client.Receipt
+	must(t, h.JSON(ctx, &receipt, "receipt", strconv.FormatUint(running, 10)))
+	if u := receipt.Usage.GPU; u == nil || u.EnergyJoules == nil || *u.EnergyJoules < 85*50 { // it idles at 50 W
+		t.Errorf("its GPU did %+v", u)
 	}
 }

@@ -144,6 +144,16 @@ func (m *Machine) event(gpu, instance, kind, data int) error {
 	})
 }
 
+// Hang has a function of the library not return, or return again.
+func (m *Machine) Hang(function string, on bool) error {
+	return m.edit(func(facts map[string]string) {
+		facts["hang."+function] = "1"
+		if !on {
+			delete(facts, "hang."+function)
+		}
+	})
+}
+
 // Fail has a function of the library answer with a code of nvml.h from now on; 0: as usual again.
 func (m *Machine) Fail(function string, code int) error {
 	return m.edit(func(facts map[string]string) {

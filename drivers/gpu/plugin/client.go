@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -40,9 +41,13 @@ func New(config keep.Config) (*Client, error) {
 	return &Client{keeper}, nil
 }
 
+// answerWithin is how long a plugin has for any question: a failing GPU can hold up NVIDIA's library for most of a minute. One that
+// takes longer is ended, as is one that does not say that it lives.
+const answerWithin = time.Minute
+
 // Inventory implements gpu.Provider.
 func (c *Client) Inventory(ctx context.Context) (inventory gpu.Inventory, err error) {
-	err = c.Call(ctx, func(l *link) error {
+	err = c.CallWithin(ctx, answerWithin, func(ctx context.Context, l *link) error {
 		i, err := l.api.Inventory(ctx, &gpupb.InventoryRequest{})
 		inventory = inventoryFromWire(i)
 		return err
@@ -52,7 +57,7 @@ func (c *Client) Inventory(ctx context.Context) (inventory gpu.Inventory, err er
 
 // Allocate implements gpu.Provider.
 func (c *Client) Allocate(ctx context.Context, r gpu.Request) (grant gpu.Grant, err error) {
-	err = c.Call(ctx, func(l *link) error {
+	err = c.CallWithin(ctx, answerWithin, func(ctx context.Context, l *link) error {
 		g, err := l.api.Allocate(ctx, &gpupb.AllocateRequest{
 			Task: r.Task, Kind: string(r.Kind), Count: int32(r.Count), Model: r.Model, MemoryBytes: r.MemoryBytes, Profile: r.Profile, Nvlink: r.NVLink,
 		})
@@ -64,7 +69,7 @@ func (c *Client) Allocate(ctx context.Context, r gpu.Request) (grant gpu.Grant, 
 
 // Release implements gpu.Provider.
 func (c *Client) Release(ctx context.Context, task string) (usage gpu.Usage, err error) {
-	err = c.Call(ctx, func(l *link) error {
+	err = c.CallWithin(ctx, answerWithin, func(ctx context.Context, l *link) error {
 		answer, err := l.api.Release(ctx, &gpupb.ReleaseRequest{Task: task})
 		usage = usageFromWire(answer.GetUsage())
 		return err
@@ -74,7 +79,7 @@ func (c *Client) Release(ctx context.Context, task string) (usage gpu.Usage, err
 
 // Usage implements gpu.Provider.
 func (c *Client) Usage(ctx context.Context) (usage map[string]gpu.Usage, err error) {
-	err = c.Call(ctx, func(l *link) error {
+	err = c.CallWithin(ctx, answerWithin, func(ctx context.Context, l *link) error {
 		answer, err := l.api.Usage(ctx, &gpupb.UsageRequest{})
 		usage = make(map[string]gpu.Usage, len(answer.GetUsage()))
 		for task, u := range answer.GetUsage() {

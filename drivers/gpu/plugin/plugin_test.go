@@ -49,6 +49,11 @@ func TestMain(m *testing.M) {
 // start runs a plugin with its client. dir is where it is noted.
 func start(t testing.TB, config nvml.Config) (client *plugin.Client, dir string, end func()) {
 	t.Helper()
+	return startAs(t, keep.Config{}, config)
+}
+
+func startAs(t testing.TB, as keep.Config, config nvml.Config) (client *plugin.Client, dir string, end func()) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +64,8 @@ func start(t testing.TB, config nvml.Config) (client *plugin.Client, dir string,
 		t.Fatal(err)
 	}
 	dir = filepath.Join(t.TempDir(), "plugin")
-	client, err = plugin.New(keep.Config{Dir: dir, Command: []string{self}, Env: []string{role + "=" + string(told)}})
+	as.Dir, as.Command, as.Env = dir, []string{self}, []string{role + "=" + string(told)}
+	client, err = plugin.New(as)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,6 +163,20 @@ func (c *Keeper[L]) cutOff(l *L, err error) bool {
 	return c.link != l && errors.Is(err, context.Canceled)
 }
 
+// CallWithin is Call for what has its time. A plugin that takes longer hangs, and is ended.
+func (c *Keeper[L]) CallWithin(ctx context.Context, most time.Duration, request func(context.Context, *L) error) error {
+	return c.Call(ctx, func(l *L) error {
+		limited, cancel := context.WithTimeout(ctx, most)
+		defer cancel()
+		err := request(limited, l)
+		if limited.Err() != nil && ctx.Err() == nil {
+			c.End(l, fmt.Errorf("it has not answered for %s", most))
+			return c.contract.Errors.ToWire(drivers.ErrUnavailable)
+		}
+		return err
+	})
+}
+
 // replaced waits until a link that failed is given up.
 func (c *Keeper[L]) replaced(ctx context.Context, l *L) error {
 	for {

@@ -45,12 +45,18 @@ nvmlReturn_t enter(struct machine *m, const char *function) {
     char *slash = strrchr(path, '/');
     if (slash == NULL) return NVML_ERROR_UNKNOWN;
     strcpy(slash, "/machine");
-    m->fd = open(path, O_RDWR | O_CLOEXEC);
-    if (m->fd < 0 || flock(m->fd, LOCK_EX) != 0) return NVML_ERROR_UNKNOWN;
-    m->text[0] = '\n';
-    ssize_t n = read(m->fd, m->text + 1, TEXT_MAX - 2);
-    if (n < 0) return NVML_ERROR_UNKNOWN;
-    m->text[n + 1] = 0;
+    snprintf(key, sizeof key, "hang.%s", function);
+    for (;;) {
+        m->fd = open(path, O_RDWR | O_CLOEXEC);
+        if (m->fd < 0 || flock(m->fd, LOCK_EX) != 0) return NVML_ERROR_UNKNOWN;
+        m->text[0] = '\n';
+        ssize_t n = read(m->fd, m->text + 1, TEXT_MAX - 2);
+        if (n < 0) return NVML_ERROR_UNKNOWN;
+        m->text[n + 1] = 0;
+        if (value(m, key) == NULL) break;
+        close(m->fd); // others go on
+        usleep(5000);
+    }
     snprintf(key, sizeof key, "fail.%s", function);
     const char *fail = value(m, key);
     if (fail != NULL) return (nvmlReturn_t)atoi(fail);
