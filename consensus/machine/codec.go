@@ -32,7 +32,7 @@ type envelope struct {
 }
 
 var (
-	encoder = must(cbor.CoreDetEncOptions().EncMode())
+	encoder = must(cbor.CoreDetEncOptions().UserBufferEncMode())
 	decoder = must(cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		IndefLength:       cbor.IndefLengthForbidden,

@@ -24,41 +24,56 @@ const (
 
 var errSnapshot = errors.New("it is damaged or not a snapshot")
 
-// dumper writes items, each with its length, and hashes what it writes. The first error stays.
+// dumper writes items, each with its length, and hashes what it writes. The first error stays; the writer keeps its own.
 type dumper struct {
-	out  *bufio.Writer
+	out  *bufio.Writer // into both of the next two
+	to   io.Writer
 	hash hash.Hash
+	size [binary.MaxVarintLen64]byte
+	body bytes.Buffer // of the item that is being written
 	err  error
 }
 
 func dumperTo(w io.Writer) *dumper {
-	return &dumper{out: bufio.NewWriterSize(w, 1<<16), hash: sha256.New()}
+	d := &dumper{to: w, hash: sha256.New()}
+	d.out = bufio.NewWriterSize(io.MultiWriter(d.hash, w), 1<<16)
+	return d
 }
 
-func (d *dumper) write(p []byte) {
-	if d.err != nil {
-		return
-	}
-	d.hash.Write(p)
-	_, d.err = d.out.Write(p)
-}
+func (d *dumper) write(p []byte) { _, _ = d.out.Write(p) }
 
-func (d *dumper) item(value any) {
-	body, err := encoder.Marshal(value)
-	if d.err == nil && err != nil {
+func (d *dumper) number(n int) { d.write(binary.AppendUvarint(d.size[:0], uint64(n))) }
+
+// item writes what a pointer points to: to hand over a value would copy it once more.
+func (d *dumper) item(pointer any) {
+	d.body.Reset()
+	if err := encoder.MarshalToBuffer(pointer, &d.body); d.err == nil && err != nil {
 		d.err = err
 	}
-	d.write(binary.AppendUvarint(nil, uint64(len(body))))
-	d.write(body)
+	d.number(d.body.Len())
+	d.write(d.body.Bytes())
+}
+
+// end writes the hash of all that was written.
+func (d *dumper) end() error {
+	if err := d.out.Flush(); d.err == nil {
+		d.err = err
+	}
+	if d.err == nil {
+		_, d.err = d.to.Write(d.hash.Sum(nil))
+	}
+	return d.err
 }
 
 // dumpRows writes a table: its number, how many records, then key and value of each.
 func dumpRows[K, V any](d *dumper, number uint8, r rows[K, V]) {
 	d.write([]byte{number})
-	d.write(binary.AppendUvarint(nil, uint64(r.len())))
+	d.number(r.len())
+	var one pair[K, V]
 	r.tree.Scan(func(p pair[K, V]) bool {
-		d.item(p.key)
-		d.item(p.value)
+		one = p
+		d.item(&one.key)
+		d.item(&one.value)
 		return d.err == nil
 	})
 }
@@ -68,19 +83,13 @@ func Snapshot(v *View, w io.Writer) error {
 	d := dumperTo(w)
 	d.write([]byte(snapshotMagic))
 	d.write([]byte{snapshotMetaMark})
-	d.item(v.meta)
+	d.item(&v.meta)
 	for _, dump := range v.dumps {
 		dump(d)
 	}
 	d.write([]byte{snapshotEnd})
-	if d.err == nil {
-		_, d.err = d.out.Write(d.hash.Sum(nil))
-	}
-	if d.err == nil {
-		d.err = d.out.Flush()
-	}
-	if d.err != nil {
-		return fmt.Errorf("write snapshot of entry %d: %w", v.meta.Index, d.err)
+	if err := d.end(); err != nil {
+		return fmt.Errorf("write snapshot of entry %d: %w", v.meta.Index, err)
 	}
 	return nil
 }

@@ -12,6 +12,9 @@ import (
 // Hashing makes keys of even spread that nobody can choose, in 32 bytes.
 type SpentKey [32]byte
 
+// MarshalBinary is what snapshots' encoding calls; without it it would go byte by byte.
+func (k SpentKey) MarshalBinary() ([]byte, error) { return k[:], nil }
+
 // SpentKeyOf is the key of the coin whose secret hashes to this point.
 func SpentKeyOf(y Point) SpentKey { return sha256.Sum256(y[:]) }
 
