@@ -138,8 +138,10 @@ func (c *work) billWell(job *scheduler.Job, bill *funding.Bill) error {
 	if err := funding.CheckDraws(bill.Charged()-bill.Rounding, bill.Draws); err != nil {
 		return fmt.Errorf("job %d: %w", job.ID, err)
 	}
-	receipt, ok := c.Receipt(job.ID)
-	if ok && receipt.Final {
+	if job.State != scheduler.JobDone {
+		return nil // its receipt is not final
+	}
+	if receipt, ok := c.Receipt(job.ID); ok {
 		return receipt.Check()
 	}
 	return nil

@@ -83,6 +83,11 @@ type world struct {
 	echoes   []machine.Report // on their way: late, or for the second time
 	behind   funding.Millis   // the clock of the leader that speaks
 	old      *machine.View    // what a leader that is no more decided by
+
+	written struct { // the last view of w.m's that became a snapshot
+		view  *machine.View
+		bytes []byte
+	}
 }
 
 func (w *world) chance(percent int) bool { return w.dice.IntN(100) < percent }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -55,6 +56,7 @@ func main() {
 			p.first = uint64(rand.Uint32())
 		}
 	}
+	debug.SetGCPercent(400) // lives are small, and their garbage is much
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := p.live(ctx, os.Stdout); err != nil {
