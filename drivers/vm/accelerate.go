@@ -31,6 +31,24 @@ func version(qemu string) (string, error) {
 	return "QEMU " + strings.Fields(number)[0], nil
 }
 
+// firmware does only what a kernel needs that is started by its program, and that at once. It comes with QEMU.
+const firmware = "qboot.rom"
+
+func hasFirmware(qemu string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), versionPatience)
+	defer cancel()
+	folders, err := exec.CommandContext(ctx, qemu, "-L", "help").Output()
+	if err != nil {
+		return err
+	}
+	for _, folder := range strings.Fields(string(folders)) {
+		if _, err := os.Stat(filepath.Join(folder, firmware)); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s has no %s", qemu, firmware)
+}
+
 // accelerate finds out whether the processor itself can run machines. The device may be there, and open, and a machine never get
 // anywhere; so one is tried. note says why not.
 func (d *Driver) accelerate() (accel, note string) {
@@ -80,5 +98,5 @@ func (d *Driver) probe(accel string, patience time.Duration) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return monitor.Probe(ctx, box, monitor.Order{QEMU: d.qemu, Accel: accel, CPUs: 1, Memory: reserveMiB + 32, Format: "raw"})
+	return monitor.Probe(ctx, box, monitor.Order{QEMU: d.qemu, Accel: accel, Firmware: d.firmware, CPUs: 1, Memory: reserveMiB + 32, Format: "raw"})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/vm/initrd"
+	"github.com/coinop/coinop/drivers/vm/kernel"
 	"github.com/coinop/coinop/drivers/vm/monitor"
 )
 
@@ -29,7 +30,7 @@ func boxDir(taskDir string) string { return filepath.Join(taskDir, "box") }
 // order is what the monitor is told.
 func (d *Driver) order(t drivers.Task, image image) (monitor.Order, error) {
 	o := monitor.Order{
-		QEMU: d.qemu, Accel: d.accel, CPUs: max(1, min(int((t.CPUMilli+999)/1000), runtime.NumCPU())), Memory: memoryMiB, Format: image.format, Network: t.Network,
+		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: max(1, min(int((t.CPUMilli+999)/1000), runtime.NumCPU())), Memory: memoryMiB, Format: image.format, Network: t.Network,
 		Host: hostName(t.ID), TaskBytes: t.MemoryBytes, DiskBytes: t.DiskBytes, PidsMax: t.PidsMax, FilesMax: t.FilesMax, ShmBytes: t.ShmBytes,
 		ReadOnly: t.ReadOnlyRoot, WorkDir: WorkDir,
 	}
@@ -122,7 +123,7 @@ func initrdName(network bool) string {
 // copies makes the driver's own of what all machines have: their users could not get at the originals. Running ones keep what
 // they have.
 func (d *Driver) copies() error {
-	if err := install(d.config.Kernel, filepath.Join(d.config.Dir, monitor.Kernel), 0o444); err != nil {
+	if err := d.copyKernel(); err != nil {
 		return fmt.Errorf("take the kernel: %w", err)
 	}
 	if err := install(d.config.Program[0], filepath.Join(d.config.Dir, monitorFile), 0o555); err != nil {
@@ -141,6 +142,34 @@ func (d *Driver) copies() error {
 		}
 	}
 	return nil
+}
+
+// copyKernel takes the kernel's program out of its file if QEMU can start that by itself, and else the file.
+func (d *Driver) copyKernel() error {
+	to := filepath.Join(d.config.Dir, monitor.Kernel)
+	if d.unpackKernel(to) == nil {
+		d.firmware = firmware
+		return nil
+	}
+	// What is packed in another way, or has no such entry, starts as it is, and takes longer.
+	return install(d.config.Kernel, to, 0o444)
+}
+
+func (d *Driver) unpackKernel(to string) error {
+	if err := hasFirmware(d.qemu); err != nil {
+		return err
+	}
+	from, err := os.Open(d.config.Kernel)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	return replace(to, 0o444, func(file *os.File) error {
+		if err := kernel.Unpack(file, from); err != nil {
+			return err
+		}
+		return kernel.Entered(file.Name())
+	})
 }
 
 // install copies a file unless that copy is there already.
@@ -192,20 +221,19 @@ func put(from, to string) error {
 	return install(from, to, info.Mode().Perm())
 }
 
-func checkKernel(kernel string) error {
+func checkKernel(path string) error {
 	const how = "apt-get install --no-install-recommends linux-image-cloud-amd64 brings one, and the executor is told of it by --vm-kernel /boot/vmlinuz-VERSION"
-	if kernel == "" {
+	if path == "" {
 		return errors.New("no kernel for virtual machines is named: " + how)
 	}
-	file, err := os.Open(kernel)
+	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("the kernel for virtual machines cannot be read: %w; %s", err, how)
 	}
 	defer file.Close()
-	mark := make([]byte, 4)
-	if _, err := file.ReadAt(mark, 0x202); err != nil || string(mark) != "HdrS" {
-		return fmt.Errorf("%s is no kernel; %s", kernel, how)
+	if err := kernel.Check(file); err != nil {
+		return fmt.Errorf("%s: %w; %s", path, err, how)
 	}
-	_, err = initrd.Modules(kernel)
+	_, err = initrd.Modules(path)
 	return err
 }

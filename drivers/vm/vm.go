@@ -41,13 +41,14 @@ type Config struct {
 // Driver implements drivers.Driver. Run must be running for statuses to change.
 type Driver struct {
 	*tasks.Set
-	config  Config
-	disks   disks
-	qemu    string
-	version string
-	accel   string
-	note    string // why machines are not run by the processor itself; "": they are
-	useless string // why there are none; "": there are
+	config   Config
+	disks    disks
+	qemu     string
+	version  string
+	accel    string
+	firmware string // another than QEMU's own; "": that
+	note     string // why machines are not run by the processor itself; "": they are
+	useless  string // why there are none; "": there are
 }
 
 // New takes the folder, finds out what this machine allows and which tasks there are already. Run gives the folder back. Where no
