@@ -66,7 +66,7 @@ func TestAsAPlugin(t *testing.T) {
 		"it says what it is, every limit included", "what cannot be is refused, and nothing happens", "freeze and thaw are timed", "a removed task is forgotten, and its id free",
 		"exec has a terminal that can be resized", "exec ends with its caller, and with its task", "a port of a task is reached, and each direction ends by itself",
 		"arguments and variables arrive byte for byte, and no others", "a command that is not there is 127, one that cannot run 126",
-		"a suspended task lives through the driver's death", "tasks live through the driver's death",
+		"a task reads what it is told, and cannot change it", "a suspended task lives through the driver's death", "tasks live through the driver's death",
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(drivertest.Checks(), func(c drivertest.Check) bool { return c.Name == name }) {

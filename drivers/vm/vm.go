@@ -116,7 +116,7 @@ func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	}
 	return drivers.Description{
 		Name: "vm", Version: d.version, ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationVM,
-		Pause: true, Suspend: true, Exec: true, Connect: true, Network: true, Images: true, WorkDir: WorkDir, Note: d.note, Limits: d.Limits(""),
+		Pause: true, Suspend: true, Exec: true, Connect: true, Network: true, Images: true, WorkDir: WorkDir, NoticeDir: container.NoticeDir, Note: d.note, Limits: d.Limits(""),
 	}, nil
 }
 

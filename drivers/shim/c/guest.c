@@ -77,6 +77,14 @@ static u32 word(const char *data)
 	return w;
 }
 
+/* A file's name, its zero, and what is in it. */
+static void notice(const char *data, u64 bytes)
+{
+	u64 name = length(data) + 1;
+	if (name <= bytes)
+		machine_notice(data, data + name, bytes - name);
+}
+
 static void obey(struct frame *f, char *data)
 {
 	struct session *s = session_of(f->channel);
@@ -87,6 +95,7 @@ static void obey(struct frame *f, char *data)
 	case ASK_SYNC: tell(0, TELL_SYNCED, "", 0); return;
 	case ASK_ENTRY: files_entry(data, f->bytes, booted.uid, booted.gid); return;
 	case ASK_GIVE: files_give(f->channel); return;
+	case ASK_NOTICE: notice(data, f->bytes); return;
 	case ASK_DATA:
 		if (s)
 			session_input(s, (u8 *)data, f->bytes);

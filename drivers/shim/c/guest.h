@@ -13,11 +13,11 @@
 /* Each message is this, then its bytes. */
 struct frame { u32 bytes; unsigned short channel; u8 kind, pad; };
 
-enum ask { ASK_BOOT = 1, ASK_START, ASK_DATA, ASK_END, ASK_SIGNAL, ASK_SIZE, ASK_CREDIT, ASK_CLOSE, ASK_CONNECT, ASK_SYNC, ASK_ENTRY, ASK_GIVE };
+enum ask { ASK_BOOT = 1, ASK_START, ASK_DATA, ASK_END, ASK_SIGNAL, ASK_SIZE, ASK_CREDIT, ASK_CLOSE, ASK_CONNECT, ASK_SYNC, ASK_ENTRY, ASK_GIVE, ASK_NOTICE };
 enum tell { TELL_HELLO = 1, TELL_READY, TELL_OUT, TELL_ERR, TELL_OUT_END, TELL_EXIT, TELL_CREDIT, TELL_SYNCED, TELL_ENTRY, TELL_USED };
 
 /* What a machine is made of; then the host's name and its zero. */
-struct boot { u64 memory, pids, shm; u32 network, read_only, uid, gid; };
+struct boot { u64 memory, pids, shm; u32 network, read_only, uid, gid, notices, pad; };
 
 /* A command; then its texts, as struct request has them. No arguments: it holds the place. */
 struct start { struct request request; u32 uid, gid, terminal; unsigned short rows, cols; };
@@ -65,6 +65,7 @@ void files_give(u32 channel);
 /* machine.c */
 void machine_early(void);
 int machine_boot(struct boot *b, const char *name);
+void machine_notice(const char *name, const char *text, u64 bytes);
 void machine_used(struct used *u);
 void machine_kill(void);
 const char *machine_cgroup(void);

@@ -2,8 +2,10 @@
 #include "guest.h"
 
 #define GROUP "/sys/fs/cgroup/task"
+#define NOTICES "/run/coinop" /* as containers have them */
 
 static int limited;
+static i32 notices = -1; /* the folder of what the task is told, below what the task sees of it */
 
 static i64 mount(const char *what, const char *where, const char *type, u64 flags, const char *options)
 {
@@ -78,7 +80,7 @@ static void write_file(const char *path, const char *text, u32 flags)
 /* What is mounted on and told must be there, in whatever the image is; only then may its root be closed. */
 static i64 furnish(const struct boot *b)
 {
-	static const char *folders[] = {"/root/dev", "/root/proc", "/root/sys", "/root/etc", "/root/work"};
+	static const char *folders[] = {"/root/dev", "/root/proc", "/root/sys", "/root/etc", "/root/work", "/root/run", "/root" NOTICES};
 	i64 e = 0;
 	u32 i;
 	for (i = 0; i < sizeof folders / sizeof *folders; i++)
@@ -130,6 +132,33 @@ static i64 mounts(u64 shm)
 	write_file("/proc/sys/vm/dirty_expire_centisecs", "100", 0); /* what is written shows on the disk soon, where it is measured */
 	write_file("/proc/sys/vm/dirty_writeback_centisecs", "50", 0);
 	return 0;
+}
+
+/* The task reads the folder through a mount that is read-only; this process writes to what is under that. */
+static i64 notices_open(void)
+{
+	i64 e = mount("notices", NOTICES, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=1m");
+	if (e >= 0)
+		e = notices = (i32)SYS4(openat, AT_FDCWD, NOTICES, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (e >= 0)
+		e = SYS5(mount, NOTICES, NOTICES, 0, MS_BIND, 0);
+	if (e >= 0)
+		e = SYS5(mount, 0, NOTICES, 0, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, 0);
+	return e < 0 ? failed("mount " NOTICES, e) : 0;
+}
+
+/* A file is replaced as a whole, so nobody reads half of it. */
+void machine_notice(const char *name, const char *text, u64 bytes)
+{
+	i64 fd;
+	if (notices < 0)
+		return;
+	fd = SYS4(openat, notices, ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return;
+	SYS3(write, fd, text, bytes);
+	SYS1(close, fd);
+	SYS4(renameat, notices, ".new", notices, name);
 }
 
 static void put_number(const char *file, u64 n)
@@ -196,6 +225,8 @@ int machine_boot(struct boot *b, const char *name)
 		return -1;
 	SYS2(sethostname, name, length(name));
 	network(b->network);
+	if (b->notices && notices_open() < 0)
+		return -1;
 	return limits(b) < 0 ? -1 : 0;
 }
 

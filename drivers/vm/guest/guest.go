@@ -26,6 +26,7 @@ const (
 	AskSync
 	AskEntry
 	AskGive
+	AskNotice
 )
 
 // What it tells.
@@ -89,6 +90,7 @@ type Boot struct {
 	MemoryBytes, PidsMax, ShmBytes int64
 	Network, ReadOnly              bool
 	UID, GID                       uint32
+	Notices                        bool
 	Host                           string
 }
 
@@ -98,7 +100,7 @@ func (b Boot) Encode() []byte {
 	for _, n := range []int64{b.MemoryBytes, b.PidsMax, b.ShmBytes} {
 		out = binary.LittleEndian.AppendUint64(out, uint64(n))
 	}
-	for _, n := range []uint32{flag(b.Network), flag(b.ReadOnly), b.UID, b.GID} {
+	for _, n := range []uint32{flag(b.Network), flag(b.ReadOnly), b.UID, b.GID, flag(b.Notices), 0} {
 		out = binary.LittleEndian.AppendUint32(out, n)
 	}
 	return append(append(out, b.Host...), 0)

@@ -40,6 +40,7 @@ type monitor struct {
 	died    chan struct{}
 	up      atomic.Bool   // its first process has spoken: what fails from then on is due to the image or the task, not to this machine
 	begun   chan struct{} // the task's command has begun
+	news    news
 	end     End
 }
 
@@ -85,6 +86,7 @@ func (m *monitor) task(ctx context.Context) (status syscall.WaitStatus, err erro
 	if m.order, err = readOrder(m.box); err != nil {
 		return 0, fail("read what to run: %v", err)
 	}
+	m.news = newNews(m.order.NoticeDir)
 	listener, err := listen(m.box)
 	if err != nil {
 		return 0, fail("listen to the driver: %v", err)
@@ -192,6 +194,7 @@ func (m *monitor) run(ctx context.Context, first *channel, signals <-chan os.Sig
 	if err := m.line.fill(files); err != nil {
 		return fail("%v", err)
 	}
+	m.news.tell(ctx, m.line)
 	if err := m.main.send(ctx, guest.AskStart, m.command().Encode()); err != nil {
 		return fail("%v", err)
 	}
@@ -200,6 +203,7 @@ func (m *monitor) run(ctx context.Context, first *channel, signals <-chan os.Sig
 	}
 	close(m.begun)
 	go m.pass(ctx, signals)
+	go m.news.keep(ctx, m.line)
 	if err := m.attend(ctx, status); err != nil {
 		return err
 	}
@@ -221,7 +225,7 @@ func (m *monitor) boot(ctx context.Context, first *channel) error {
 			case guest.TellHello:
 				m.up.Store(true)
 				o := m.order
-				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Host: o.Host}
+				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Notices: o.NoticeDir != "", Host: o.Host}
 				if err := first.send(ctx, guest.AskBoot, b.Encode()); err != nil {
 					return fail("%v", err)
 				}

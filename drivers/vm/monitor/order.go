@@ -33,6 +33,7 @@ type Order struct {
 	ReadOnly  bool
 	UID, GID  uint32   // inside
 	WorkDir   string   // inside
+	NoticeDir string   // outside; "": the task is told nothing
 	Argv, Env [][]byte // which may be no text; without arguments it holds the place
 }
 

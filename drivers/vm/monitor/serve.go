@@ -101,6 +101,7 @@ func (m *monitor) signalled(ctx context.Context, s syscall.Signal, group bool) e
 	case <-time.After(bootPatience):
 		return errors.New("its command has not begun yet")
 	}
+	m.news.tell(ctx, m.line) // of which the signal may be
 	if err := m.signal(ctx, s, group); err != nil {
 		return err
 	}
@@ -121,6 +122,7 @@ func (m *monitor) exec(ctx context.Context, conn *net.UnixConn, r Request) {
 	case <-time.After(bootPatience):
 		return
 	}
+	m.news.tell(ctx, m.line)
 	c, err := m.line.open(anyNumber)
 	if err != nil {
 		return
