@@ -274,7 +274,7 @@ func changePool(p *scheduler.Pool, s client.PoolSet) error {
 		}
 	}
 	if s.Weights != nil {
-		p.Weights = scheduler.Weights{CPU: s.Weights.CPU, Memory: s.Weights.Memory, Disk: s.Weights.Disk, GPU: s.Weights.GPU}
+		p.Weights = scheduler.Weights{CPU: s.Weights.CPU, Memory: s.Weights.Memory, Disk: s.Weights.Disk, GPU: s.Weights.GPU, Suspended: s.Weights.Suspended}
 		kinds, err := kindWeights(s.Weights.GPUKinds)
 		if err != nil {
 			return err

@@ -191,7 +191,7 @@ func kindWeights(list map[string]int64) ([]scheduler.KindWeight, error) {
 
 // weightsView shows what a pool's resources weigh.
 func weightsView(p *scheduler.Pool) client.Weights {
-	w := client.Weights{CPU: p.Weights.CPU, Memory: p.Weights.Memory, Disk: p.Weights.Disk, GPU: p.Weights.GPU}
+	w := client.Weights{CPU: p.Weights.CPU, Memory: p.Weights.Memory, Disk: p.Weights.Disk, GPU: p.Weights.GPU, Suspended: p.Weights.Suspended}
 	for _, k := range p.Kinds {
 		if w.GPUKinds == nil {
 			w.GPUKinds = map[string]int64{}

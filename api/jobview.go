@@ -106,9 +106,9 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client
 			return true
 		}
 		line := runLine(v, r, series, at)
-		out.SpentMicro += line.OwedMicro - int64(r.Owed)
-		if r.Start > 0 {
-			out.BilledMs += int64(max(0, at-r.Start))
+		out.SpentMicro += line.OwedMicro - int64(r.Before.Charged+r.Owed) // of which the job was charged that
+		if r.Start > 0 && r.Parked == nil {
+			out.BilledMs += int64(max(0, at-r.Begun()))
 		}
 		if whole {
 			out.Runs = append(out.Runs, line)
@@ -139,13 +139,21 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client
 func runLine(v *machine.View, r *scheduler.Run, series funding.Series, at funding.Millis) client.Run {
 	line := client.Run{
 		Run: uint64(r.ID), Task: r.Task, State: runState(r.State), Node: nodeNames(v, r.Nodes), Placed: clockOf(r.Placed),
-		Started: clockOf(r.Start), Until: clockOf(r.Until), Reason: reasonWord(r.Stop), OwedMicro: int64(r.Owed),
+		Started: clockOf(r.Start), Until: clockOf(r.Until), Reason: reasonWord(r.Stop),
 	}
-	if r.Start > 0 && at > r.Start {
-		if owed, err := funding.Owed(r.Weight, r.From, series.At(at)); err == nil {
-			line.OwedMicro += int64(owed)
+	owed, kept := r.Owed, funding.Amount(0)
+	switch {
+	case r.Parked != nil:
+		line.Until = clockOf(r.Parked.Until)
+		if cost, err := r.Parked.Cost(at); err == nil {
+			kept = max(0, cost-r.Parked.Owed)
+		}
+	case r.Start > 0 && at > r.Begun():
+		if total, err := funding.Owed(r.Weight, r.From, series.At(at)); err == nil {
+			owed = max(owed, total)
 		}
 	}
+	line.OwedMicro = int64(r.Before.Charged + owed + kept)
 	return line
 }
 

@@ -17,7 +17,7 @@ func jobState(s scheduler.JobState) string {
 }
 
 func runState(s scheduler.RunState) string {
-	return word("run state", int(s), "placed", "running", "paused", "stopping", "ended")
+	return word("run state", int(s), "placed", "running", "paused", "stopping", "ended", "suspended")
 }
 
 func nodeState(s scheduler.NodeState) string {

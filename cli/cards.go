@@ -111,7 +111,8 @@ func processes(n int32) string {
 func weightRows(p client.Pool) [][]string {
 	w := p.Weights
 	rows := [][]string{{p.Pool, "cpu", money(w.CPU * 1000), "a CPU"}, {p.Pool, "memory", money(w.Memory * 1000), "a GiB"},
-		{p.Pool, "disk", money(w.Disk * 1000), "a GiB"}, {p.Pool, "gpu", money(w.GPU * 1000), "any GPU without a row of its own"}}
+		{p.Pool, "disk", money(w.Disk * 1000), "a GiB"}, {p.Pool, "suspended", money(w.Suspended * 1000), "a GiB of memory and disk, while they lie on disk"},
+		{p.Pool, "gpu", money(w.GPU * 1000), "any GPU without a row of its own"}}
 	for _, name := range slices.Sorted(maps.Keys(w.GPUKinds)) {
 		rows = append(rows, []string{p.Pool, "gpu/" + name, money(w.GPUKinds[name] * 1000), "one of the kind"})
 	}
@@ -134,12 +135,12 @@ func (f weightFlags) over(w client.Weights) (client.Weights, error) {
 		if !ok || err != nil || n < 0 {
 			return w, fmt.Errorf("--weight %s: write NAME=N, N in thousandths of a billing unit: cpu=1000, gpu/a100=20000", said)
 		}
-		to := map[string]*int64{"cpu": &w.CPU, "memory": &w.Memory, "disk": &w.Disk, "gpu": &w.GPU}[name]
+		to := map[string]*int64{"cpu": &w.CPU, "memory": &w.Memory, "disk": &w.Disk, "suspended": &w.Suspended, "gpu": &w.GPU}[name]
 		switch {
 		case to != nil:
 			*to = n
 		case !isKind || kind == "":
-			return w, errors.New("--weight " + said + ": name cpu, memory, disk, gpu or gpu/KIND")
+			return w, errors.New("--weight " + said + ": name cpu, memory, disk, suspended, gpu or gpu/KIND")
 		default:
 			if w.GPUKinds == nil {
 				w.GPUKinds = map[string]int64{}

@@ -186,7 +186,7 @@ func (a *app) poolSetVerb() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&admission, "admission", "", "open: anyone who pays, isolating drivers only; trusted: holders of a submit token")
 	f.StringSliceVar(&drivers, "drivers", nil, "what its jobs may be run by, as `process,container`")
-	f.StringArrayVar(&weights.said, "weight", nil, "what one of a resource weighs, in thousandths of a billing unit, as `NAME=N`: cpu, memory and disk (a GiB), gpu, gpu/a100,\n"+
+	f.StringArrayVar(&weights.said, "weight", nil, "what one of a resource weighs, in thousandths of a billing unit, as `NAME=N`: cpu, memory, disk and suspended (a GiB), gpu, gpu/a100,\n"+
 		"gpu/a100/1g.10gb, gpu/a100/share; gpu/KIND=none takes a kind off the list")
 	f.StringVar(&floor, "floor", "", "the least bid, in credits per billing unit and second")
 	f.StringVar(&bid, "default-bid", "", "the bid of who names none")

@@ -45,7 +45,7 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 			err = r.control(ctx, drivers.Control{Kind: drivers.Kill})
 		}
 		if err == nil {
-			err = r.follow(ctx, order)
+			err = r.follow(ctx, status, order)
 		}
 		if err == nil {
 			err = r.limit(ctx, status, timer)
@@ -91,12 +91,15 @@ func (r *run) show(status drivers.Status) error {
 }
 
 // follow carries out the order unless it has been already.
-func (r *run) follow(ctx context.Context, order *wire.Order) error {
+func (r *run) follow(ctx context.Context, status drivers.Status, order *wire.Order) error {
 	if order == nil || order.GetVersion() == r.obeyed && !r.unsure {
 		return nil
 	}
 	if err := r.warn(ctx, order); err != nil {
 		return err
+	}
+	if r.unsure && status.State == drivers.StateSuspended {
+		r.paused, r.asleep = true, true
 	}
 	if err := r.want(ctx, order); err != nil {
 		return err
@@ -111,33 +114,62 @@ func (r *run) follow(ctx context.Context, order *wire.Order) error {
 
 func (r *run) want(ctx context.Context, order *wire.Order) error {
 	switch order.GetWant() {
-	case wire.Want_WANT_PAUSE:
-		if r.paused {
-			return nil
-		}
+	case wire.Want_WANT_PAUSE, wire.Want_WANT_SUSPEND:
+		return r.pause(ctx, order.GetWant() == wire.Want_WANT_SUSPEND)
+	case wire.Want_WANT_STOP:
+		return r.stop(ctx, order.GetSignal(), order.GetKillDelayMs())
+	case wire.Want_WANT_RUN:
+		return r.goOn(ctx)
+	}
+	return nil
+}
+
+// pause freezes the task, and brings it to disk if it is to be suspended.
+func (r *run) pause(ctx context.Context, suspend bool) error {
+	if !r.paused {
 		err := r.control(ctx, drivers.Control{Kind: drivers.Freeze})
 		if impossible(err) {
 			// It must not run on unpaid: what cannot wait has to end.
 			return r.stop(ctx, 0, r.spec().GetKillDelayMs())
 		}
-		r.paused = err == nil
-		return err
-	case wire.Want_WANT_STOP:
-		return r.stop(ctx, order.GetSignal(), order.GetKillDelayMs())
-	case wire.Want_WANT_RUN:
-		if !r.paused && !r.unsure {
-			return nil
+		if err != nil {
+			return err
 		}
-		err := r.control(ctx, drivers.Control{Kind: drivers.Thaw})
-		if impossible(err) {
-			err = nil
-		}
-		if err == nil {
-			r.paused = false
-		}
-		return err
+		r.paused = true
 	}
-	return nil
+	if !suspend || r.asleep {
+		return nil
+	}
+	err := r.control(ctx, drivers.Control{Kind: drivers.Suspend})
+	if impossible(err) {
+		return nil // it waits where it is
+	}
+	if err == nil {
+		r.asleep = true
+		r.mu.Lock()
+		r.slept = r.config.Boot()
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// goOn takes back what pause has done, or an earlier executor may have.
+func (r *run) goOn(ctx context.Context) error {
+	if !r.paused && !r.unsure {
+		return nil
+	}
+	kind := drivers.Thaw
+	if r.asleep {
+		kind = drivers.Resume
+	}
+	err := r.control(ctx, drivers.Control{Kind: kind})
+	if impossible(err) && !r.asleep {
+		err = nil
+	}
+	if err == nil {
+		r.paused, r.asleep = false, false
+	}
+	return err
 }
 
 // stop begins to end the task. The shim kills it after the delay even if this executor is gone by then; a stop that is
@@ -166,7 +198,7 @@ func (r *run) control(ctx context.Context, c drivers.Control) error {
 // limit begins to stop the task when its time limit comes near, and sets the timer for that. The timer counts on a clock
 // that stands still while the machine sleeps, so each time it fires the boot time is asked.
 func (r *run) limit(ctx context.Context, status drivers.Status, timer *time.Timer) error {
-	limit := r.spec().GetTimeLimitMs() * int64(time.Millisecond)
+	limit := r.limitNs()
 	if limit == 0 || status.StartedBoot == 0 || r.struck {
 		return nil
 	}
@@ -184,6 +216,23 @@ func (r *run) limit(ctx context.Context, status drivers.Status, timer *time.Time
 		r.log.Warn("a notice could not be written", "run", r.id, "error", err)
 	}
 	return r.stop(ctx, int32(syscall.SIGTERM), left)
+}
+
+// limitNs is the task's time limit counted from its first process, moved by the time for which it was suspended; zero where
+// there is none.
+func (r *run) limitNs() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limitNow()
+}
+
+// limitNow is limitNs for who holds mu.
+func (r *run) limitNow() int64 {
+	ms := r.spec().GetTimeLimitMs()
+	if moved := r.order.GetLimitMs(); moved != 0 {
+		ms = max(0, moved)
+	}
+	return ms * int64(time.Millisecond)
 }
 
 // impossible says that a driver will never do what was asked.

@@ -202,9 +202,9 @@ const codeNotFound = 127
 
 // pastLimit says whether a stopped task was stopped for its time limit by an executor that is gone.
 func (r *run) pastLimit(s drivers.Status) bool {
-	limit := r.spec().GetTimeLimitMs()
+	limit := r.limitNs()
 	return limit > 0 && s.StartedBoot != 0 &&
-		s.EndedBoot-s.StartedBoot >= (limit-min(limit, r.spec().GetKillDelayMs()))*int64(time.Millisecond)
+		s.EndedBoot-s.StartedBoot >= limit-min(limit, r.spec().GetKillDelayMs()*int64(time.Millisecond))
 }
 
 func missing(s drivers.Status) []string {

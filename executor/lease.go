@@ -88,7 +88,7 @@ func (r *run) leaseAt(now int64) (until int64, byMoney bool) {
 	r.Executor.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if limit := r.spec().GetTimeLimitMs() * int64(time.Millisecond); limit != 0 {
+	if limit := r.limitNow(); limit != 0 {
 		from := r.began
 		if from == 0 {
 			from = now

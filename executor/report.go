@@ -68,6 +68,13 @@ func (r *run) message(now int64) *wire.RunStatus {
 			m.State = wire.RunState_RUN_STATE_PAUSED
 		}
 	}
+	if r.shown.State == drivers.StateSuspended {
+		m.State = wire.RunState_RUN_STATE_SUSPENDED
+		if r.slept != 0 {
+			age := (now - r.slept) / int64(time.Millisecond)
+			m.SuspendedAgeMs = &age
+		}
+	}
 	return m
 }
 

@@ -21,7 +21,8 @@ type run struct {
 	adopted  bool           // its folder was there before this executor
 	obeyed   uint64         // version of the order that has taken effect
 	paused   bool           // we have frozen it
-	unsure   bool           // whether we have frozen it, an earlier executor knew
+	asleep   bool           // we have suspended it
+	unsure   bool           // whether we have frozen or suspended it, an earlier executor knew
 	stopped  bool           // we have begun to stop it, as ordered or for its time limit
 	killed   bool           // we have killed it because this executor ends its tasks
 	struck   bool           // its time limit has struck
@@ -49,6 +50,7 @@ type run struct {
 	written  int64 // lease that the driver has
 	granted  int64 // the longest that it may have; 0: not known
 	leased   bool  // the driver holds it to that
+	slept    int64 // boot time at which we had suspended it; 0: not known
 	disowned error // why its driver is not asked about it any more
 	cuts     []int64
 	shown    drivers.Status // what reports tell; behind status by what must be on disk first

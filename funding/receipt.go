@@ -10,6 +10,7 @@ const (
 	LineSubmit   = "submit fee"
 	LineUsage    = "metered time"
 	LineMinimum  = "one-second minimum"
+	LineKept     = "kept while suspended"
 	LineRounding = "less than one coin"
 )
 
@@ -51,10 +52,11 @@ type Bill struct {
 	Rounding Amount `cbor:"4,keyasint,omitempty"`
 	Overrun  Amount `cbor:"5,keyasint,omitempty"` // the operator's; no line of the receipt
 	Draws    []Draw `cbor:"6,keyasint,omitempty"` // ascending by deposit
+	Kept     Amount `cbor:"7,keyasint,omitempty"` // for suspended tasks on disk
 }
 
 // Charged is the sum of the bill's lines.
-func (b Bill) Charged() Amount { return b.Submit + b.Usage + b.Minimum + b.Rounding }
+func (b Bill) Charged() Amount { return b.Submit + b.Usage + b.Minimum + b.Kept + b.Rounding }
 
 // Drawn adds to the bill what deposits bore.
 func (b Bill) Drawn(draws []Draw) Bill {
@@ -83,7 +85,7 @@ func (b Bill) Lines(parts ...Part) []Line {
 	if usage == nil {
 		usage = []Line{{LineUsage, b.Usage}}
 	}
-	all := slices.Concat([]Line{{LineSubmit, b.Submit}}, usage, []Line{{LineMinimum, b.Minimum}, {LineRounding, b.Rounding}})
+	all := slices.Concat([]Line{{LineSubmit, b.Submit}}, usage, []Line{{LineMinimum, b.Minimum}, {LineKept, b.Kept}, {LineRounding, b.Rounding}})
 	lines := slices.DeleteFunc(all, func(l Line) bool { return l.Amount == 0 })
 	if len(lines) == 0 {
 		return []Line{{LineUsage, 0}}

@@ -8,14 +8,15 @@ type Event uint8
 
 // Events of jobs and runs.
 const (
-	EventPlace  Event = iota + 1 // a task is given a node
-	EventStart                   // its first process runs
-	EventPause                   // the money has ended for now
-	EventResume                  // money has come
-	EventNotice                  // it is told why and by when it will be stopped
-	EventSpare                   // the reason for the notice has gone
-	EventEnd                     // of a run: by itself or stopped; of a job: with its last task, or cancelled
-	EventAgain                   // its last open run ended and tasks wait: placed again, or never yet
+	EventPlace   Event = iota + 1 // a task is given a node
+	EventStart                    // its first process runs
+	EventPause                    // the money has ended for now
+	EventResume                   // money has come
+	EventNotice                   // it is told why and by when it will be stopped
+	EventSpare                    // the reason for the notice has gone
+	EventEnd                      // of a run: by itself or stopped; of a job: with its last task, or cancelled
+	EventAgain                    // its last open run ended and tasks wait: placed again, or never yet
+	EventSuspend                  // its state lies on disk: its place is given back
 )
 
 // JobNew and RunNew are what a job and a run are before they exist.
@@ -70,8 +71,12 @@ func RunSteps() []RunStep {
 		{RunRunning, EventNotice, RunStopping},
 		{RunRunning, EventEnd, RunEnded},
 		{RunPaused, EventResume, RunRunning},
+		{RunPaused, EventSuspend, RunSuspended},
 		{RunPaused, EventNotice, RunStopping},
 		{RunPaused, EventEnd, RunEnded},
+		{RunSuspended, EventResume, RunRunning}, // money has come, and there is room on its node
+		{RunSuspended, EventNotice, RunStopping},
+		{RunSuspended, EventEnd, RunEnded},
 		{RunStopping, EventStart, RunStopping}, // it had started when it was told to stop
 		{RunStopping, EventNotice, RunStopping},
 		{RunStopping, EventSpare, RunRunning},

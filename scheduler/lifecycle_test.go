@@ -24,7 +24,7 @@ func TestEveryStateCanBeReachedAndLeft(t *testing.T) {
 			t.Errorf("job state %s: reached %v, can end %v", s, slices.Contains(jobs, s), ends)
 		}
 	}
-	for s := RunNew; s <= RunEnded; s++ {
+	for s := RunNew; s <= RunSuspended; s++ {
 		if _, ends := s.On(EventEnd); !slices.Contains(runs, s) || ends == (s == RunNew || s == RunEnded) {
 			t.Errorf("run state %s: reached %v, can end %v", s, slices.Contains(runs, s), ends)
 		}

@@ -11,7 +11,7 @@ func (s JobState) String() string {
 
 // String is the state's name.
 func (s RunState) String() string {
-	return word(int(s), "new", "placed", "running", "paused", "stopping", "ended")
+	return word(int(s), "new", "placed", "running", "paused", "stopping", "ended", "suspended")
 }
 
 // String is the state's name.
@@ -24,7 +24,7 @@ func (e Event) String() string {
 	if e == EventSubmit {
 		return "submit"
 	}
-	return word(int(e), "", "place", "start", "pause", "resume", "notice", "spare", "end", "again")
+	return word(int(e), "", "place", "start", "pause", "resume", "notice", "spare", "end", "again", "suspend")
 }
 
 // String is the reason's name; without a reason it is empty.

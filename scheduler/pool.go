@@ -6,7 +6,7 @@ import "github.com/coinop/coinop/funding"
 func DefaultPool(name string) Pool {
 	return Pool{
 		Name: name, Admission: Trusted,
-		Weights: Weights{CPU: 1000, Memory: 250, GPU: 16_000}, // no GPU is given away because nobody has set its price
+		Weights: Weights{CPU: 1000, Memory: 250, GPU: 16_000, Suspended: 10}, // no GPU is given away because nobody has set its price
 		Floor:   funding.Rate(funding.UnitMicro), DefaultBid: 2 * funding.Rate(funding.UnitMicro),
 		TimeDefault: 3_600_000, TimeMax: 30 * 86_400_000, KillDelay: 30_000, PauseGrace: 600_000,
 		Tranche: 600_000, Tick: 10_000, ArrayMax: TasksMax, LowFunds: 120_000,

@@ -45,6 +45,8 @@ type Weights struct {
 	Memory int64 `cbor:"2,keyasint"` // per GiB
 	Disk   int64 `cbor:"3,keyasint"` // per GiB
 	GPU    int64 `cbor:"4,keyasint"` // per device
+
+	Suspended int64 `cbor:"5,keyasint,omitempty"` // per GiB of a suspended task: its disk, and its memory as it lies on disk
 }
 
 // Admission says whose work a pool takes.
@@ -194,6 +196,7 @@ const (
 	RunPaused
 	RunStopping // under notice; Stop says why and by when
 	RunEnded
+	RunSuspended // its state lies on its node's disk, its place is given back; Parked says until when
 )
 
 // Run is one attempt of a task on a node.
@@ -210,17 +213,61 @@ type Run struct {
 	State   RunState       `cbor:"10,keyasint"`
 	Placed  funding.Millis `cbor:"11,keyasint"`
 	Start   funding.Millis `cbor:"12,keyasint,omitempty"` // the first process
-	From    funding.Index  `cbor:"13,keyasint"`           // the index at Start, moved on by what it rose while frozen; the whole run is rounded once
+	From    funding.Index  `cbor:"13,keyasint"`           // the index at Start, moved on by what it rose while frozen; the whole stretch is rounded once
 	Until   funding.Millis `cbor:"14,keyasint,omitempty"` // the time limit's end, once started; zero: none
 	Stop    Reason         `cbor:"15,keyasint,omitempty"` // why it is being stopped
 	StopAt  funding.Millis `cbor:"16,keyasint,omitempty"` // SIGTERM at this time
 	KillAt  funding.Millis `cbor:"17,keyasint,omitempty"` // SIGKILL at this time
 	Signal  int32          `cbor:"18,keyasint,omitempty"` // instead of SIGTERM
 	Hold    funding.Amount `cbor:"19,keyasint,omitempty"` // this run's part of the job's hold (safe)
-	Owed    funding.Amount `cbor:"20,keyasint,omitempty"` // settled of what it owes since Start
+	Owed    funding.Amount `cbor:"20,keyasint,omitempty"` // settled of what it owes for this stretch
 	Settled funding.Millis `cbor:"21,keyasint,omitempty"` // up to when, if on the way
 	Heard   funding.Millis `cbor:"22,keyasint,omitempty"` // up to when its executor has said how it ran, where that changed anything
 	Frozen  funding.Millis `cbor:"23,keyasint,omitempty"` // for how long of that it stood still, free of charge
+
+	// A run that was suspended runs in several stretches, each metered by itself.
+	Since  funding.Millis `cbor:"24,keyasint,omitempty"` // when this stretch began, if not at Start
+	Before Stretches      `cbor:"25,keyasint,omitzero"`  // what came before this stretch
+	Parked *Parked        `cbor:"26,keyasint,omitempty"` // while it is suspended, also under notice
+}
+
+// Stretches is what a run's stretches before the present one came to: settled, and final.
+type Stretches struct {
+	Billed  funding.Millis `cbor:"1,keyasint,omitempty"` // of running
+	Charged funding.Amount `cbor:"2,keyasint,omitempty"` // for running and for being kept
+}
+
+// Begun is when the run's present stretch began; zero before its first process.
+func (r *Run) Begun() funding.Millis { return max(r.Start, r.Since) }
+
+// Parked is a suspended run: what it costs to keep, and for how long that is paid. Its Run.Hold is that money and, once it
+// is Ready, what it takes to go on. The price is fixed: what lies on a disk stands in nobody's way.
+type Parked struct {
+	Since  funding.Millis `cbor:"1,keyasint"`
+	Weight funding.Weight `cbor:"2,keyasint,omitempty"`
+	Rate   funding.Rate   `cbor:"3,keyasint,omitempty"`
+	Owed   funding.Amount `cbor:"4,keyasint,omitempty"` // settled of what it owes since Since
+	Until  funding.Millis `cbor:"5,keyasint"`           // up to when it is paid; a Ready one is paid on, another one ends
+	Grace  funding.Millis `cbor:"6,keyasint,omitempty"` // the end of the pause grace, while there is no money to go on
+	Left   funding.Millis `cbor:"7,keyasint,omitempty"` // of its time limit; zero: it has none
+	Ready  bool           `cbor:"8,keyasint,omitempty"` // there is money: it waits for room on its node
+}
+
+// Cost is what it comes to from Since up to a time; nothing is owed beyond the time that is paid.
+func (p *Parked) Cost(to funding.Millis) (funding.Amount, error) {
+	d := min(to, p.Until) - p.Since
+	if p.Weight == 0 || d <= 0 {
+		return 0, nil
+	}
+	return p.Rate.Cost(p.Weight, d)
+}
+
+// Keeps is what a task takes of its node while it is suspended: its disk, and its memory as it lies there.
+func (r Resources) Keeps() Resources { return Resources{Disk: r.Disk + r.Memory} }
+
+// Keep is what a suspended task weighs; zero where it is kept for nothing.
+func (w Weights) Keep(need Resources) (funding.Weight, error) {
+	return WeightOf(Weights{Disk: w.Suspended}, need.Keeps())
 }
 
 // NodeState says whether a node takes work.

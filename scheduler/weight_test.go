@@ -57,7 +57,7 @@ func TestWeightsAreExact(t *testing.T) {
 		num := func(what string) int64 {
 			return rapid.OneOf(rapid.Int64Range(0, 4000), rapid.Int64Range(0, math.MaxInt64)).Draw(t, what)
 		}
-		w := Weights{num("w"), num("w"), num("w"), num("w")}
+		w := Weights{CPU: num("w"), Memory: num("w"), Disk: num("w"), GPU: num("w")}
 		need := Resources{num("cpu"), num("memory"), num("disk"), num("gpus")}
 		sum := new(big.Int)
 		add := func(a, b, scale int64) {

@@ -96,6 +96,11 @@ func (l *leader) loop(ctx context.Context, what string, b bell, period time.Dura
 
 // place proposes one batch. The next one is decided from what this one has left.
 func (l *leader) place(ctx context.Context) (bool, error) {
+	if due := l.truth.View().WakeDue(l.truth.Now(), placeMax); len(due) > 0 {
+		if err := l.wake(ctx, due); err != nil {
+			return false, err
+		}
+	}
 	decisions := scheduler.Place(l.truth.View().Scheduler(), l.truth.Now(), placeMax)
 	if len(decisions) == 0 {
 		return false, nil
@@ -114,6 +119,18 @@ func (l *leader) place(ctx context.Context) (bool, error) {
 	// Refused decisions are decided again from the state that refused them. Where nothing else was in the batch, that
 	// could go on for ever without a change, so the next change is waited for.
 	return len(answer.Runs) > 0, nil
+}
+
+// wake lets suspended runs go on.
+func (l *leader) wake(ctx context.Context, due []scheduler.RunID) error {
+	result, err := l.truth.Propose(ctx, machine.Pulse{Wake: due})
+	if err == nil {
+		err = result.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("let %d suspended tasks go on: %w", len(due), err)
+	}
+	return nil
 }
 
 // batch joins decisions for consecutive tasks of a job on one node.
@@ -218,5 +235,5 @@ func spare(p *machine.Pulse) bool {
 	p.Stop = slices.DeleteFunc(p.Stop, func(s machine.StopRun) bool {
 		return s.Reason == scheduler.ReasonMoneyEnd || s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMaxTotal
 	})
-	return len(p.Renew)+len(p.Notice)+len(p.Resume)+len(p.Stop)+len(p.Prune)+len(p.Close)+len(p.Refunds)+len(p.Retry) > 0 || p.Expire > 0
+	return len(p.Renew)+len(p.Notice)+len(p.Resume)+len(p.Stop)+len(p.Prune)+len(p.Close)+len(p.Refunds)+len(p.Retry)+len(p.Keep) > 0 || p.Expire > 0
 }

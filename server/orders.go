@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/executor/wire"
@@ -33,19 +34,45 @@ func (d *desired) order(run *scheduler.Run) *wire.Order {
 	o := &wire.Order{Run: uint64(run.ID), Want: wire.Want_WANT_RUN, Started: run.Start != 0}
 	switch run.State {
 	case scheduler.RunPaused:
-		o.Want = wire.Want_WANT_PAUSE
+		o.Want = d.pause(run)
+	case scheduler.RunSuspended:
+		o.Want = wire.Want_WANT_SUSPEND
 	case scheduler.RunStopping:
 		if d.now >= run.StopAt {
 			o.Want = wire.Want_WANT_STOP
 			o.Signal = run.Signal
 			o.KillDelayMs = int64(max(0, run.KillAt-run.StopAt))
 		} else {
+			if run.Parked != nil {
+				o.Want = wire.Want_WANT_SUSPEND
+			}
 			d.wake(run.StopAt)
 		}
 		o.Notice = &wire.Notice{Reason: run.Stop.String(), AtUnixMs: int64(run.StopAt)}
 	}
+	switch {
+	case run.Parked != nil:
+		o.LimitMs = -1
+	case run.Until != 0:
+		o.LimitMs = int64(run.Until - run.Start)
+	}
 	d.funds(run, o)
 	return o
+}
+
+// pause says how a run is to wait for money: on disk where its driver can bring it there.
+func (d *desired) pause(run *scheduler.Run) wire.Want {
+	shape, known := d.view.Shape(run.Shape)
+	node, there := d.view.Node(d.node)
+	if !known || !there || shape.GPU.Asks(shape.Need) {
+		return wire.Want_WANT_PAUSE
+	}
+	for _, driver := range node.DriverFacts {
+		if driver.Name == shape.Driver && slices.Contains(driver.Can, "suspend") {
+			return wire.Want_WANT_SUSPEND
+		}
+	}
+	return wire.Want_WANT_PAUSE
 }
 
 func (d *desired) wake(at funding.Millis) {
@@ -69,6 +96,9 @@ func (d *desired) funds(run *scheduler.Run, o *wire.Order) {
 }
 
 func (d *desired) fundedUntil(run *scheduler.Run) (funding.Millis, bool) {
+	if run.Parked != nil {
+		return run.Parked.Until, true
+	}
 	job, ok := d.view.Job(run.Job)
 	if !ok || job.Mode != funding.Stream {
 		return 0, false

@@ -23,8 +23,11 @@ func translate(run *scheduler.Run, s *wire.RunStatus, now funding.Millis) (machi
 		report.Ended = ended(run, s, start, started, now)
 		return report, true
 	}
+	if s.State == wire.RunState_RUN_STATE_SUSPENDED {
+		report.Suspended = suspended(run, s, now)
+	}
 	report.Alive = alive(run, s, now)
-	return report, report.Started != nil || report.Alive != nil
+	return report, report.Started != nil || report.Alive != nil || report.Suspended != nil
 }
 
 // aliveLag is what an executor's word on a run that goes on is discounted by. It hears of an end or of a freeze moments
@@ -45,6 +48,16 @@ func alive(run *scheduler.Run, s *wire.RunStatus, now funding.Millis) *machine.A
 	if !word.News(run) {
 		return nil
 	}
+	return &word
+}
+
+// suspended is the word that a paused run lies on its machine's disk: nil where it is no news.
+func suspended(run *scheduler.Run, s *wire.RunStatus, now funding.Millis) *machine.Suspended {
+	word := machine.Suspended{At: max(run.Start, now-funding.Millis(s.GetSuspendedAgeMs()))}
+	if run.Start == 0 || !word.News(run) {
+		return nil
+	}
+	word.Stopped = free(s.Frozen, run.Start, word.At)
 	return &word
 }
 

@@ -76,6 +76,8 @@ type Weights struct {
 	Disk   int64 `json:"disk" doc:"per GiB"`
 	GPU    int64 `json:"gpu" doc:"per device of any model"`
 
+	Suspended int64 `json:"suspended,omitempty" doc:"per GiB of a suspended task's disk and memory, which lie on its node's disk"`
+
 	GPUKinds map[string]int64 `json:"gpu_kinds,omitempty" doc:"per device of a model (a100), slice (a100/1g.10gb) or share (a100/share); the longest name that fits counts"`
 }
 

@@ -21,10 +21,10 @@ type Alive struct {
 // News says whether the word changes anything: a day is to be settled, or the run stood still for a
 // while. Otherwise it is not worth an entry: a running task costs the log nothing.
 func (a Alive) News(run *scheduler.Run) bool {
-	if run.Start == 0 {
+	if run.Start == 0 || run.Parked != nil {
 		return false
 	}
-	from, to := max(run.Start, run.Heard), a.upTo(run)
+	from, to := max(run.Begun(), run.Heard), a.upTo(run)
 	for _, span := range a.Stopped {
 		if max(span.From, from) < min(span.To, to) {
 			return true
@@ -42,7 +42,7 @@ func (a Alive) upTo(run *scheduler.Run) funding.Millis {
 }
 
 func (a Alive) settles(run *scheduler.Run) bool {
-	return a.upTo(run) >= max(run.Start, run.Settled)+settleEach && a.upTo(run) > run.Heard
+	return a.upTo(run) >= max(run.Begun(), run.Settled)+settleEach && a.upTo(run) > run.Heard
 }
 
 // goOnRunning takes in that a run went on: the time for which it stood still is no longer owed, and
@@ -81,7 +81,7 @@ func (tx *Tx) goOnRunning(old *scheduler.Run, a Alive) error {
 // stoodStill adds up for how long a run was frozen between the time up to which its executor was
 // heard and another, and how far the index rose meanwhile.
 func (j *jobTx) stoodStill(run *scheduler.Run, frozen []Span, to funding.Millis) (stretch funding.Index, away funding.Millis, err error) {
-	from := max(run.Start, run.Heard)
+	from := max(run.Begun(), run.Heard)
 	for _, span := range frozen {
 		a, b := min(max(span.From, from), to), min(max(span.To, from), to)
 		part, err := j.indexAt(b, run.Pool).Sub(j.indexAt(a, run.Pool))

@@ -20,6 +20,11 @@ type (
 		stream StreamID
 		run    scheduler.RunID
 	}
+	// potRun is a suspended run of a job that a pot pays for.
+	potRun struct {
+		pot funding.PotID
+		run scheduler.RunID
+	}
 	// runSince is an open run at the time up to which it is settled.
 	runSince struct {
 		pool  scheduler.PoolID
@@ -53,12 +58,18 @@ func compareTasks(a, b jobTask) int {
 	return cmp.Or(cmp.Compare(a.Job, b.Job), cmp.Compare(a.Task, b.Task))
 }
 
+func compareRunEnds(a, b runEnd) int {
+	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.run, b.run))
+}
+
 // derivedJobs are the indexes that the job entries and the search for what is due read.
 type derivedJobs struct {
 	hungry     *index[potJob, none] // jobs with fewer slots than could run, by the pot that might pay
 	streamRuns *index[streamRun, none]
 	openRuns   *index[runSince, none]
 	runEnds    *index[runEnd, none]
+	parked     *index[potRun, none]
+	parkEnds   *index[runEnd, none] // suspended runs by the time up to which they are paid
 	streamEnds *index[streamEnd, none]
 	capLines   *index[capLine, none]
 	jobEnds    *index[jobEnd, none]
@@ -71,6 +82,8 @@ type dueRows struct {
 	streamRuns rows[streamRun, none]
 	openRuns   rows[runSince, none]
 	runEnds    rows[runEnd, none]
+	parked     rows[potRun, none]
+	parkEnds   rows[runEnd, none]
 	streamEnds rows[streamEnd, none]
 	capLines   rows[capLine, none]
 	jobEnds    rows[jobEnd, none]
@@ -81,6 +94,7 @@ type dueRows struct {
 func (d *derivedJobs) freeze() dueRows {
 	return dueRows{
 		streamRuns: d.streamRuns.freeze(), openRuns: d.openRuns.freeze(), runEnds: d.runEnds.freeze(),
+		parked: d.parked.freeze(), parkEnds: d.parkEnds.freeze(),
 		streamEnds: d.streamEnds.freeze(), capLines: d.capLines.freeze(), jobEnds: d.jobEnds.freeze(), draining: d.draining.freeze(),
 		retries: d.retries.freeze(),
 	}
@@ -97,9 +111,11 @@ func newDerivedJobs() derivedJobs {
 		openRuns: newIndex[runSince, none](func(a, b runSince) int {
 			return cmp.Or(cmp.Compare(a.pool, b.pool), cmp.Compare(a.since, b.since), cmp.Compare(a.run, b.run))
 		}),
-		runEnds: newIndex[runEnd, none](func(a, b runEnd) int {
-			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.run, b.run))
+		runEnds: newIndex[runEnd, none](compareRunEnds),
+		parked: newIndex[potRun, none](func(a, b potRun) int {
+			return cmp.Or(cmp.Compare(a.pot, b.pot), cmp.Compare(a.run, b.run))
 		}),
+		parkEnds: newIndex[runEnd, none](compareRunEnds),
 		streamEnds: newIndex[streamEnd, none](func(a, b streamEnd) int {
 			return cmp.Or(cmp.Compare(a.at, b.at), compareStreams(a.stream, b.stream))
 		}),
@@ -152,7 +168,16 @@ func (d *derivedJobs) runChanged(job *scheduler.Job, old, new *scheduler.Run) {
 	})
 	if job != nil && job.Mode == funding.Stream {
 		follow(d.streamRuns, old, new, func(r *scheduler.Run) (streamRun, bool) {
-			return streamRun{StreamID{Pot: job.Pot, Pool: r.Pool}, r.ID}, r.Start != 0
+			return streamRun{StreamID{Pot: job.Pot, Pool: r.Pool}, r.ID}, r.Start != 0 && r.Parked == nil
+		})
+		follow(d.parked, old, new, func(r *scheduler.Run) (potRun, bool) {
+			return potRun{job.Pot, r.ID}, r.State == scheduler.RunSuspended
+		})
+		follow(d.parkEnds, old, new, func(r *scheduler.Run) (runEnd, bool) {
+			if r.State != scheduler.RunSuspended {
+				return runEnd{}, false
+			}
+			return runEnd{r.Parked.Until, r.ID}, true
 		})
 	}
 }

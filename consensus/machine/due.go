@@ -21,6 +21,7 @@ func (v *View) Due(at funding.Millis) (Pulse, bool) {
 	}
 	d.limits()
 	d.graces()
+	d.parks()
 	d.drains()
 	d.refusals()
 	d.pulse.Refunds = v.RefundsDue(at, dueMax)
@@ -28,7 +29,7 @@ func (v *View) Due(at funding.Millis) (Pulse, bool) {
 		d.pulse.Expire = ExpireMax
 	}
 	p := &d.pulse
-	return *p, len(p.Renew)+len(p.Notice)+len(p.Pause)+len(p.Stop)+len(p.Prune)+len(p.Refunds)+len(p.Retry) > 0 || p.Expire > 0
+	return *p, len(p.Renew)+len(p.Notice)+len(p.Pause)+len(p.Stop)+len(p.Prune)+len(p.Refunds)+len(p.Retry)+len(p.Keep) > 0 || p.Expire > 0
 }
 
 // due collects a pulse.
@@ -138,6 +139,24 @@ func (d *due) graces() {
 		if ok && known {
 			series, _ := d.View.series.get(pool.ID)
 			d.grace(key.stream, hold, pool, series)
+		}
+		return true
+	})
+}
+
+// parks finds suspended runs by the time up to which their keep is paid.
+func (d *due) parks() {
+	d.parkEnds.ascend(runEnd{}, func(key runEnd, _ none) bool {
+		if key.at > d.at+d.delay || len(d.pulse.Stop)+len(d.pulse.Keep) >= dueMax {
+			return false
+		}
+		run, _ := d.runs.get(key.run)
+		pool, _ := d.Pool(run.Pool)
+		switch kill, reason := parkedEnd(run.Parked); {
+		case run.Parked.Ready && d.at >= kill:
+			d.pulse.Keep = append(d.pulse.Keep, key.run)
+		case !run.Parked.Ready && d.at >= kill-moneyDelay(pool, run.Parked.Since, kill):
+			d.stop(key.run, reason, kill)
 		}
 		return true
 	})

@@ -49,6 +49,7 @@ const (
 	EventStarted       EventKind = "started"
 	EventPaused        EventKind = "paused"
 	EventResumed       EventKind = "resumed"
+	EventSuspended     EventKind = "suspended"
 	EventLowFunds      EventKind = "low_funds"
 	EventNotice        EventKind = "notice"
 	EventRunEnded      EventKind = "run_ended"

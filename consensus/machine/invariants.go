@@ -17,7 +17,7 @@ import (
 func (v *View) CheckWork(tick funding.Millis) error {
 	c := work{View: v, open: make(map[scheduler.JobID]int32), held: make(map[scheduler.JobID]funding.Amount),
 		used: make(map[scheduler.NodeID]scheduler.Node), streams: make(map[StreamID]funding.StreamHold)}
-	for _, check := range []func() error{c.runsWell, c.jobsWell, c.nodesWell, func() error { return c.streamsWell(tick) }} {
+	for _, check := range []func() error{func() error { return c.runsWell(tick) }, c.jobsWell, c.nodesWell, func() error { return c.streamsWell(tick) }} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ type work struct {
 	streams map[StreamID]funding.StreamHold
 }
 
-func (c *work) runsWell() (wrong error) {
+func (c *work) runsWell(tick funding.Millis) (wrong error) {
 	c.runs.ascend(0, func(id scheduler.RunID, run *scheduler.Run) bool {
 		job, ok := c.jobs.get(run.Job)
 		shape, known := c.shapes.get(run.Shape)
@@ -45,6 +45,10 @@ func (c *work) runsWell() (wrong error) {
 			wrong = violation("I8", "run %d was placed at %d and started at %d, and it is %d", id, run.Placed, run.Start, c.meta.At)
 		case run.Settled > c.meta.At || run.Owed < 0 || run.Hold < 0:
 			wrong = violation("I8", "run %d is settled up to %d, and it is %d; it owes %d and holds %d", id, run.Settled, c.meta.At, run.Owed, run.Hold)
+		case (run.State == scheduler.RunSuspended) != (run.Parked != nil) && run.State != scheduler.RunStopping:
+			wrong = violation("I8", "run %d is %v, and how it is kept: %+v", id, run.State, run.Parked)
+		case run.State == scheduler.RunSuspended && c.meta.At-run.Parked.Until > tick:
+			wrong = violation("I9", "run %d is kept at %d, it was paid up to %d", id, c.meta.At, run.Parked.Until)
 		case job.State == scheduler.JobDone:
 			wrong = violation("I6", "run %d is open and job %d has ended", id, run.Job)
 		}
@@ -54,7 +58,7 @@ func (c *work) runsWell() (wrong error) {
 		c.open[run.Job]++
 		for _, node := range run.Nodes {
 			used := c.used[node]
-			used.Used, used.Open = used.Used.Plus(shape.Need, 1), used.Open+1
+			used.Used, used.Open = used.Used.Plus(takes(run, shape), 1), used.Open+1
 			if shape.GPU.Asks(shape.Need) {
 				used.Takes = append(used.Takes, scheduler.Take{Run: id, Kind: shape.GPU.Kind, Profile: shape.GPU.Profile})
 			}
@@ -64,7 +68,7 @@ func (c *work) runsWell() (wrong error) {
 			c.held[run.Job] += run.Hold
 			return true
 		}
-		if run.Start != 0 {
+		if run.Start != 0 && run.Parked == nil {
 			wrong = c.addToStream(StreamID{Pot: job.Pot, Pool: run.Pool}, run)
 		}
 		return wrong == nil

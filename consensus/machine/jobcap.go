@@ -53,6 +53,17 @@ func (j *jobTx) limitTotal(most funding.Amount) error {
 	if err := j.uncover(); err != nil {
 		return err
 	}
+	var parked []scheduler.Run
+	j.eachOpenRun(func(run *scheduler.Run) {
+		if run.Parked != nil {
+			parked = append(parked, *run)
+		}
+	})
+	for i := range parked {
+		if err := j.settleParked(&parked[i], j.at); err != nil {
+			return err
+		}
+	}
 	bound := j.job.Charged
 	if j.job.Mode == funding.Safe {
 		bound += j.job.Hold
@@ -64,6 +75,21 @@ func (j *jobTx) limitTotal(most funding.Amount) error {
 	if j.job.Mode == funding.Safe {
 		return nil
 	}
+	if err := j.capRunning(most); err != nil {
+		return err
+	}
+	for i := range parked { // how long they are kept follows from it
+		if parked[i].State != scheduler.RunSuspended {
+			j.runs.put(parked[i].ID, &parked[i])
+		} else if err := j.reserve(&parked[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// capRunning follows what a stream job's running tasks come to against the most that it may cost.
+func (j *jobTx) capRunning(most funding.Amount) error {
 	if most == 0 {
 		if j.caps.has(j.job.ID) {
 			j.caps.del(j.job.ID)
@@ -73,7 +99,7 @@ func (j *jobTx) limitTotal(most funding.Amount) error {
 	hold := funding.StreamHold{Pot: j.pot.ID, Pool: uint32(j.pool.ID), Held: most - j.job.Charged}
 	var failed error
 	j.eachOpenRun(func(run *scheduler.Run) {
-		if run.Start == 0 || failed != nil {
+		if run.Start == 0 || run.Parked != nil || failed != nil {
 			return
 		}
 		if hold, failed = hold.Start(run.Weight, run.From, 0); failed == nil {

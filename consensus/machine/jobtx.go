@@ -68,13 +68,17 @@ func (j *jobTx) paySubmitFee() error {
 	})
 }
 
-// charge is what a settlement found: metered time, and what lifts a short run to one second.
-type charge struct{ usage, minimum funding.Amount }
+// charge is what a settlement found: metered time, what lifts a short run to one second, and what a suspended run's keep
+// costs.
+type charge struct{ usage, minimum, kept funding.Amount }
 
 // settle posts a charge against an amount that is held, and books what is beyond it as the
 // operator's.
 func (j *jobTx) settle(run *scheduler.Run, c charge, held funding.Amount) (posted funding.Amount, err error) {
 	owed, err := c.usage.Plus(c.minimum)
+	if err == nil {
+		owed, err = owed.Plus(c.kept)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("settle run %d: %w", run.ID, err)
 	}
@@ -83,9 +87,11 @@ func (j *jobTx) settle(run *scheduler.Run, c charge, held funding.Amount) (poste
 		return 0, fmt.Errorf("settle run %d: %w", run.ID, err)
 	}
 	usage := min(s.Posted, c.usage)
+	kept := min(s.Posted-usage, c.kept)
 	j.pot, j.bill = s.Pot, j.bill.Drawn(s.Draws)
 	j.bill.Usage += usage
-	j.bill.Minimum += s.Posted - usage
+	j.bill.Kept += kept
+	j.bill.Minimum += s.Posted - usage - kept
 	j.bill.Overrun += s.Overrun
 	j.job.Charged += s.Posted
 	what := j.about(EventTransfer)

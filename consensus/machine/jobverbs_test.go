@@ -28,6 +28,8 @@ func jobVerbs() map[string]verb {
 		"start":    (*world).start,
 		"finish":   (*world).finish,
 		"alive":    (*world).alive,
+		"suspend":  (*world).suspend,
+		"wake":     (*world).wake,
 		"reprice":  (*world).reprice,
 		"price":    (*world).price,
 		"cancel":   (*world).cancel,
@@ -81,7 +83,7 @@ func (w *world) submit(a args) string {
 	}
 	command := Submit{
 		Request: w.request(a), Keys: keysOf(a.word(0)), Pool: pool.ID, Driver: a.text("driver", "process"),
-		Need: scheduler.Resources{CPUMilli: a.number("cpus", 1) * 1000}, Mode: funding.Safe,
+		Need: scheduler.Resources{CPUMilli: a.number("cpus", 1) * 1000, Memory: a.number("memory", 0) << 30}, Mode: funding.Safe,
 		Bid: funding.Rate(a.credits("bid", int64(pool.DefaultBid))), TimeLimit: a.duration("time", 0),
 		MaxTotal: funding.Amount(a.credits("most", 0)), OnHold: a.has("hold"), Nodes: int32(a.number("nodes", 1)),
 		Loopback: a.has("loopback"), Work: []byte{0xa0}, Firm: a.has("firm"),
@@ -263,6 +265,39 @@ func (w *world) alive(a args) string {
 		w.t.Error("it was no news and changed the run")
 	}
 	return w.happened(w.standing(id), EventSettled, EventResumed)
+}
+
+// suspend is an executor's word that a paused run lies on its disk.
+func (w *world) suspend(a args) string {
+	run, id := w.openRun(a.word(0))
+	if run == nil {
+		return "no run"
+	}
+	word := Suspended{At: w.at - a.duration("ago", 0), Stopped: a.frozen(w.at - a.duration("ago", 0))}
+	news := word.News(run)
+	if code := w.report(RunReport{Run: run.ID, Suspended: &word}); code != "" {
+		return code
+	}
+	after, _ := w.m.View().Run(run.ID)
+	if !news && after != run {
+		w.t.Error("it was no news and changed the run")
+	}
+	return w.happened(fmt.Sprintf("%v %s", after.State, w.standing(id)), EventSuspended)
+}
+
+// wake does what the leader does before it places anything, or proposes a run by name.
+func (w *world) wake(a args) string {
+	due := w.m.View().WakeDue(w.at, 1000)
+	for _, word := range a.words {
+		if run, _ := w.openRun(word); run != nil {
+			due = append(due, run.ID)
+		}
+	}
+	var answer PulseAnswer
+	if code := w.does(Pulse{Wake: due}, &answer); code != "" {
+		return code
+	}
+	return w.happened(fmt.Sprintf("woken=%d of=%d", answer.Done, len(due)), EventResumed, EventPrice)
 }
 
 // frozen is a time before a moment in which a run stood still.

@@ -24,6 +24,7 @@ func (w *world) setPool(a args) string {
 	p.KillDelay = a.duration("kill", p.KillDelay)
 	p.TimeMax = a.duration("longest", p.TimeMax)
 	p.Weights.GPU = a.number("gpu", p.Weights.GPU)
+	p.Weights.Suspended = a.number("kept", p.Weights.Suspended)
 	p.Kinds = a.kinds(p.Kinds)
 	p.Loopback = p.Loopback || a.has("loopback")
 	if a.has("trusted") {

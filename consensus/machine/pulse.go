@@ -19,6 +19,8 @@ type Pulse struct {
 	Close   []funding.PotID    `cbor:"10,keyasint,omitempty"`
 	Refunds []funding.RefundID `cbor:"11,keyasint,omitempty"` // claimable balances past their published term
 	Retry   []scheduler.NodeID `cbor:"12,keyasint,omitempty"` // nodes whose refusals for want of a GPU are over
+	Keep    []scheduler.RunID  `cbor:"13,keyasint,omitempty"` // suspended runs that wait for room: paid on
+	Wake    []scheduler.RunID  `cbor:"14,keyasint,omitempty"` // suspended runs that go on: there is money and room
 }
 
 // StreamID names what a pot holds for its stream runs in one pool.
@@ -49,7 +51,7 @@ const PulseMax = 65_536
 
 func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
 	if n := len(c.Renew) + len(c.Notice) + len(c.Pause) + len(c.Resume) + len(c.Stop) + len(c.Lost) +
-		len(c.Prune) + len(c.Close) + len(c.Refunds) + len(c.Retry); n > PulseMax {
+		len(c.Prune) + len(c.Close) + len(c.Refunds) + len(c.Retry) + len(c.Keep) + len(c.Wake); n > PulseMax {
 		return nil, refuse(CodeLimit, "%d parts in one pulse, the limit is %d", n, PulseMax)
 	}
 	var answer PulseAnswer
@@ -71,6 +73,8 @@ func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
 		eachOf(c.Refunds, count, tx.lapse),
 		eachOf(c.Prune, count, tx.prune),
 		eachOf(c.Retry, count, tx.retry),
+		eachOf(c.Keep, count, tx.keepDue),
+		eachOf(c.Wake, count, tx.wake),
 	} {
 		if part != nil {
 			return nil, part

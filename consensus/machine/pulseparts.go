@@ -79,6 +79,8 @@ func (tx *Tx) stopDue(s StopRun) (bool, error) {
 	}
 	job := tx.jobs.must(run.Job)
 	switch {
+	case run.State == scheduler.RunSuspended && (s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMoneyEnd):
+		return tx.stopParked(run, s)
 	case s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMoneyEnd:
 		return tx.stopStream(run, job, s)
 	case s.Reason == scheduler.ReasonMaxTotal:

@@ -16,6 +16,8 @@ type RunReport struct {
 	Started *funding.Millis `cbor:"2,keyasint,omitempty"` // its first process
 	Ended   *End            `cbor:"3,keyasint,omitempty"`
 	Alive   *Alive          `cbor:"4,keyasint,omitempty"`
+
+	Suspended *Suspended `cbor:"5,keyasint,omitempty"`
 }
 
 // End is how a run ended and what it left.
@@ -127,6 +129,9 @@ func (tx *Tx) reportRun(report RunReport, at funding.Millis) (Code, error) {
 	if a := report.Alive; a != nil && (start == 0 || a.To > at || !spansPossible(a.Stopped, start, a.To)) {
 		return CodeInvalid, nil
 	}
+	if s := report.Suspended; s != nil && (start == 0 || s.At < start || s.At > at || !spansPossible(s.Stopped, start, s.At)) {
+		return CodeInvalid, nil
+	}
 	if start != run.Start {
 		if err := tx.startRun(run, start); err != nil {
 			return OK, err
@@ -134,6 +139,11 @@ func (tx *Tx) reportRun(report RunReport, at funding.Millis) (Code, error) {
 	}
 	if report.Alive != nil {
 		if err := tx.goOnRunning(tx.runs.must(report.Run), *report.Alive); err != nil {
+			return OK, err
+		}
+	}
+	if report.Suspended != nil {
+		if err := tx.suspendRun(tx.runs.must(report.Run), *report.Suspended); err != nil {
 			return OK, err
 		}
 	}

@@ -80,10 +80,10 @@ func (tx *Tx) endRun(id scheduler.RunID, o outcome) error {
 	j.files.put(id, &RunFiles{
 		Run: id, Job: run.Job, Task: run.Task, Node: run.Nodes[0], Ended: o.At, Reason: o.Reason, Exit: o.Exit, Signal: o.Signal,
 		Text: o.Text, Stdout: o.Stdout, Stderr: o.Stderr, Outputs: o.Outputs, Placed: run.Placed, Started: run.Start,
-		Billed: left.billed, Charged: run.Owed, GPU: o.GPU,
+		Billed: run.Before.Billed + left.billed, Charged: run.Before.Charged + run.Owed, GPU: o.GPU,
 	})
 	ended := j.about(EventRunEnded)
-	ended.Run, ended.Task, ended.Node, ended.Amount = id, run.Task, run.Nodes[0], run.Owed
+	ended.Run, ended.Task, ended.Node, ended.Amount = id, run.Task, run.Nodes[0], run.Before.Charged+run.Owed
 	ended.Reason, ended.Exit = o.Reason, o.Exit
 	j.emit(ended)
 	return j.goOn()
@@ -103,10 +103,11 @@ func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends
 	if run.Start == 0 {
 		return m, nil
 	}
+	begun := run.Begun()
 	if run.Until != 0 { // what lies after the limit is never charged
 		to = min(to, run.Until)
 	}
-	to = max(to, run.Start, run.Heard)
+	to = max(to, begun, run.Heard)
 	stretch, away, err := j.stoodStill(run, frozen, to)
 	if err != nil {
 		return m, err
@@ -119,7 +120,7 @@ func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends
 	if err != nil {
 		return m, err
 	}
-	m.billed = to - run.Start - run.Frozen - away
+	m.billed = to - begun - run.Frozen - away
 	// A run under notice no longer holds the price down, and still pays no more than its bid.
 	most, err := run.Bid.Cost(run.Weight, m.billed)
 	if err != nil {
@@ -127,18 +128,21 @@ func (j *jobTx) meter(run *scheduler.Run, to funding.Millis, frozen []Span, ends
 	}
 	total = min(total, most)
 	m.usage = max(0, total-run.Owed)
-	if short := scheduler.TimeMin - m.billed; ends && short > 0 {
+	if short := scheduler.TimeMin - run.Before.Billed - m.billed; ends && short > 0 {
 		series, _ := j.series.get(run.Pool)
 		if m.minimum, err = min(series.PriceAt(to), run.Bid).Cost(run.Weight, short); err != nil {
 			return m, err
 		}
-		m.billed = scheduler.TimeMin
+		m.billed += short
 	}
 	return m, nil
 }
 
 // chargeRun settles a run that ends and gives back what was held for it and not used.
 func (j *jobTx) chargeRun(run *scheduler.Run, o outcome) (m metered, err error) {
+	if run.Parked != nil {
+		return m, j.chargeParked(run, o)
+	}
 	if !o.again {
 		if m, err = j.meter(run, o.At, o.Stopped, true); err != nil {
 			return m, err
@@ -176,7 +180,7 @@ func (j *jobTx) leaveNode(run *scheduler.Run, o outcome) {
 			continue
 		}
 		node := *old
-		node.Used, node.Open = node.Used.Plus(shape.Need, -1), node.Open-1
+		node.Used, node.Open = node.Used.Plus(takes(run, shape), -1), node.Open-1
 		giveBack(&node, run.ID)
 		if o.Reason == scheduler.ReasonNoRoom && shape.GPU.Asks(shape.Need) {
 			refuseShape(&node, shape.ID, j.at+noRoomFor)

@@ -139,6 +139,9 @@ func (tx *Tx) potGrew(id funding.PotID) error {
 	if err := tx.renewAll(id); err != nil {
 		return err
 	}
+	if err := tx.readyAll(id); err != nil {
+		return err
+	}
 	var hungry []scheduler.JobID
 	tx.hungry.ascend(potJob{pot: id}, func(key potJob, _ none) bool {
 		if key.pot == id {

@@ -86,6 +86,7 @@ const (
 	RunState_RUN_STATE_PAUSED      RunState = 3 // frozen because the order says so
 	RunState_RUN_STATE_FROZEN      RunState = 4 // frozen because the lease or the money lapsed
 	RunState_RUN_STATE_ENDED       RunState = 5 // end is set; logs and outputs are with the servers
+	RunState_RUN_STATE_SUSPENDED   RunState = 6 // paused, and on disk: its place can be given away
 )
 
 // Enum value maps for RunState.
@@ -97,6 +98,7 @@ var (
 		3: "RUN_STATE_PAUSED",
 		4: "RUN_STATE_FROZEN",
 		5: "RUN_STATE_ENDED",
+		6: "RUN_STATE_SUSPENDED",
 	}
 	RunState_value = map[string]int32{
 		"RUN_STATE_UNSPECIFIED": 0,
@@ -105,6 +107,7 @@ var (
 		"RUN_STATE_PAUSED":      3,
 		"RUN_STATE_FROZEN":      4,
 		"RUN_STATE_ENDED":       5,
+		"RUN_STATE_SUSPENDED":   6,
 	}
 )
 
@@ -267,6 +270,7 @@ const (
 	Want_WANT_RUN         Want = 1
 	Want_WANT_PAUSE       Want = 2 // frozen; before its start: not started
 	Want_WANT_STOP        Want = 3 // a signal to the whole group, SIGKILL after the kill delay
+	Want_WANT_SUSPEND     Want = 4 // as PAUSE, and its state to disk; where that cannot be, as PAUSE
 )
 
 // Enum value maps for Want.
@@ -276,12 +280,14 @@ var (
 		1: "WANT_RUN",
 		2: "WANT_PAUSE",
 		3: "WANT_STOP",
+		4: "WANT_SUSPEND",
 	}
 	Want_value = map[string]int32{
 		"WANT_UNSPECIFIED": 0,
 		"WANT_RUN":         1,
 		"WANT_PAUSE":       2,
 		"WANT_STOP":        3,
+		"WANT_SUSPEND":     4,
 	}
 )
 
@@ -993,18 +999,19 @@ func (x *DriverFacts) GetReason() string {
 // RunStatus is one run as it is. It is sent when it changes, and all of them again with each heartbeat until no order
 // names them.
 type RunStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Run           uint64                 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
-	State         RunState               `protobuf:"varint,2,opt,name=state,proto3,enum=coinop.executor.v1.RunState" json:"state,omitempty"`
-	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`                                       // the newest order of this run that has taken effect
-	StartedAgeMs  *int64                 `protobuf:"varint,4,opt,name=started_age_ms,json=startedAgeMs,proto3,oneof" json:"started_age_ms,omitempty"` // age of the first process at sending; absent: none yet, or never
-	RanMs         *int64                 `protobuf:"varint,5,opt,name=ran_ms,json=ranMs,proto3,oneof" json:"ran_ms,omitempty"`                        // from the first process to the end; before state ENDED too, while files are collected
-	Frozen        []*Span                `protobuf:"bytes,6,rep,name=frozen,proto3" json:"frozen,omitempty"`                                          // all so far
-	End           *End                   `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`
-	Missing       []string               `protobuf:"bytes,8,rep,name=missing,proto3" json:"missing,omitempty"` // limits asked for and not set
-	Gpu           *GPUUsage              `protobuf:"bytes,9,opt,name=gpu,proto3" json:"gpu,omitempty"`         // of a run that goes on: what it has used so far, as it was last asked; absent: nothing, or not asked yet
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Run            uint64                 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
+	State          RunState               `protobuf:"varint,2,opt,name=state,proto3,enum=coinop.executor.v1.RunState" json:"state,omitempty"`
+	Version        uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`                                       // the newest order of this run that has taken effect
+	StartedAgeMs   *int64                 `protobuf:"varint,4,opt,name=started_age_ms,json=startedAgeMs,proto3,oneof" json:"started_age_ms,omitempty"` // age of the first process at sending; absent: none yet, or never
+	RanMs          *int64                 `protobuf:"varint,5,opt,name=ran_ms,json=ranMs,proto3,oneof" json:"ran_ms,omitempty"`                        // from the first process to the end; before state ENDED too, while files are collected
+	Frozen         []*Span                `protobuf:"bytes,6,rep,name=frozen,proto3" json:"frozen,omitempty"`                                          // all so far
+	End            *End                   `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`
+	Missing        []string               `protobuf:"bytes,8,rep,name=missing,proto3" json:"missing,omitempty"`                                               // limits asked for and not set
+	Gpu            *GPUUsage              `protobuf:"bytes,9,opt,name=gpu,proto3" json:"gpu,omitempty"`                                                       // of a run that goes on: what it has used so far, as it was last asked; absent: nothing, or not asked yet
+	SuspendedAgeMs *int64                 `protobuf:"varint,10,opt,name=suspended_age_ms,json=suspendedAgeMs,proto3,oneof" json:"suspended_age_ms,omitempty"` // with SUSPENDED: since when it is on disk; absent: not known
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RunStatus) Reset() {
@@ -1098,6 +1105,13 @@ func (x *RunStatus) GetGpu() *GPUUsage {
 		return x.Gpu
 	}
 	return nil
+}
+
+func (x *RunStatus) GetSuspendedAgeMs() int64 {
+	if x != nil && x.SuspendedAgeMs != nil {
+		return *x.SuspendedAgeMs
+	}
+	return 0
 }
 
 // Span is a time of being frozen, in milliseconds after the first process.
@@ -1669,6 +1683,7 @@ type Order struct {
 	Notice            *Notice                `protobuf:"bytes,6,opt,name=notice,proto3" json:"notice,omitempty"`                                                     // written into the notice file, once for each version of the notice
 	MoneyLeftMs       *int64                 `protobuf:"varint,7,opt,name=money_left_ms,json=moneyLeftMs,proto3,oneof" json:"money_left_ms,omitempty"`               // the run's lease ends no later
 	FundedUntilUnixMs int64                  `protobuf:"varint,8,opt,name=funded_until_unix_ms,json=fundedUntilUnixMs,proto3" json:"funded_until_unix_ms,omitempty"` // what the task is told; 0: to its deadline
+	LimitMs           int64                  `protobuf:"varint,11,opt,name=limit_ms,json=limitMs,proto3" json:"limit_ms,omitempty"`                                  // when its time limit ends, after its first process; 0: as its spec says, -1: it stands still
 	Started           bool                   `protobuf:"varint,9,opt,name=started,proto3" json:"started,omitempty"`                                                  // the servers know that its first process was there: it is never started again
 	Spec              *Spec                  `protobuf:"bytes,10,opt,name=spec,proto3" json:"spec,omitempty"`                                                        // when the run is first named on a stream and was not among the runs first reported on it
 	unknownFields     protoimpl.UnknownFields
@@ -1757,6 +1772,13 @@ func (x *Order) GetMoneyLeftMs() int64 {
 func (x *Order) GetFundedUntilUnixMs() int64 {
 	if x != nil {
 		return x.FundedUntilUnixMs
+	}
+	return 0
+}
+
+func (x *Order) GetLimitMs() int64 {
+	if x != nil {
+		return x.LimitMs
 	}
 	return 0
 }
@@ -2850,7 +2872,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06images\x18\t \x01(\bR\x06images\x125\n" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2\x1f.coinop.executor.v1.DriverStateR\x05state\x12\x16\n" +
-	"\x06reason\x18\v \x01(\tR\x06reason\"\xf7\x02\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"\xbb\x03\n" +
 	"\tRunStatus\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.coinop.executor.v1.RunStateR\x05state\x12\x18\n" +
@@ -2860,9 +2882,12 @@ const file_wire_proto_rawDesc = "" +
 	"\x06frozen\x18\x06 \x03(\v2\x18.coinop.executor.v1.SpanR\x06frozen\x12)\n" +
 	"\x03end\x18\a \x01(\v2\x17.coinop.executor.v1.EndR\x03end\x12\x18\n" +
 	"\amissing\x18\b \x03(\tR\amissing\x12.\n" +
-	"\x03gpu\x18\t \x01(\v2\x1c.coinop.executor.v1.GPUUsageR\x03gpuB\x11\n" +
+	"\x03gpu\x18\t \x01(\v2\x1c.coinop.executor.v1.GPUUsageR\x03gpu\x12-\n" +
+	"\x10suspended_age_ms\x18\n" +
+	" \x01(\x03H\x02R\x0esuspendedAgeMs\x88\x01\x01B\x11\n" +
 	"\x0f_started_age_msB\t\n" +
-	"\a_ran_ms\"x\n" +
+	"\a_ran_msB\x13\n" +
+	"\x11_suspended_age_ms\"x\n" +
 	"\x04Span\x12\x17\n" +
 	"\afrom_ms\x18\x01 \x01(\x03R\x06fromMs\x12\x18\n" +
 	"\x05to_ms\x18\x02 \x01(\x03H\x00R\x04toMs\x88\x01\x01\x123\n" +
@@ -2917,7 +2942,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x04same\x18\t \x01(\bR\x04same\x121\n" +
 	"\x06orders\x18\n" +
 	" \x03(\v2\x19.coinop.executor.v1.OrderR\x06orders\x12\x18\n" +
-	"\aservers\x18\v \x03(\tR\aservers\"\x85\x03\n" +
+	"\aservers\x18\v \x03(\tR\aservers\"\xa0\x03\n" +
 	"\x05Order\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12,\n" +
@@ -2926,7 +2951,8 @@ const file_wire_proto_rawDesc = "" +
 	"\rkill_delay_ms\x18\x05 \x01(\x03R\vkillDelayMs\x122\n" +
 	"\x06notice\x18\x06 \x01(\v2\x1a.coinop.executor.v1.NoticeR\x06notice\x12'\n" +
 	"\rmoney_left_ms\x18\a \x01(\x03H\x00R\vmoneyLeftMs\x88\x01\x01\x12/\n" +
-	"\x14funded_until_unix_ms\x18\b \x01(\x03R\x11fundedUntilUnixMs\x12\x18\n" +
+	"\x14funded_until_unix_ms\x18\b \x01(\x03R\x11fundedUntilUnixMs\x12\x19\n" +
+	"\blimit_ms\x18\v \x01(\x03R\alimitMs\x12\x18\n" +
 	"\astarted\x18\t \x01(\bR\astarted\x12,\n" +
 	"\x04spec\x18\n" +
 	" \x01(\v2\x18.coinop.executor.v1.SpecR\x04specB\x10\n" +
@@ -3021,14 +3047,15 @@ const file_wire_proto_rawDesc = "" +
 	"\vDriverState\x12\x13\n" +
 	"\x0fDRIVER_STATE_UP\x10\x00\x12\x19\n" +
 	"\x15DRIVER_STATE_STARTING\x10\x01\x12\x18\n" +
-	"\x14DRIVER_STATE_REFUSED\x10\x02*\x96\x01\n" +
+	"\x14DRIVER_STATE_REFUSED\x10\x02*\xaf\x01\n" +
 	"\bRunState\x12\x19\n" +
 	"\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13RUN_STATE_PREPARING\x10\x01\x12\x15\n" +
 	"\x11RUN_STATE_RUNNING\x10\x02\x12\x14\n" +
 	"\x10RUN_STATE_PAUSED\x10\x03\x12\x14\n" +
 	"\x10RUN_STATE_FROZEN\x10\x04\x12\x13\n" +
-	"\x0fRUN_STATE_ENDED\x10\x05*k\n" +
+	"\x0fRUN_STATE_ENDED\x10\x05\x12\x17\n" +
+	"\x13RUN_STATE_SUSPENDED\x10\x06*k\n" +
 	"\tSpanCause\x12\x1a\n" +
 	"\x16SPAN_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SPAN_CAUSE_LEASE\x10\x01\x12\x14\n" +
@@ -3046,13 +3073,14 @@ const file_wire_proto_rawDesc = "" +
 	"\vCAUSE_FAULT\x10\b\x12\x11\n" +
 	"\rCAUSE_LEAVING\x10\t\x12\x11\n" +
 	"\rCAUSE_NO_ROOM\x10\n" +
-	"*I\n" +
+	"*[\n" +
 	"\x04Want\x12\x14\n" +
 	"\x10WANT_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bWANT_RUN\x10\x01\x12\x0e\n" +
 	"\n" +
 	"WANT_PAUSE\x10\x02\x12\r\n" +
-	"\tWANT_STOP\x10\x03*_\n" +
+	"\tWANT_STOP\x10\x03\x12\x10\n" +
+	"\fWANT_SUSPEND\x10\x04*_\n" +
 	"\aGPUKind\x12\x18\n" +
 	"\x14GPU_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eGPU_KIND_WHOLE\x10\x01\x12\x12\n" +

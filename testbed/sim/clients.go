@@ -28,6 +28,7 @@ type job struct {
 	bid       funding.Rate
 	weight    funding.Weight
 	need      scheduler.Resources
+	kept      int64 // what a GiB of it weighs on disk
 	gpu       scheduler.GPURequest
 	limit     funding.Millis
 	most      funding.Amount
@@ -160,8 +161,10 @@ func (w *world) send(p *purse, name string, entry machine.Submit, weight funding
 		if !ok {
 			return
 		}
+		pool, _ := w.view.Pool(entry.Pool)
 		j := &job{
-			id: a.Job, name: name, pot: a.Pot, own: entry.Pot == 0, mode: entry.Mode, bid: entry.Bid, weight: weight, need: entry.Need, gpu: entry.GPU,
+			kept: pool.Weights.Suspended,
+			id:   a.Job, name: name, pot: a.Pot, own: entry.Pot == 0, mode: entry.Mode, bid: entry.Bid, weight: weight, need: entry.Need, gpu: entry.GPU,
 			limit: entry.TimeLimit, most: entry.MaxTotal, tasks: entry.Tasks,
 		}
 		if a.Bid != entry.Bid || a.Weight != weight || a.Held <= 0 && entry.Bid > 0 && j.mode == funding.Safe {

@@ -52,14 +52,17 @@ func (w *world) endOf(r *run, start funding.Millis) machine.End {
 		return *r.over
 	}
 	end := r.how
-	end.At = start + r.plan
+	end.At = start + r.plan + r.slept
+	if r.nap != nil {
+		end.At = funding.MillisMax // while it lies on disk nothing ends it but an order
+	}
 	if record, ok := w.view.Run(r.id); ok && record.State == scheduler.RunStopping {
 		stop := max(record.StopAt, start)
 		if told := stop + max(0, record.KillAt-stop)*funding.Millis(r.linger)/100; told < end.At {
 			end = machine.End{At: told, Reason: scheduler.ReasonSignalled, Signal: 15, CPUMillis: 7}
 		}
 	}
-	if limit := r.job.limit; limit != 0 && end.At > start+limit {
+	if limit := r.job.limit + r.slept; r.job.limit != 0 && r.nap == nil && end.At > start+limit {
 		late := funding.Millis(0)
 		if r.linger > 80 {
 			late = funding.Millis(r.linger) * 20 // the machine was slow to kill
@@ -127,6 +130,10 @@ func (b *reports) add(r *run) {
 	}
 	end := b.endOf(r, max(start, r.placed))
 	over := end.At <= b.now
+	if report.Suspended = b.sleeps(r, over); report.Suspended != nil {
+		b.put(r, report, old)
+		return
+	}
 	if r.start != 0 && (!over || b.chance(25)) {
 		report.Alive = b.heard(r, min(end.At, b.now))
 		over = over && b.chance(30) // or its files are still being brought to the servers

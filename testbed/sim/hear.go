@@ -24,6 +24,10 @@ func (w *world) hear(before *machine.View, r machine.Result) {
 			w.hearStarted(e)
 		case machine.EventSettled:
 			w.hearSettled(e)
+		case machine.EventSuspended:
+			w.hearSuspended(e)
+		case machine.EventResumed:
+			w.hearWoken(before, e)
 		case machine.EventRunEnded:
 			w.hearRunEnded(before, e)
 		case machine.EventEnded:
@@ -58,7 +62,9 @@ func (w *world) checkChain(e machine.Event) {
 func (w *world) hearTransfer(e machine.Event) {
 	switch e.Text {
 	case funding.CodeUsage.String(), funding.CodeSubmit.String(), funding.CodeRounding.String():
-		if r := w.runsByID[e.Run]; r != nil {
+		if r := w.runsByID[e.Run]; r != nil && r.nap != nil {
+			r.nap.paid += e.Amount
+		} else if r != nil {
 			r.posted += e.Amount
 		}
 		if j := w.jobsByID[e.Job]; j != nil {
@@ -118,7 +124,7 @@ func (w *world) hearPrice(before *machine.View, e machine.Event) {
 	}
 	for _, r := range w.runs {
 		record, ok := before.Run(r.id)
-		if ok && record.State != scheduler.RunStopping && r.pool == e.Pool && r.job.bid < e.Rate && r.ended == nil {
+		if ok && record.State != scheduler.RunStopping && r.nap == nil && r.pool == e.Pool && r.job.bid < e.Rate && r.ended == nil {
 			w.fail("bid", "the price of pool %d rises to %d, run %d of job %d bids %d", e.Pool, e.Rate, r.id, r.job.id, r.job.bid)
 		}
 	}

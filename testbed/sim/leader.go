@@ -16,6 +16,7 @@ func (w *world) someView() *machine.View {
 
 // place decides as a leader does.
 func (w *world) place(view *machine.View) {
+	w.wake(view)
 	limit := 0
 	if w.chance(30) {
 		limit = between(w, 1, 5)

@@ -75,7 +75,7 @@ func (w *world) found() {
 
 func somePool(name string) scheduler.Pool {
 	return scheduler.Pool{
-		Name: name, Admission: scheduler.Open, Weights: scheduler.Weights{CPU: 1000, Memory: 250, GPU: 400}, Kinds: kinds(),
+		Name: name, Admission: scheduler.Open, Weights: scheduler.Weights{CPU: 1000, Memory: 250, GPU: 400, Suspended: 10}, Kinds: kinds(),
 		Floor: 1_000_000, DefaultBid: 2_000_000, TimeDefault: hour, TimeMax: 7 * day,
 		KillDelay: 30 * second, PauseGrace: 10 * minute, Tranche: 10 * minute, Tick: 10 * second, ArrayMax: 100,
 		Drivers: []string{"process"}, LowFunds: 2 * minute,

@@ -32,6 +32,12 @@ type run struct {
 	posted  funding.Amount // charged for it so far
 	overrun funding.Amount // and borne by the operator
 
+	nap    *nap           // while it is suspended
+	dozed  funding.Millis // when it came to its machine's disk
+	since  funding.Millis // when it last went on after that; zero: never
+	slept  funding.Millis // for how long in all
+	before funding.Millis // billed until then
+
 	settled funding.Millis // up to when, on the way
 	paid    funding.Amount // posted by then
 	borne   funding.Amount // overrun by then
@@ -42,20 +48,21 @@ func (r *run) until() funding.Millis {
 	if r.job.limit == 0 || r.start == 0 {
 		return 0
 	}
-	return r.start + r.job.limit
+	return r.start + r.job.limit + r.slept
 }
 
-// usage is what the run owes from its first process up to a time, without what it was frozen for:
+// usage is what the run owes for this stretch, from its beginning up to a time, without what it was frozen for:
 // as if that were its end and it were settled once.
 func (r *run) usage(p *prices, to funding.Millis, frozen []machine.Span) (owed funding.Amount, billed funding.Millis) {
 	if limit := r.until(); limit != 0 {
 		to = min(to, limit)
 	}
-	to = max(to, r.start)
-	sum := p.sum(r.start, to)
-	billed = to - r.start
+	from := max(r.start, r.since)
+	to = max(to, from)
+	sum := p.sum(from, to)
+	billed = to - from
 	for _, span := range frozen {
-		a, b := min(span.From, to), min(span.To, to)
+		a, b := min(max(span.From, from), to), min(max(span.To, from), to)
 		sum.Sub(sum, p.sum(a, b))
 		billed -= b - a
 	}
@@ -149,15 +156,19 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 		w.fail("I8", "run %d ended as %d and nobody said so", r.id, e.Reason)
 		return
 	}
+	if r.nap != nil {
+		w.checkNap(before, r, r.ended.At)
+		return
+	}
 	var owed, minimum funding.Amount
 	var billed funding.Millis
 	if r.start != 0 {
 		p := w.prices[r.pool]
 		owed, billed = r.usage(p, r.ended.At, r.ended.Stopped)
-		if short := second - billed; short > 0 {
-			to := max(min(r.ended.At, orLater(r.until())), r.start)
+		if short := second - r.before - billed; short > 0 {
+			to := max(min(r.ended.At, orLater(r.until())), r.start, r.since)
 			minimum = cost(r.job.weight, new(big.Int).Mul(big.NewInt(int64(min(p.at(to), r.job.bid))), big.NewInt(int64(short))))
-			billed = second
+			billed += short
 		}
 	}
 	w.checkOverrun(before, r, owed+minimum)
@@ -165,8 +176,8 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 		w.fail("I11", "run %d was charged %d and %d of overrun; from %d to %d it owed %d and a minimum of %d",
 			r.id, r.posted, r.overrun, r.start, r.ended.At, owed, minimum)
 	}
-	if files.Billed != billed {
-		w.fail("I8", "run %d was billed for %d ms and ran for %d", r.id, files.Billed, billed)
+	if files.Billed != r.before+billed {
+		w.fail("I8", "run %d was billed for %d ms and ran for %d", r.id, files.Billed, r.before+billed)
 	}
 	w.checkBid(r, billed)
 }
@@ -190,7 +201,7 @@ func (w *world) checkBid(r *run, billed funding.Millis) {
 	} else if r.posted > most+1 { // usage and minimum round up apart
 		w.fail("bid", "run %d bid %d and was charged %d for %d ms of weight %d, at most %d", r.id, r.job.bid, r.posted, billed, r.job.weight, most)
 	}
-	if ran := max(r.ended.At-r.start, second); billed > ran {
+	if ran := max(r.ended.At-max(r.start, r.since), second); billed > ran {
 		w.fail("I8", "run %d was billed for %d ms, it ended after %d; settled up to %d", r.id, billed, r.ended.At-r.start, r.settled-r.start)
 	}
 }
@@ -226,12 +237,12 @@ func (w *world) checkOverrun(before *machine.View, r *run, owed funding.Amount) 
 func (w *world) checkMoney() {
 	owed := map[machine.StreamID]funding.Amount{} // looked up, never iterated
 	for _, r := range w.runs {
-		if id := r.stream(); r.job.mode == funding.Stream && r.start != 0 && owed[id] == 0 {
+		if id := r.stream(); r.job.mode == funding.Stream && r.start != 0 && r.nap == nil && owed[id] == 0 {
 			owed[id] = w.owes(id, w.now)
 		}
 	}
 	for _, r := range w.runs {
-		if r.job.mode != funding.Stream || r.start == 0 || w.trueEnd(r).At < w.now-second {
+		if r.job.mode != funding.Stream || r.start == 0 || r.nap != nil || w.trueEnd(r).At < w.now-second {
 			continue
 		}
 		hold, ok := w.view.Stream(r.stream())
@@ -255,7 +266,7 @@ func (r *run) stream() machine.StreamID { return machine.StreamID{Pot: r.job.pot
 // owes is what the runs of a stream truly owe, at prices that were announced up to a time.
 func (w *world) owes(id machine.StreamID, announced funding.Millis) (sum funding.Amount) {
 	for _, r := range w.runs {
-		if r.job.mode == funding.Stream && r.start != 0 && r.stream() == id {
+		if r.job.mode == funding.Stream && r.start != 0 && r.nap == nil && r.stream() == id {
 			part, _ := r.usage(w.prices[r.pool].upTo(announced), min(w.now-second, w.trueEnd(r).At), r.frozen)
 			sum += max(0, part-r.paid-r.borne)
 		}

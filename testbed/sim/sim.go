@@ -38,6 +38,7 @@ type Report struct {
 	Settled                      int // settlements on the way
 	NoRoom                       int // runs whose machine had no GPU for them after all
 	GPUs                         int // runs that had some
+	Woken                        int // suspended runs that went on
 	Days                         int
 	Troubles                     []string // of this life
 	Most                         int      // bytes of its largest snapshot
