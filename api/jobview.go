@@ -90,6 +90,9 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client
 		}
 		out.Name, out.Image, out.Command, out.Labels, out.Outputs = w.Name, w.Image, w.Argv, w.Labels, w.Outputs
 		out.Hold = w.Hold
+		if b := w.Box; b != nil {
+			out.Entrypoint, out.WorkDir, out.ReadOnly, out.ShmBytes = b.Entrypoint, b.WorkDir, b.ReadOnly, b.ShmBytes
+		}
 		out.Env = map[string]string{}
 		for _, e := range w.Env {
 			name, value, _ := strings.Cut(e, "=")

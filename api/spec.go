@@ -212,6 +212,7 @@ func poolNames(v *machine.View) string {
 func readWork(j client.JobSpec) ([]byte, error) {
 	w := scheduler.Work{
 		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image, Hold: j.Hold,
+		Box: scheduler.NewBox(j.Entrypoint, j.WorkDir, j.ReadOnly, j.ShmBytes),
 	}
 	switch driver := driverOf(j); {
 	case driver == processDriver && j.Image != "":

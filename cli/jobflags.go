@@ -125,6 +125,7 @@ func specOf(j jobfile.Job, inputs []inputFile) client.JobSpec {
 		Name: j.Name, Pool: j.Pool, Driver: j.Driver, Image: j.Image, CPUMilli: j.CPUMilli, MemoryBytes: j.Memory, DiskBytes: j.Disk, GPUs: j.GPUs,
 		TimeMs: int64(j.Time), BidMicro: int64(j.Bid), MaxTotalMicro: int64(j.MaxTotal),
 		GPUKind: j.GPUKind, GPUMemoryBytes: j.GPUMemory, NVLink: j.NVLink,
+		Entrypoint: j.Entrypoint, WorkDir: j.WorkDir, ReadOnly: j.ReadOnly, ShmBytes: j.ShmBytes,
 		Command: j.Command, Script: j.Script, Hold: j.Hold, Env: j.Env, Outputs: j.Outputs, Labels: j.Labels,
 	}
 	switch j.Mode {

@@ -59,7 +59,7 @@ func (a *app) printJob(j client.Job) {
 		a.note("name, command and money show with the job's key, which is not in this wallet")
 		return
 	}
-	a.fields(append(public, "because", saidOfEnd(j), "name", p.Name, "image", p.Image, "command", saidCommand(p), "labels", labels(p.Labels),
+	a.fields(append(public, "because", saidOfEnd(j), "name", p.Name, "image", imageLine(p), "command", saidCommand(p), "labels", labels(p.Labels),
 		"deposited", money(p.Pot.DepositedMicro), "spent", money(p.SpentMicro), "held", money(p.HeldMicro),
 		"free", money(p.Pot.FreeMicro), "billed", seconds(p.BilledMs), "funded until", clock(p.FundedUntil))...)
 	if len(p.Runs) == 0 {
@@ -94,6 +94,24 @@ func requestLine(j client.Job) string {
 	line += gpuRequest(j)
 	if j.Driver != "process" {
 		line += ", driver " + j.Driver
+	}
+	return line
+}
+
+// imageLine is what its container or machine is made of.
+func imageLine(p *client.JobPrivate) string {
+	line := p.Image
+	if p.ReadOnly {
+		line += ", read-only"
+	}
+	if p.ShmBytes > 0 {
+		line += ", " + size(p.ShmBytes) + " /dev/shm"
+	}
+	if p.WorkDir != "" {
+		line += ", starts in " + p.WorkDir
+	}
+	if len(p.Entrypoint) > 0 {
+		line += ", entrypoint " + strings.Join(p.Entrypoint, " ")
 	}
 	return line
 }

@@ -118,13 +118,14 @@ type LimitSupport struct {
 type Task struct {
 	ID      string // [A-Za-z0-9][A-Za-z0-9._-]{0,63}; unique on this machine
 	Dir     string // absolute, the driver's alone for this task: its records and logs. The driver makes it when it needs it; its parent exists
-	WorkDir string // absolute, exists: where the command starts. Beside Dir: then a driver hides that folder's neighbours if it can
+	WorkDir string // absolute, exists: where the command starts if nothing else is said. Beside Dir: then a driver hides that folder's neighbours if it can
 	Argv    []string
 	Hold    bool     // it runs nothing, an image's command neither, and keeps its place until it is stopped; Argv is empty. Needs Description.Exec
 	Env     []string // NAME=value; all that the task gets beside its image's own, which these outrank; nothing is inherited
 
 	Image        string   // what it runs in, as the driver's image store names it; "": the machine's own file system
 	Entrypoint   []string // stands before Argv; empty: the image's own, which then also says what to run where Argv is empty
+	StartDir     string   // absolute, in what Image is: where the command starts; "": where the image says, if it does
 	NoticeDir    string   // absolute, exists: what the task is told while it runs, for it to read; "": nothing
 	ReadOnlyRoot bool     // it may write to its work folder and /dev/shm only
 	ShmBytes     int64    // of /dev/shm, which counts as memory; 0: ShmBytesDefault

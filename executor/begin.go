@@ -232,6 +232,7 @@ func (r *run) task(user user, can drivers.Description, grant gpu.Grant) drivers.
 	task := drivers.Task{
 		ID: r.journal.task, Dir: filepath.Join(dir, driverDir), WorkDir: filepath.Join(dir, workDir),
 		Argv: argv, Env: r.environment(order, r.config.Boot(), there, r.noticeSeen(can)), Image: spec.GetImage(),
+		Entrypoint: spec.GetBox().GetEntrypoint(), StartDir: spec.GetBox().GetWorkDir(), ReadOnlyRoot: spec.GetBox().GetReadOnly(), ShmBytes: spec.GetBox().GetShmBytes(),
 		Hold: spec.GetHold(), NoticeDir: r.noticeShown(can),
 		UID: user.uid, GID: user.gid,
 		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: cmp.Or(spec.GetDiskBytes(), diskUnasked(spec)),

@@ -141,9 +141,9 @@ func (r *run) environment(order *wire.Order, now int64, work, notice string) []s
 	if until := order.GetFundedUntilUnixMs(); until > 0 {
 		funded = unixSeconds(until)
 	}
-	env := map[string]string{"HOME": work, "PWD": work, "TMPDIR": filepath.Join(work, tmpDir)}
-	if spec.GetImage() == "" { // an image has its own programs
-		env["PATH"], env["LANG"] = taskPath, "C.UTF-8"
+	env := map[string]string{"HOME": work, "TMPDIR": filepath.Join(work, tmpDir)}
+	if spec.GetImage() == "" { // an image has its own programs, and may say where they start
+		env["PATH"], env["LANG"], env["PWD"] = taskPath, "C.UTF-8", work
 	}
 	for _, entry := range spec.GetEnv() {
 		if name, value, ok := strings.Cut(entry, "="); ok && name != "" && !strings.HasPrefix(name, "COINOP_") {

@@ -1,7 +1,9 @@
 package scheduler
 
 import (
+	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"unicode"
@@ -75,7 +77,7 @@ func atMost(what string, got, limit int, unit string) error {
 // Validate checks the work against the limits and for what could not be run.
 func (w Work) Validate() error {
 	for _, err := range []error{
-		w.validateText(), w.validateImage(), w.validateArgv(), w.validateEnv(), w.validateInputs(), w.validateOutputs(), w.validateLabels(),
+		w.validateText(), w.validateImage(), w.validateBox(), w.validateArgv(), w.validateEnv(), w.validateInputs(), w.validateOutputs(), w.validateLabels(),
 	} {
 		if err != nil {
 			return err
@@ -103,6 +105,56 @@ func (w Work) validateImage() error {
 		return &FieldError{"image", fmt.Sprintf("%q is no name of an image", w.Image)}
 	}
 	return atMost("image", len(w.Image), ImageMax, "bytes")
+}
+
+// NewBox is nil where nothing is said.
+func NewBox(entrypoint []string, workDir string, readOnly bool, shmBytes int64) *Box {
+	if len(entrypoint) == 0 && workDir == "" && !readOnly && shmBytes == 0 {
+		return nil
+	}
+	return &Box{Entrypoint: entrypoint, WorkDir: workDir, ReadOnly: readOnly, ShmBytes: shmBytes}
+}
+
+// validateBox refuses what no image's container could be.
+func (w Work) validateBox() error {
+	b := w.Box
+	if b == nil {
+		return nil
+	}
+	said := ""
+	for _, field := range []struct {
+		name string
+		said bool
+	}{{"entrypoint", b.Entrypoint != nil}, {"workdir", b.WorkDir != ""}, {"read-only", b.ReadOnly}, {"shm-size", b.ShmBytes != 0}} {
+		if field.said {
+			said = field.name
+			break
+		}
+	}
+	switch {
+	case said == "":
+		return &FieldError{"image", "nothing is said beside it, and that is said"}
+	case w.Image == "":
+		return &FieldError{said, "is of what is made from an image, and this job names none"}
+	case w.Hold && b.Entrypoint != nil:
+		return &FieldError{"entrypoint", "is of a job that runs something, and this one only keeps its place"}
+	case b.Entrypoint != nil && (len(b.Entrypoint) == 0 || b.Entrypoint[0] == ""):
+		return &FieldError{"entrypoint", "names no program"}
+	case slices.ContainsFunc(b.Entrypoint, func(s string) bool { return strings.ContainsRune(s, 0) }):
+		return &FieldError{"entrypoint", "holds a NUL byte"}
+	case strings.ContainsRune(b.WorkDir, 0):
+		return &FieldError{"workdir", "holds a NUL byte"}
+	case b.WorkDir != "" && !path.IsAbs(b.WorkDir):
+		return &FieldError{"workdir", fmt.Sprintf("%q is no absolute path", b.WorkDir)}
+	case b.ShmBytes < 0 || b.ShmBytes > BytesMax:
+		return &LimitError{What: "shm-size", Max: BytesMax, Got: max(-1, b.ShmBytes), Unit: "bytes"}
+	}
+	size := 0
+	for _, word := range b.Entrypoint {
+		size += len(word)
+	}
+	return errors.Join(atMost("entrypoint", len(b.Entrypoint), ArgvMax, "arguments"), atMost("entrypoint", size, ArgvBytesMax, "bytes"),
+		atMost("workdir", len(b.WorkDir), PathMax, "bytes"))
 }
 
 func (w Work) validateArgv() error {

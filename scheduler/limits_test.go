@@ -59,6 +59,8 @@ func inputs(n int) []Input {
 	return repeat(n, func(i int) Input { return Input{To: fmt.Sprint("f", i)} })
 }
 
+func boxed(b *Box) func(*Work) { return func(w *Work) { w.Image, w.Box = "i", b } }
+
 func TestEdgesOfWork(t *testing.T) {
 	long := strings.Repeat
 	checkEdges(t, map[string]edge{
@@ -79,7 +81,13 @@ func TestEdgesOfWork(t *testing.T) {
 		"input mode": {work(func(w *Work) { w.Inputs = []Input{{To: "a", Mode: 0o777}} }), work(func(w *Work) { w.Inputs = []Input{{To: "a", Mode: 0o4755}} }), "permissions"},
 		"outputs": {work(func(w *Work) { w.Outputs = repeat(OutputsMax, func(int) string { return "o" }) }),
 			work(func(w *Work) { w.Outputs = repeat(OutputsMax+1, func(int) string { return "o" }) }), "the limit is 100"},
-		"path": {work(func(w *Work) { w.Outputs = []string{long("p", PathMax)} }), work(func(w *Work) { w.Outputs = []string{long("p", PathMax+1)} }), "the limit is 512"},
+		"entrypoint": {work(boxed(NewBox(repeat(ArgvMax, func(int) string { return "a" }), "", false, 0))),
+			work(boxed(NewBox(repeat(ArgvMax+1, func(int) string { return "a" }), "", false, 0))), "entrypoint: 1025 arguments, the limit is 1024"},
+		"entrypoint bytes": {work(boxed(NewBox([]string{long("a", ArgvBytesMax)}, "", false, 0))), work(boxed(NewBox([]string{"a", long("a", ArgvBytesMax)}, "", false, 0))), "entrypoint: 32769 bytes"},
+		"start":            {work(boxed(NewBox(nil, "/"+long("a", PathMax-1), false, 0))), work(boxed(NewBox(nil, "/"+long("a", PathMax), false, 0))), "workdir: 513 bytes"},
+		"shared memory":    {work(boxed(NewBox(nil, "", false, BytesMax))), work(boxed(NewBox(nil, "", false, BytesMax+1))), "shm-size: 1125899906842625 bytes"},
+		"negative memory":  {work(boxed(NewBox(nil, "", false, 1))), work(boxed(NewBox(nil, "", false, -1))), "shm-size: the limit is"},
+		"path":             {work(func(w *Work) { w.Outputs = []string{long("p", PathMax)} }), work(func(w *Work) { w.Outputs = []string{long("p", PathMax+1)} }), "the limit is 512"},
 	})
 }
 
@@ -108,6 +116,16 @@ func TestWorkThatCannotBeRun(t *testing.T) {
 		"label l: holds what cannot":          func(w *Work) { w.Labels = map[string]string{"l": "\x1b[2J"} },
 		"name: holds what cannot":             func(w *Work) { w.Name = "a\nb" },
 		"name: begins or ends with a bl":      func(w *Work) { w.Name = " a" },
+		"entrypoint: is of what is made":      func(w *Work) { w.Box = NewBox([]string{"sh"}, "", false, 0) },
+		"workdir: is of what is made":         func(w *Work) { w.Box = NewBox(nil, "/x", true, 0) },
+		"read-only: is of what is made":       func(w *Work) { w.Box = NewBox(nil, "", true, 1) },
+		"shm-size: is of what is made":        func(w *Work) { w.Box = NewBox(nil, "", false, 1) },
+		"entrypoint: names no program":        boxed(NewBox([]string{"", "x"}, "", false, 0)),
+		"entrypoint: is of a job that runs":   func(w *Work) { w.Argv, w.Hold, w.Image, w.Box = nil, true, "i", NewBox([]string{"sh"}, "", false, 0) },
+		"entrypoint: holds a NUL":             boxed(NewBox([]string{"a", "\x00"}, "", false, 0)),
+		"workdir: holds a NUL":                boxed(NewBox(nil, "/\x00", false, 0)),
+		`workdir: "x/y" is no absolute path`:  boxed(NewBox(nil, "x/y", false, 0)),
+		"image: nothing is said beside it":    boxed(&Box{}),
 	} {
 		var field *FieldError
 		if err := work(change); !errors.As(err, &field) || !strings.Contains(err.Error(), want) {

@@ -176,6 +176,15 @@ type Work struct {
 	Script  []byte            `cbor:"7,keyasint,omitempty"` // at most 64 KiB; run as the file "script" of the task's folder
 	Image   string            `cbor:"8,keyasint,omitempty"` // what a container is made from: a registry's REPOSITORY:TAG or REPOSITORY@DIGEST
 	Hold    bool              `cbor:"9,keyasint,omitempty"` // it runs nothing, and keeps its place for commands of its owner's
+	Box     *Box              `cbor:"10,keyasint,omitempty"`
+}
+
+// Box is what may be said of an image's container or machine beside the image; nil: nothing.
+type Box struct {
+	Entrypoint []string `cbor:"1,keyasint,omitempty"` // in place of the image's own, whose command then does not count either
+	WorkDir    string   `cbor:"2,keyasint,omitempty"` // where it starts; "": where the image says, or in the job's folder
+	ReadOnly   bool     `cbor:"3,keyasint,omitempty"` // it changes nothing in its image
+	ShmBytes   int64    `cbor:"4,keyasint,omitempty"` // of /dev/shm, which counts as memory; 0: the driver's default
 }
 
 // Input is one file put into the task's folder before it starts.

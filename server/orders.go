@@ -133,6 +133,9 @@ func spec(view *machine.View, run *scheduler.Run) (*wire.Spec, error) {
 		CpuMilli: shape.Need.CPUMilli, MemoryBytes: shape.Need.Memory, DiskBytes: shape.Need.Disk, Gpus: shape.Need.GPUs, Gpu: gpuRequest(shape),
 		TimeLimitMs: int64(job.TimeLimit), KillDelayMs: int64(killDelay(pool, job.TimeLimit)), User: pool.User,
 	}
+	if b := work.Box; b != nil {
+		s.Box = &wire.Box{Entrypoint: b.Entrypoint, WorkDir: b.WorkDir, ReadOnly: b.ReadOnly, ShmBytes: b.ShmBytes}
+	}
 	for _, in := range work.Inputs {
 		s.Inputs = append(s.Inputs, &wire.Input{To: path.Clean(in.To), Digest: in.Digest[:], Size: in.Size, Mode: in.Mode})
 	}

@@ -42,6 +42,11 @@ type JobSpec struct {
 	GPUKind        string `json:"gpu_kind,omitempty" doc:"a model or a part of its name (a100), a MIG slice (1g.10gb, a100/1g.10gb) or a share (share, a100/share); none: any model that is not dearer than others"`
 	GPUMemoryBytes int64  `json:"gpu_memory_bytes,omitempty" doc:"of each GPU at least"`
 	NVLink         bool   `json:"nvlink,omitempty" doc:"each GPU reaches each of the others by NVLink"`
+
+	Entrypoint []string `json:"entrypoint,omitempty" doc:"with an image: stands before command, in place of the image's own entrypoint and command"`
+	WorkDir    string   `json:"workdir,omitempty" doc:"with an image: the folder in it where the command starts; default: where the image says, else the job's folder"`
+	ReadOnly   bool     `json:"read_only,omitempty" doc:"with an image: only the job's folder and /dev/shm can be written to"`
+	ShmBytes   int64    `json:"shm_bytes,omitempty" doc:"with an image: size of /dev/shm, which counts as memory; default 64 MiB"`
 }
 
 // Array makes a job of many tasks, first to last inclusive.
@@ -149,6 +154,10 @@ type Job struct {
 type JobPrivate struct {
 	Name          string            `json:"name,omitempty"`
 	Image         string            `json:"image,omitempty"`
+	Entrypoint    []string          `json:"entrypoint,omitempty"`
+	WorkDir       string            `json:"workdir,omitempty"`
+	ReadOnly      bool              `json:"read_only,omitempty"`
+	ShmBytes      int64             `json:"shm_bytes,omitempty"`
 	Command       []string          `json:"command,omitempty"`
 	Hold          bool              `json:"hold,omitempty" doc:"it runs nothing"`
 	Labels        map[string]string `json:"labels,omitempty"`

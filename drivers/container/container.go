@@ -27,6 +27,7 @@ type Image struct {
 	Layers     []string // folders, the lowest first
 	Entrypoint []string
 	Cmd        []string
+	WorkingDir string // where its command starts; "": it does not say
 	Env        []string
 	User       string // name or number, with a group after a colon; "": root
 }
@@ -124,6 +125,7 @@ func (d *Driver) Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) e
 	if len(spec.Argv) == 0 {
 		return fmt.Errorf("%w: neither the task nor its image says what to run", drivers.ErrInvalid)
 	}
+	spec.SetUser, spec.WorkDir = false, image.Start(t.StartDir)
 	box, err := d.runtime.makeBox(t, image, devices, d.runtime.cgroupsPath(d, t.ID, spec))
 	if err != nil {
 		return fmt.Errorf("make container: %w", err)
@@ -132,7 +134,7 @@ func (d *Driver) Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) e
 		return fmt.Errorf("make container: %w", err)
 	}
 	box.Program, box.Runtime = d.Shim(), d.runtime.run(box.Dir)
-	spec.Box, spec.SetUser, spec.WorkDir = box, false, WorkDir
+	spec.Box = box
 	return nil
 }
 

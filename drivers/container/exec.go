@@ -62,7 +62,7 @@ func (e *execution) run(ctx context.Context) (exit drivers.Exit, err error) {
 	if err != nil {
 		return exit, err
 	}
-	command := shim.Inside{WorkDir: WorkDir, Env: environment(own.env(), e.Request.Env), FilesMax: own.FilesMax, FileBytes: own.FileBytes}
+	command := shim.Inside{WorkDir: string(own.WorkDir), Env: environment(own.env(), e.Request.Env), FilesMax: own.FilesMax, FileBytes: own.FileBytes}
 	if e.Request.Terminal {
 		command.Env = environment([]string{"TERM=xterm"}, command.Env)
 		return e.Run(ctx, e.console, command)

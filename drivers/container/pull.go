@@ -41,7 +41,7 @@ func (r Registry) Hold(ctx context.Context, text, task string) (Image, error) {
 		return Image{}, err
 	}
 	run := found.Run
-	return Image{Layers: found.Layers, Entrypoint: run.Entrypoint, Cmd: run.Cmd, Env: run.Env, User: run.User}, nil
+	return Image{Layers: found.Layers, Entrypoint: run.Entrypoint, Cmd: run.Cmd, WorkingDir: run.WorkDir, Env: run.Env, User: run.User}, nil
 }
 
 // Drop implements Images.

@@ -11,6 +11,7 @@ import (
 // settings are what a command that joins the task later has in common with its first one.
 type settings struct {
 	Env       [][]byte // which may be no text
+	WorkDir   []byte   // where it starts
 	FilesMax  int64
 	FileBytes int64
 }
@@ -18,7 +19,7 @@ type settings struct {
 func settingsFile(box string) string { return filepath.Join(box, "settings.json") }
 
 func writeSettings(box string, spec *shim.Spec) error {
-	s := settings{FilesMax: spec.FilesMax, FileBytes: spec.FileBytes}
+	s := settings{WorkDir: []byte(spec.WorkDir), FilesMax: spec.FilesMax, FileBytes: spec.FileBytes}
 	for _, entry := range spec.Env {
 		s.Env = append(s.Env, []byte(entry))
 	}

@@ -1,9 +1,22 @@
 package container
 
+import "path"
+
 // Who is the image's user, by number, as its own lists of users have it.
 func (i Image) Who() (uid, gid uint32, err error) {
 	who, err := findUser(i)
 	return who.uid, who.gid, err
+}
+
+// Start is where a task of this image starts.
+func (i Image) Start(said string) string {
+	if said == "" {
+		said = i.WorkingDir
+	}
+	if said == "" {
+		return WorkDir
+	}
+	return path.Join("/", said)
 }
 
 // Command is what a task of this image runs, and with which variables.

@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ func imageChecks() []Check {
 		{Name: "a root may be read-only", Needs: images, Run: readOnlyRoot},
 		{Name: "shared memory has its size", Needs: images, Run: sharedMemory},
 		{Name: "an image's entrypoint can be replaced", Needs: images, Run: entrypoint},
+		{Name: "a task starts where it is told", Needs: images, Run: startsThere},
 		{Name: "an image that is not there is refused", Needs: images, Run: noImage},
 		{Name: "what a task changes in its image counts to its disk", Needs: disk, Run: rootCounts},
 		{Name: "the network is withheld, and granted", Needs: network, Run: withholdsNetwork},
@@ -118,6 +120,51 @@ func entrypoint(s *Session) error {
 		return err
 	}
 	return expect("entrypoint and arguments", got, "one two\n")
+}
+
+// startsThere: in a folder of the image, or one that is made for it; what joins it later starts there too.
+func startsThere(s *Session) error {
+	for _, dir := range []string{"/tmp", "/drivertest/made/for it", "/"} {
+		task, err := s.shell("pwd; sleep 1000")
+		if err != nil {
+			return err
+		}
+		task.StartDir = dir
+		if _, err := s.running(task); err != nil {
+			return err
+		}
+		if err := s.awaitReady(task.ID); err != nil {
+			return err
+		}
+		got, err := output(task, "stdout")
+		if err != nil {
+			return err
+		}
+		var out bytes.Buffer
+		if !s.description.Exec {
+			out.WriteString(dir + "\n")
+		} else {
+			if _, err := s.exec(task.ID, "pwd", drivers.ExecRequest{}, drivers.ExecStreams{Stdout: &out}); err != nil {
+				return err
+			}
+		}
+		if err := expect("where it starts, and where what joins it does", got+out.String(), dir+"\n"+dir+"\n"); err != nil {
+			return err
+		}
+	}
+	task, err := s.task(s.Exit(0)...)
+	if err != nil {
+		return err
+	}
+	task.StartDir = "/etc/passwd"
+	st, err := s.run(task)
+	if err != nil {
+		return err
+	}
+	if st.Exit.Cause != drivers.CauseStartFailed || st.Exit.Code != 126 || !strings.Contains(st.Exit.Message, "/etc/passwd") {
+		return fmt.Errorf("started in a file it ended as %+v, want 126 with a message that names it", st.Exit)
+	}
+	return nil
 }
 
 func noImage(s *Session) error {

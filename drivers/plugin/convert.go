@@ -56,7 +56,7 @@ func taskToWire(t drivers.Task) *driverpb.StartRequest {
 		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,
 		LeaseUntil: t.LeaseUntil, LeaseGraceMillis: t.LeaseGraceMillis, KillDelayMillis: t.KillDelayMillis,
 		Network: t.Network, Devices: t.Devices, DeviceSpecs: []byte(t.DeviceSpecs),
-		Image: t.Image, Entrypoint: byteSlices(t.Entrypoint), ReadOnlyRoot: t.ReadOnlyRoot, ShmBytes: t.ShmBytes,
+		Image: t.Image, Entrypoint: byteSlices(t.Entrypoint), ReadOnlyRoot: t.ReadOnlyRoot, ShmBytes: t.ShmBytes, StartDir: []byte(t.StartDir),
 		Hold: t.Hold, NoticeDir: []byte(t.NoticeDir),
 	}
 }
@@ -69,7 +69,7 @@ func taskFromWire(t *driverpb.StartRequest) drivers.Task {
 		FilesMax: t.GetFilesMax(), LogHeadBytes: t.GetLogHeadBytes(), LogTailBytes: t.GetLogTailBytes(),
 		LeaseUntil: t.GetLeaseUntil(), LeaseGraceMillis: t.GetLeaseGraceMillis(), KillDelayMillis: t.GetKillDelayMillis(),
 		Network: t.GetNetwork(), Devices: t.GetDevices(), DeviceSpecs: string(t.GetDeviceSpecs()),
-		Image: t.GetImage(), Entrypoint: texts(t.GetEntrypoint()), ReadOnlyRoot: t.GetReadOnlyRoot(), ShmBytes: t.GetShmBytes(),
+		Image: t.GetImage(), Entrypoint: texts(t.GetEntrypoint()), ReadOnlyRoot: t.GetReadOnlyRoot(), ShmBytes: t.GetShmBytes(), StartDir: string(t.GetStartDir()),
 		Hold: t.GetHold(), NoticeDir: string(t.GetNoticeDir()),
 	}
 }

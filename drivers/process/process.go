@@ -57,7 +57,7 @@ func (d *Driver) Check(t drivers.Task) error {
 		return errors.New("there is no command")
 	case len(t.Devices) > 0:
 		return errors.New("a process task has no devices of its own")
-	case t.Image != "":
+	case t.Image != "" || t.StartDir != "" || len(t.Entrypoint) > 0 || t.ReadOnlyRoot || t.ShmBytes != 0:
 		return errors.New("a process task runs the machine's own programs, not those of an image")
 	}
 	return nil

@@ -45,6 +45,9 @@ type Answer struct {
 // StepExecute is the step of the command itself.
 const StepExecute = "execute"
 
+// StepEnter is the step into the folder where it starts.
+const StepEnter = "enter the work folder"
+
 const answerBytes = 64
 
 // ReadAnswer waits for it.

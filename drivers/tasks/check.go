@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/coinop/coinop/drivers"
@@ -88,10 +89,13 @@ func (d *Set) check(t drivers.Task) error {
 	if t.NoticeDir != "" && !filepath.IsAbs(t.NoticeDir) {
 		return refuse("folder %q must be absolute", t.NoticeDir)
 	}
+	if t.StartDir != "" && !filepath.IsAbs(t.StartDir) {
+		return refuse("folder %q must be absolute", t.StartDir)
+	}
 	if t.Hold && len(t.Argv)+len(t.Entrypoint) > 0 {
 		return refuse("it is to hold its place and to run %q", append(t.Entrypoint, t.Argv...))
 	}
-	for _, text := range append(append([]string{t.WorkDir}, t.Argv...), t.Env...) {
+	for _, text := range slices.Concat([]string{t.WorkDir, t.StartDir}, t.Argv, t.Env, t.Entrypoint) {
 		if strings.IndexByte(text, 0) >= 0 {
 			return refuse("a zero byte cannot be passed to a process")
 		}

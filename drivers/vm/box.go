@@ -32,7 +32,7 @@ func (d *Driver) order(t drivers.Task, image image) (monitor.Order, error) {
 	o := monitor.Order{
 		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: max(1, min(int((t.CPUMilli+999)/1000), runtime.NumCPU())), Memory: memoryMiB, Format: image.format, Network: t.Network,
 		Host: hostName(t.ID), TaskBytes: t.MemoryBytes, DiskBytes: t.DiskBytes, PidsMax: t.PidsMax, FilesMax: t.FilesMax, ShmBytes: t.ShmBytes,
-		ReadOnly: t.ReadOnlyRoot, WorkDir: WorkDir, NoticeDir: t.NoticeDir,
+		ReadOnly: t.ReadOnlyRoot, WorkDir: image.Start(t.StartDir), NoticeDir: t.NoticeDir,
 	}
 	if t.MemoryBytes > 0 {
 		o.Memory = (t.MemoryBytes+1<<20-1)>>20 + reserveMiB

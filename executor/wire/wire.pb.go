@@ -1886,6 +1886,7 @@ type Spec struct {
 	Image          string                 `protobuf:"bytes,23,opt,name=image,proto3" json:"image,omitempty"` // what a container is made from
 	Gpu            *GPURequest            `protobuf:"bytes,24,opt,name=gpu,proto3" json:"gpu,omitempty"`     // absent: none
 	Hold           bool                   `protobuf:"varint,25,opt,name=hold,proto3" json:"hold,omitempty"`  // it runs nothing, and keeps its place until it is stopped; argv is empty
+	Box            *Box                   `protobuf:"bytes,26,opt,name=box,proto3" json:"box,omitempty"`     // absent: nothing is said beside the image
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2095,6 +2096,82 @@ func (x *Spec) GetHold() bool {
 	return false
 }
 
+func (x *Spec) GetBox() *Box {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
+// Box is what is said of an image's container or machine.
+type Box struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entrypoint    []string               `protobuf:"bytes,1,rep,name=entrypoint,proto3" json:"entrypoint,omitempty"`              // none: the image's own
+	WorkDir       string                 `protobuf:"bytes,2,opt,name=work_dir,json=workDir,proto3" json:"work_dir,omitempty"`     // where it starts; empty: where the image says
+	ReadOnly      bool                   `protobuf:"varint,3,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"` // of its root
+	ShmBytes      int64                  `protobuf:"varint,4,opt,name=shm_bytes,json=shmBytes,proto3" json:"shm_bytes,omitempty"` // of /dev/shm; 0: the driver's default
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Box) Reset() {
+	*x = Box{}
+	mi := &file_wire_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Box) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Box) ProtoMessage() {}
+
+func (x *Box) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Box.ProtoReflect.Descriptor instead.
+func (*Box) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Box) GetEntrypoint() []string {
+	if x != nil {
+		return x.Entrypoint
+	}
+	return nil
+}
+
+func (x *Box) GetWorkDir() string {
+	if x != nil {
+		return x.WorkDir
+	}
+	return ""
+}
+
+func (x *Box) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
+func (x *Box) GetShmBytes() int64 {
+	if x != nil {
+		return x.ShmBytes
+	}
+	return 0
+}
+
 // GPURequest is what a task asks of GPUs.
 type GPURequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2110,7 +2187,7 @@ type GPURequest struct {
 
 func (x *GPURequest) Reset() {
 	*x = GPURequest{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2122,7 +2199,7 @@ func (x *GPURequest) String() string {
 func (*GPURequest) ProtoMessage() {}
 
 func (x *GPURequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2135,7 +2212,7 @@ func (x *GPURequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPURequest.ProtoReflect.Descriptor instead.
 func (*GPURequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GPURequest) GetKind() GPUKind {
@@ -2193,7 +2270,7 @@ type Input struct {
 
 func (x *Input) Reset() {
 	*x = Input{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2282,7 @@ func (x *Input) String() string {
 func (*Input) ProtoMessage() {}
 
 func (x *Input) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2295,7 @@ func (x *Input) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Input.ProtoReflect.Descriptor instead.
 func (*Input) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Input) GetTo() string {
@@ -2260,7 +2337,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2349,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2362,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Blob) GetDigest() []byte {
@@ -2313,7 +2390,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2325,7 +2402,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2338,7 +2415,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Chunk) GetBlob() *Blob {
@@ -2369,7 +2446,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2458,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2471,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LogRequest) GetRun() uint64 {
@@ -2443,7 +2520,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2532,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2545,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LogChunk) GetOffset() int64 {
@@ -2498,7 +2575,7 @@ type ExecInput struct {
 
 func (x *ExecInput) Reset() {
 	*x = ExecInput{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2587,7 @@ func (x *ExecInput) String() string {
 func (*ExecInput) ProtoMessage() {}
 
 func (x *ExecInput) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2600,7 @@ func (x *ExecInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecInput.ProtoReflect.Descriptor instead.
 func (*ExecInput) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExecInput) GetStart() *ExecStart {
@@ -2567,7 +2644,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2656,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2669,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExecStart) GetRun() uint64 {
@@ -2640,7 +2717,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2729,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2742,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TerminalSize) GetRows() uint32 {
@@ -2695,7 +2772,7 @@ type ExecOutput struct {
 
 func (x *ExecOutput) Reset() {
 	*x = ExecOutput{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2784,7 @@ func (x *ExecOutput) String() string {
 func (*ExecOutput) ProtoMessage() {}
 
 func (x *ExecOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2797,7 @@ func (x *ExecOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOutput.ProtoReflect.Descriptor instead.
 func (*ExecOutput) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExecOutput) GetStdout() []byte {
@@ -2761,7 +2838,7 @@ type ExecEnd struct {
 
 func (x *ExecEnd) Reset() {
 	*x = ExecEnd{}
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +2850,7 @@ func (x *ExecEnd) String() string {
 func (*ExecEnd) ProtoMessage() {}
 
 func (x *ExecEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +2863,7 @@ func (x *ExecEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecEnd.ProtoReflect.Descriptor instead.
 func (*ExecEnd) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{25}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecEnd) GetCode() int32 {
@@ -2961,7 +3038,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xc4\x05\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xef\x05\n" +
 	"\x04Spec\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12\x12\n" +
@@ -2989,7 +3066,15 @@ const file_wire_proto_rawDesc = "" +
 	"\tfiles_max\x18\x16 \x01(\x03R\bfilesMax\x12\x14\n" +
 	"\x05image\x18\x17 \x01(\tR\x05image\x120\n" +
 	"\x03gpu\x18\x18 \x01(\v2\x1e.coinop.executor.v1.GPURequestR\x03gpu\x12\x12\n" +
-	"\x04hold\x18\x19 \x01(\bR\x04hold\"\xbe\x01\n" +
+	"\x04hold\x18\x19 \x01(\bR\x04hold\x12)\n" +
+	"\x03box\x18\x1a \x01(\v2\x17.coinop.executor.v1.BoxR\x03box\"z\n" +
+	"\x03Box\x12\x1e\n" +
+	"\n" +
+	"entrypoint\x18\x01 \x03(\tR\n" +
+	"entrypoint\x12\x19\n" +
+	"\bwork_dir\x18\x02 \x01(\tR\aworkDir\x12\x1b\n" +
+	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12\x1b\n" +
+	"\tshm_bytes\x18\x04 \x01(\x03R\bshmBytes\"\xbe\x01\n" +
 	"\n" +
 	"GPURequest\x12/\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1b.coinop.executor.v1.GPUKindR\x04kind\x12\x14\n" +
@@ -3111,7 +3196,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_wire_proto_goTypes = []any{
 	(DriverState)(0),     // 0: coinop.executor.v1.DriverState
 	(RunState)(0),        // 1: coinop.executor.v1.RunState
@@ -3135,23 +3220,24 @@ var file_wire_proto_goTypes = []any{
 	(*Order)(nil),        // 19: coinop.executor.v1.Order
 	(*Notice)(nil),       // 20: coinop.executor.v1.Notice
 	(*Spec)(nil),         // 21: coinop.executor.v1.Spec
-	(*GPURequest)(nil),   // 22: coinop.executor.v1.GPURequest
-	(*Input)(nil),        // 23: coinop.executor.v1.Input
-	(*Blob)(nil),         // 24: coinop.executor.v1.Blob
-	(*Chunk)(nil),        // 25: coinop.executor.v1.Chunk
-	(*LogRequest)(nil),   // 26: coinop.executor.v1.LogRequest
-	(*LogChunk)(nil),     // 27: coinop.executor.v1.LogChunk
-	(*ExecInput)(nil),    // 28: coinop.executor.v1.ExecInput
-	(*ExecStart)(nil),    // 29: coinop.executor.v1.ExecStart
-	(*TerminalSize)(nil), // 30: coinop.executor.v1.TerminalSize
-	(*ExecOutput)(nil),   // 31: coinop.executor.v1.ExecOutput
-	(*ExecEnd)(nil),      // 32: coinop.executor.v1.ExecEnd
-	nil,                  // 33: coinop.executor.v1.NodeFacts.LabelsEntry
+	(*Box)(nil),          // 22: coinop.executor.v1.Box
+	(*GPURequest)(nil),   // 23: coinop.executor.v1.GPURequest
+	(*Input)(nil),        // 24: coinop.executor.v1.Input
+	(*Blob)(nil),         // 25: coinop.executor.v1.Blob
+	(*Chunk)(nil),        // 26: coinop.executor.v1.Chunk
+	(*LogRequest)(nil),   // 27: coinop.executor.v1.LogRequest
+	(*LogChunk)(nil),     // 28: coinop.executor.v1.LogChunk
+	(*ExecInput)(nil),    // 29: coinop.executor.v1.ExecInput
+	(*ExecStart)(nil),    // 30: coinop.executor.v1.ExecStart
+	(*TerminalSize)(nil), // 31: coinop.executor.v1.TerminalSize
+	(*ExecOutput)(nil),   // 32: coinop.executor.v1.ExecOutput
+	(*ExecEnd)(nil),      // 33: coinop.executor.v1.ExecEnd
+	nil,                  // 34: coinop.executor.v1.NodeFacts.LabelsEntry
 }
 var file_wire_proto_depIdxs = []int32{
 	8,  // 0: coinop.executor.v1.Report.facts:type_name -> coinop.executor.v1.NodeFacts
 	12, // 1: coinop.executor.v1.Report.runs:type_name -> coinop.executor.v1.RunStatus
-	33, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
+	34, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
 	11, // 3: coinop.executor.v1.NodeFacts.drivers:type_name -> coinop.executor.v1.DriverFacts
 	9,  // 4: coinop.executor.v1.NodeFacts.cards:type_name -> coinop.executor.v1.Card
 	10, // 5: coinop.executor.v1.Card.profiles:type_name -> coinop.executor.v1.MIGProfile
@@ -3170,30 +3256,31 @@ var file_wire_proto_depIdxs = []int32{
 	4,  // 18: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
 	20, // 19: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
 	21, // 20: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
-	23, // 21: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
-	22, // 22: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
-	5,  // 23: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
-	24, // 24: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
-	6,  // 25: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
-	29, // 26: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
-	30, // 27: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
-	30, // 28: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
-	32, // 29: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
-	7,  // 30: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
-	25, // 31: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
-	24, // 32: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
-	26, // 33: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
-	28, // 34: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
-	18, // 35: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
-	24, // 36: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
-	25, // 37: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
-	27, // 38: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
-	31, // 39: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
-	35, // [35:40] is the sub-list for method output_type
-	30, // [30:35] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	24, // 21: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
+	23, // 22: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
+	22, // 23: coinop.executor.v1.Spec.box:type_name -> coinop.executor.v1.Box
+	5,  // 24: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
+	25, // 25: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
+	6,  // 26: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
+	30, // 27: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
+	31, // 28: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
+	31, // 29: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
+	33, // 30: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
+	7,  // 31: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
+	26, // 32: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
+	25, // 33: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
+	27, // 34: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
+	29, // 35: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
+	18, // 36: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
+	25, // 37: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
+	26, // 38: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
+	28, // 39: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
+	32, // 40: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
+	36, // [36:41] is the sub-list for method output_type
+	31, // [31:36] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -3204,14 +3291,14 @@ func file_wire_proto_init() {
 	file_wire_proto_msgTypes[5].OneofWrappers = []any{}
 	file_wire_proto_msgTypes[6].OneofWrappers = []any{}
 	file_wire_proto_msgTypes[12].OneofWrappers = []any{}
-	file_wire_proto_msgTypes[19].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -85,7 +85,7 @@ func (r *reading) note(diags hcl.Diagnostics) {
 
 func (r *reading) block(b *hcl.Block) {
 	r.say(b.DefRange, "name", b.Labels[0])
-	s := schema(append(attributes(), "command", "script", "env", "labels")...)
+	s := schema(append(attributes(), "command", "entrypoint", "script", "env", "labels")...)
 	s.Blocks = []hcl.BlockHeaderSchema{{Type: "input"}, {Type: "output"}}
 	content, diags := b.Body.Content(s)
 	r.note(diags)
@@ -95,7 +95,12 @@ func (r *reading) block(b *hcl.Block) {
 		}
 	}
 	if a, ok := content.Attributes["command"]; ok {
-		r.command(a)
+		r.job.Command = r.words(a)
+	}
+	if a, ok := content.Attributes["entrypoint"]; ok {
+		for _, word := range r.words(a) {
+			r.say(a.Range, a.Name, word)
+		}
 	}
 	if a, ok := content.Attributes["script"]; ok {
 		if v, ok := r.text(a.Expr); ok {
@@ -165,20 +170,22 @@ func (r *reading) attribute(a *hcl.Attribute) {
 	}
 }
 
-func (r *reading) command(a *hcl.Attribute) {
+// words reads what is to run.
+func (r *reading) words(a *hcl.Attribute) (words []string) {
 	items, diags := hcl.ExprList(a.Expr)
 	if diags.HasErrors() {
-		r.add(a.Range.Start.Line, "command is a list", `Write command = ["program", "argument"]; for a shell, ["sh", "-c", "…"].`)
-		return
+		r.add(a.Range.Start.Line, a.Name+" is a list", "Write "+a.Name+` = ["program", "argument"]; for a shell, ["sh", "-c", "…"].`)
+		return nil
 	}
 	for _, item := range items {
 		if v, ok := r.text(item); ok {
-			r.job.Command = append(r.job.Command, v)
+			words = append(words, v)
 		}
 	}
 	if len(items) == 0 {
-		r.add(a.Range.Start.Line, "command is empty", "")
+		r.add(a.Range.Start.Line, a.Name+" is empty", "")
 	}
+	return words
 }
 
 // pairs reads a map of texts.

@@ -39,6 +39,11 @@ type Job struct {
 	Script   []byte
 	Hold     bool // it runs nothing, and keeps its place: said by what makes the job, not by settings
 
+	Entrypoint []string // these four are of what is made from an image
+	WorkDir    string
+	ReadOnly   bool
+	ShmBytes   int64
+
 	GPUKind   string // as scheduler.GPURequest.Name writes it
 	GPUMemory int64  // bytes of each
 	NVLink    bool
@@ -77,6 +82,12 @@ func (j Job) Over(under Job) Job {
 	j.Pool = or(j.Pool, under.Pool)
 	j.Driver = or(j.Driver, under.Driver)
 	j.Image = or(j.Image, under.Image)
+	if j.Entrypoint == nil {
+		j.Entrypoint = under.Entrypoint
+	}
+	j.WorkDir = or(j.WorkDir, under.WorkDir)
+	j.ReadOnly = or(j.ReadOnly, under.ReadOnly)
+	j.ShmBytes = or(j.ShmBytes, under.ShmBytes)
 	j.CPUMilli = or(j.CPUMilli, under.CPUMilli)
 	j.Memory = or(j.Memory, under.Memory)
 	j.Disk = or(j.Disk, under.Disk)
@@ -183,7 +194,7 @@ func (j Job) Check() error {
 			return err
 		}
 	}
-	w := scheduler.Work{Name: j.Name, Argv: j.Argv(), Env: j.Environ(), Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image}
+	w := scheduler.Work{Name: j.Name, Argv: j.Argv(), Env: j.Environ(), Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image, Box: scheduler.NewBox(j.Entrypoint, j.WorkDir, j.ReadOnly, j.ShmBytes)}
 	for _, in := range j.Inputs {
 		w.Inputs = append(w.Inputs, scheduler.Input{To: in.To})
 	}

@@ -33,6 +33,10 @@ func Settings() []Setting {
 		{"driver", "NAME", "what runs it: process, container, vm (default: process, with an image container)", false, func(j *Job, v string, _ look) error { return text(&j.Driver, v) }},
 		{"image", "IMAGE", "what a container is made from: a registry's REPOSITORY:TAG or REPOSITORY@DIGEST", false, func(j *Job, v string, _ look) error { return text(&j.Image, v) }},
 		{"vm", "IMAGE", "run in a virtual machine of this image: --driver vm and --image in one", false, setVM},
+		{"entrypoint", "PROGRAM", "run this in place of the image's own entrypoint and command; its first arguments each as one more", true, func(j *Job, v string, _ look) error { return j.setEntrypoint(v) }},
+		{"workdir", "DIR", "where in the image it starts (default: where the image says, else in the job's folder)", false, func(j *Job, v string, _ look) error { return text(&j.WorkDir, v) }},
+		{"read-only", "", "it may write to its folder, /tmp there and /dev/shm only", false, func(j *Job, v string, _ look) error { return onOff(&j.ReadOnly, v) }},
+		{"shm-size", "SIZE", "size of /dev/shm, which counts as memory (default 64MiB)", false, func(j *Job, v string, _ look) error { return positive(&j.ShmBytes, v, ParseSize) }},
 		{"cpus", "N", "CPUs of each task, up to three decimals", false, func(j *Job, v string, _ look) error { return positive(&j.CPUMilli, v, ParseCPUs) }},
 		{"memory", "SIZE", "memory of each task: 2GiB, or a number of MiB", false, func(j *Job, v string, _ look) error { return positive(&j.Memory, v, ParseSize) }},
 		{"disk", "SIZE", "disk of each task", false, func(j *Job, v string, _ look) error { return positive(&j.Disk, v, ParseSize) }},
@@ -210,6 +214,14 @@ func (j *Job) addInput(from, to string, given bool) error {
 		return fmt.Errorf("%q: where to is missing", from)
 	}
 	j.Inputs = append(j.Inputs, Input{from, to})
+	return nil
+}
+
+func (j *Job) setEntrypoint(v string) error {
+	if v == "" && len(j.Entrypoint) == 0 {
+		return errors.New("names no program; to run without the image's own, name yours: --entrypoint sh -- -c '...'")
+	}
+	j.Entrypoint = append(j.Entrypoint, v)
 	return nil
 }
 

@@ -306,6 +306,7 @@ type StartRequest struct {
 	Hold             bool                   `protobuf:"varint,25,opt,name=hold,proto3" json:"hold,omitempty"`
 	NoticeDir        []byte                 `protobuf:"bytes,26,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
 	DeviceSpecs      []byte                 `protobuf:"bytes,27,opt,name=device_specs,json=deviceSpecs,proto3" json:"device_specs,omitempty"`
+	StartDir         []byte                 `protobuf:"bytes,28,opt,name=start_dir,json=startDir,proto3" json:"start_dir,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -525,6 +526,13 @@ func (x *StartRequest) GetNoticeDir() []byte {
 func (x *StartRequest) GetDeviceSpecs() []byte {
 	if x != nil {
 		return x.DeviceSpecs
+	}
+	return nil
+}
+
+func (x *StartRequest) GetStartDir() []byte {
+	if x != nil {
+		return x.StartDir
 	}
 	return nil
 }
@@ -1518,7 +1526,7 @@ const file_driver_proto_rawDesc = "" +
 	"\fLimitSupport\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x95\x06\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb2\x06\n" +
 	"\fStartRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\fR\x03dir\x12\x19\n" +
@@ -1553,7 +1561,8 @@ const file_driver_proto_rawDesc = "" +
 	"\x04hold\x18\x19 \x01(\bR\x04hold\x12\x1d\n" +
 	"\n" +
 	"notice_dir\x18\x1a \x01(\fR\tnoticeDir\x12!\n" +
-	"\fdevice_specs\x18\x1b \x01(\fR\vdeviceSpecs\"A\n" +
+	"\fdevice_specs\x18\x1b \x01(\fR\vdeviceSpecs\x12\x1b\n" +
+	"\tstart_dir\x18\x1c \x01(\fR\bstartDir\"A\n" +
 	"\rStartResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.coinop.driver.v1.StatusR\x06status\"\xf8\x01\n" +
 	"\x06Status\x12\x0e\n" +

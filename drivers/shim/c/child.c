@@ -94,15 +94,34 @@ static i64 search(void)
 	}
 }
 
+/* An image may start in a folder that it does not have. What cannot be made is seen by who enters it. */
+static void make_folders(const char *path)
+{
+	const char *p = path;
+	char *end = candidate + sizeof candidate;
+	do {
+		for (p++; *p && *p != '/'; p++)
+			;
+		append(candidate, p - path + 1 < end - candidate ? candidate + (p - path) + 1 : end, path);
+		SYS3(mkdirat, AT_FDCWD, candidate, 0755);
+	} while (*p);
+}
+
 /* The limits that a process has for itself, and its work folder. */
 void settle(void)
 {
+	i64 e;
 	limit(RLIMIT_CORE, 0);
 	if (S.spec.files)
 		limit(RLIMIT_NOFILE, S.spec.files);
 	if (S.spec.file_bytes)
 		limit(RLIMIT_FSIZE, S.spec.file_bytes);
-	step("enter the work folder", SYS1(chdir, S.spec.work_dir));
+	e = SYS1(chdir, S.spec.work_dir);
+	if (e == -ENOENT && S.spec.make_dir) {
+		make_folders(S.spec.work_dir);
+		e = SYS1(chdir, S.spec.work_dir);
+	}
+	step(ENTER_WORK, e);
 	SYS1(umask, 022);
 }
 
@@ -147,8 +166,10 @@ static void child(void)
 
 void not_started(const char *what, i32 error)
 {
-	int command = same(what, "execute");
-	fail(what, command ? S.spec.argv[0] : 0, error);
+	int command = same(what, "execute"), folder = S.spec.box.dir && same(what, ENTER_WORK);
+	fail(what, command ? S.spec.argv[0] : folder ? S.spec.work_dir : 0, error);
+	if (folder) /* it is the image's or the job's: as a command that cannot be run */
+		S.status.code = 126;
 	if (command)
 		S.status.code = error == ENOENT || error == ENOTDIR ? 127 : 126;
 }

@@ -42,6 +42,7 @@ char **request_take(const struct request *c, char *texts)
 {
 	char **lists = room(lists_bytes(c));
 	S.spec.work_dir = texts;
+	S.spec.make_dir = 1;
 	texts += length(texts) + 1;
 	S.spec.argv = lists;
 	S.spec.envp = list(lists, c->argc, &texts);

@@ -16,6 +16,7 @@
 #define WRITES_MAX 24
 #define LAYERS_MAX 128
 #define RUNTIME_MAX 32
+#define ENTER_WORK "enter the work folder"
 #define COMMAND_FD 3 /* where a container's first process finds its command, and says what became of it */
 
 enum state { STARTING = 1, RUNNING, FROZEN, EXITED };
@@ -68,7 +69,7 @@ struct answer { i32 error, status; char step[56]; };
 
 struct spec {
 	struct box box;
-	u32 uid, gid, set_user, private, hold;
+	u32 uid, gid, set_user, private, hold, make_dir;
 	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
 	u32 has_lease;
 	const char *work_dir, *log_dir, *record;

@@ -303,6 +303,9 @@ func (m *monitor) ended(data []byte, status *syscall.WaitStatus) error {
 	}
 	if a.Errno != 0 {
 		e := &failure{ofImage, printable(a.Step) + ": " + a.Errno.Error()}
+		if a.Step == shim.StepEnter {
+			e.message = printable(fmt.Sprintf("%s %.200s: %v", a.Step, m.order.WorkDir, a.Errno))
+		}
 		if a.Step == shim.StepExecute && len(m.order.Argv) > 0 {
 			e.message = printable(fmt.Sprintf("%s %.200s: %v", a.Step, m.order.Argv[0], a.Errno))
 			if a.Errno == syscall.ENOENT || a.Errno == syscall.ENOTDIR {
