@@ -30,7 +30,7 @@ func boxDir(taskDir string) string { return filepath.Join(taskDir, "box") }
 // order is what the monitor is told.
 func (d *Driver) order(t drivers.Task, image image) (monitor.Order, error) {
 	o := monitor.Order{
-		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: max(1, min(int((t.CPUMilli+999)/1000), runtime.NumCPU())), Memory: memoryMiB, Format: image.format, Network: t.Network,
+		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: max(1, min(int((t.CPUMilli+999)/1000), runtime.NumCPU())), Memory: memoryMiB, Format: image.Format, Partition: image.Partition, Network: t.Network,
 		Host: hostName(t.ID), TaskBytes: t.MemoryBytes, DiskBytes: t.DiskBytes, PidsMax: t.PidsMax, FilesMax: t.FilesMax, ShmBytes: t.ShmBytes,
 		ReadOnly: t.ReadOnlyRoot, WorkDir: image.Start(t.StartDir), NoticeDir: t.NoticeDir,
 	}
@@ -104,7 +104,7 @@ func (d *Driver) makeBox(t drivers.Task, image image, order monitor.Order) error
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(monitor.Overlay(box), emptyOverlay(image.bytes), 0o600); err != nil {
+	if err := os.WriteFile(monitor.Overlay(box), emptyOverlay(image.Bytes), 0o600); err != nil {
 		return err
 	}
 	if err := monitor.WriteOrder(box, order, uid, gid); err != nil {

@@ -201,6 +201,7 @@ void guest(void)
 	S.signal_fd = (i32)SYS4(signalfd4, -1, &heard, 8, O_CLOEXEC | O_NONBLOCK);
 	tell(0, TELL_HELLO, "", 0);
 	for (;;) {
+		struct timespec moment = {0, 50000000};
 		watch(&p[0], port, POLLIN);
 		watch(&p[1], S.signal_fd, POLLIN);
 		for (i = 0; i < SESSIONS_MAX; i++) {
@@ -210,7 +211,7 @@ void guest(void)
 			watch(&p[3 + 3 * i], s->out, s->out >= 0 ? reads : 0);
 			watch(&p[4 + 3 * i], s->err, s->err >= 0 ? reads : 0);
 		}
-		SYS5(ppoll, p, 2 + 3 * SESSIONS_MAX, 0, 0, 8);
+		SYS5(ppoll, p, 2 + 3 * SESSIONS_MAX, session_lingers() ? &moment : 0, 0, 8);
 		if (p[1].revents && signalled() >= 0)
 			reap();
 		if (p[0].revents & POLLIN)

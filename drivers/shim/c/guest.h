@@ -17,7 +17,7 @@ enum ask { ASK_BOOT = 1, ASK_START, ASK_DATA, ASK_END, ASK_SIGNAL, ASK_SIZE, ASK
 enum tell { TELL_HELLO = 1, TELL_READY, TELL_OUT, TELL_ERR, TELL_OUT_END, TELL_EXIT, TELL_CREDIT, TELL_SYNCED, TELL_ENTRY, TELL_USED };
 
 /* What a machine is made of; then the host's name and its zero. */
-struct boot { u64 memory, pids, shm; u32 network, read_only, uid, gid, notices, pad; };
+struct boot { u64 memory, pids, shm; u32 network, read_only, uid, gid, notices, partition; };
 
 /* A command; then its texts, as struct request has them. No arguments: it holds the place. */
 struct start { struct request request; u32 uid, gid, terminal; unsigned short rows, cols; };
@@ -28,7 +28,8 @@ enum entry_type { FOLDER = 1, PLAIN, LINK };
 struct used { u64 memory_peak, pids_peak; u32 oom, pids; };
 
 struct session {
-	u32 used, channel, exited, ended, connects;
+	u32 used, channel, exited, ended, connects, terminal;
+	u64 until;           /* a terminal whose command has ended is read for so long */
 	i32 pid, in, out, err, status;
 	u32 credit;          /* what may be sent */
 	u32 held, from;      /* input that waits in a ring */
@@ -52,6 +53,7 @@ void session_input(struct session *s, const u8 *data, u64 n);
 void session_write(struct session *s);
 void session_read(struct session *s, int errors);
 void session_settle(struct session *s);
+int session_lingers(void);
 void session_signal(struct session *s, u32 sig, u32 group);
 void session_close(struct session *s);
 void session_reaped(i32 pid, i32 status);

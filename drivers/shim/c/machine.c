@@ -43,15 +43,19 @@ static i64 failed(const char *what, i64 e)
 	return e;
 }
 
-/* The first disk is the root. Its file system is any that the kernel has built in or loaded. */
-static i64 mount_root(void)
+/* The first disk is the root, or one of its partitions. Its file system is any that the kernel has built in or loaded. */
+static i64 mount_root(u32 partition)
 {
+	static char disk[32];
 	static const char *types[] = {"ext4", "ext2", "xfs", "btrfs", "squashfs"};
+	char *end = append(disk, disk + sizeof disk, "/dev/vda");
 	i64 e = -ENOENT;
 	u32 i, tries;
+	if (partition)
+		append_number(end, disk + sizeof disk, partition);
 	for (tries = 0; tries < 1000; tries++) { /* it may come a moment after its driver */
 		struct timespec t = {0, 2000000};
-		i64 fd = SYS4(openat, AT_FDCWD, "/dev/vda", O_RDONLY | O_CLOEXEC, 0);
+		i64 fd = SYS4(openat, AT_FDCWD, disk, O_RDONLY | O_CLOEXEC, 0);
 		if (fd >= 0) {
 			SYS1(close, fd);
 			break;
@@ -59,7 +63,7 @@ static i64 mount_root(void)
 		SYS2(nanosleep, &t, 0);
 	}
 	for (i = 0; i < sizeof types / sizeof *types; i++) {
-		e = mount("/dev/vda", "/root", types[i], MS_NOATIME, 0);
+		e = mount(disk, "/root", types[i], MS_NOATIME, 0);
 		if (e >= 0)
 			break;
 	}
@@ -221,7 +225,7 @@ static void network(u32 granted)
 
 int machine_boot(struct boot *b, const char *name)
 {
-	if (mount_root() < 0 || furnish(b) < 0 || mounts(b->shm) < 0)
+	if (mount_root(b->partition) < 0 || furnish(b) < 0 || mounts(b->shm) < 0)
 		return -1;
 	SYS2(sethostname, name, length(name));
 	network(b->network);

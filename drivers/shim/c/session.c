@@ -113,7 +113,7 @@ void session_start(u32 channel, char *data)
 	close_theirs();
 	SYS2(munmap, lists, lists_bytes(&wanted.request));
 	s->pid = e > 0 ? (i32)e : 0;
-	s->in = ends[1];
+	s->in = ends[1], s->terminal = wanted.terminal;
 	s->out = wanted.terminal ? ends[1] : ends[3];
 	s->err = wanted.terminal ? -1 : ends[5];
 	if (S.child_errno) { /* the child, if there was one, is reaped and told to nobody */
@@ -223,10 +223,32 @@ void session_read(struct session *s, int errors)
 	tell(s->channel, errors ? TELL_ERR : TELL_OUT, piece, (u64)n);
 }
 
-/* Tells the end, when there is nothing more to come. */
+#define LINGER 200000000UL /* in which what a command wrote last comes through its terminal */
+
+static int lingers(const struct session *s)
+{
+	return s->used && s->exited && s->terminal && s->out >= 0;
+}
+
+int session_lingers(void)
+{
+	u32 i;
+	for (i = 0; i < SESSIONS_MAX; i++)
+		if (lingers(&sessions[i]))
+			return 1;
+	return 0;
+}
+
+/* Tells the end, when there is nothing more to come. A terminal ends with its command, though what that has begun may keep it. */
 void session_settle(struct session *s)
 {
 	struct used u;
+	if (lingers(s)) {
+		if (s->credit <= FRAME_COST)
+			s->until = now() + LINGER; /* more may have come than may be sent */
+		else if (now() >= s->until)
+			shut(s);
+	}
 	if (!s->exited || s->out >= 0 || s->err >= 0 || (s->connects && s->in >= 0))
 		return;
 	if (s->channel == 1) {
@@ -261,7 +283,7 @@ void session_reaped(i32 pid, i32 status)
 		struct session *s = &sessions[i];
 		if (!s->used || s->pid != pid || s->exited)
 			continue;
-		s->exited = 1, s->status = status;
+		s->exited = 1, s->status = status, s->until = now() + LINGER;
 		if (s->channel == 1)
 			machine_kill(); /* the end of the task is the end of all that it started */
 	}

@@ -91,6 +91,7 @@ type Boot struct {
 	Network, ReadOnly              bool
 	UID, GID                       uint32
 	Notices                        bool
+	Partition                      uint32 // of the disk; 0: all of it
 	Host                           string
 }
 
@@ -100,7 +101,7 @@ func (b Boot) Encode() []byte {
 	for _, n := range []int64{b.MemoryBytes, b.PidsMax, b.ShmBytes} {
 		out = binary.LittleEndian.AppendUint64(out, uint64(n))
 	}
-	for _, n := range []uint32{flag(b.Network), flag(b.ReadOnly), b.UID, b.GID, flag(b.Notices), 0} {
+	for _, n := range []uint32{flag(b.Network), flag(b.ReadOnly), b.UID, b.GID, flag(b.Notices), b.Partition} {
 		out = binary.LittleEndian.AppendUint32(out, n)
 	}
 	return append(append(out, b.Host...), 0)

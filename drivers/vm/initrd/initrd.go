@@ -40,6 +40,16 @@ func Modules(kernel string) (string, error) {
 		kernel, filepath.Join(filepath.Dir(filepath.Dir(kernel)), "lib", "modules", version), version)
 }
 
+// BuiltIn says whether a kernel has a part of it without a module being loaded.
+func BuiltIn(kernel, name string) bool {
+	dir, err := Modules(kernel)
+	if err != nil {
+		return false
+	}
+	list, err := os.ReadFile(filepath.Join(dir, "modules.builtin"))
+	return err == nil && bytes.Contains(list, []byte("/"+name+".ko"))
+}
+
 // Make returns the file system as an archive.
 func Make(kernel, init string, network bool) ([]byte, error) {
 	program, err := os.ReadFile(init)

@@ -225,7 +225,7 @@ func (m *monitor) boot(ctx context.Context, first *channel) error {
 			case guest.TellHello:
 				m.up.Store(true)
 				o := m.order
-				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Notices: o.NoticeDir != "", Host: o.Host}
+				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Notices: o.NoticeDir != "", Partition: uint32(o.Partition), Host: o.Host}
 				if err := first.send(ctx, guest.AskBoot, b.Encode()); err != nil {
 					return fail("%v", err)
 				}

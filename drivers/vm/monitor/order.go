@@ -16,13 +16,14 @@ import (
 
 // Order is what a monitor is told, by a file in its box.
 type Order struct {
-	QEMU     string
-	Accel    string
-	Firmware string // another than QEMU's own
-	CPUs     int
-	Memory   int64 // of the machine, in MiB
-	Format   string
-	Network  bool
+	QEMU      string
+	Accel     string
+	Firmware  string // another than QEMU's own
+	CPUs      int
+	Memory    int64 // of the machine, in MiB
+	Format    string
+	Partition int // of the disk, that is the root; 0: all of it
+	Network   bool
 
 	Host      string
 	TaskBytes int64 // of memory, of all that the task runs
