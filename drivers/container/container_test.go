@@ -2,16 +2,11 @@ package container_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/container"
@@ -102,98 +97,9 @@ func TestCrun(t *testing.T) { drivertest.Run(t, newHarness(t, container.Config{R
 
 func TestRunc(t *testing.T) { drivertest.Run(t, newHarness(t, container.Config{Runtime: "runc"})) }
 
-// runsEnv says how many tasks the test of leaks runs, where that is not the default.
-const runsEnv = "COINOP_CONTAINER_RUNS"
-
-// TestManyRunsLeaveNothing runs tasks of all sorts, some at a time, and finds the machine as it was: no mount, cgroup, process or
-// file more, neither before the driver restarts nor after it.
+// TestManyRunsLeaveNothing is as many as COINOP_CONTAINER_RUNS says.
 func TestManyRunsLeaveNothing(t *testing.T) {
-	runs := 20
-	if text := os.Getenv(runsEnv); text != "" {
-		var err error
-		if runs, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h := newHarness(t, container.Config{})
-	before, err := machine()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var group errgroup.Group
-	group.SetLimit(8)
-	for i := range runs {
-		group.Go(func() error { return oneRun(t.Context(), h, i) })
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		after, err := machine()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left, err := h.Leaks(); err != nil || len(left) > 0 {
-			t.Errorf("left are %q, %v", left, err)
-		}
-		for what, n := range after {
-			if n > before[what] {
-				t.Errorf("%d %s, and there were %d", n, what, before[what])
-			}
-		}
-		if err := h.Restart(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// machine counts what containers are made of.
-func machine() (map[string]int, error) {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	return map[string]int{"mounts": bytes.Count(mounts, []byte("\n"))}, nil
-}
-
-// oneRun is a task that ends well, fails, cannot start, is killed, or holds its image and its terminal to the last.
-func oneRun(ctx context.Context, h drivertest.Harness, i int) error {
-	folder, err := h.Folder()
-	if err != nil {
-		return err
-	}
-	task := drivers.Task{
-		ID: fmt.Sprintf("run-%d", i), Dir: filepath.Join(folder, "driver"), WorkDir: filepath.Join(folder, "work"), UID: h.UID, GID: h.GID, Image: h.Image,
-		Argv: [][]string{h.Exit(0), h.Exit(3), {"/nowhere"}, h.Block, {"/bin/sh", "-c", "echo x >/file; sleep 1000 & echo x >file; exit 0"}}[i%5],
-		Env:  []string{"PATH=/bin", h.Mark}, MemoryBytes: 64 << 20, PidsMax: 32, CPUMilli: 1000, DiskBytes: 1 << 30, Network: i%2 == 0,
-	}
-	if err := errors.Join(os.Mkdir(task.WorkDir, 0o755), os.Chown(task.WorkDir, int(h.UID), int(h.GID))); err != nil {
-		return err
-	}
-	d := h.Driver()
-	if _, err := d.Start(ctx, task); err != nil {
-		return err
-	}
-	if i%5 == 3 {
-		_, err := d.Exec(ctx, task.ID, drivers.ExecRequest{Argv: []string{"true"}, Terminal: i%2 == 0}, drivers.ExecStreams{})
-		if err != nil {
-			return err
-		}
-	} else {
-		statuses, err := d.Watch(ctx, task.ID)
-		if err != nil {
-			return err
-		}
-		for range statuses { // to its end
-		}
-	}
-	if err := d.Remove(ctx, task.ID); err != nil {
-		return err
-	}
-	if entries, err := os.ReadDir(task.Dir); err == nil && len(entries) > 0 {
-		return fmt.Errorf("task %s left %s", task.ID, entries[0].Name())
-	}
-	return os.RemoveAll(folder)
+	drivertest.ManyRuns(t, newHarness(t, container.Config{}), drivertest.Runs(t, "COINOP_CONTAINER_RUNS", 20), 8)
 }
 
 // TestVersionOneOnly freezes by version 1's freezer and kills by hand.

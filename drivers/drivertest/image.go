@@ -24,7 +24,6 @@ func imageChecks() []Check {
 		{Name: "a root may be read-only", Needs: images, Run: readOnlyRoot},
 		{Name: "shared memory has its size", Needs: images, Run: sharedMemory},
 		{Name: "an image's entrypoint can be replaced", Needs: images, Run: entrypoint},
-		{Name: "what runs beside a task tells nothing of the machine", Needs: images, Run: namesNothing},
 		{Name: "a task starts where it is told", Needs: images, Run: startsThere},
 		{Name: "an image that is not there is refused", Needs: images, Run: noImage},
 		{Name: "what a task changes in its image counts to its disk", Needs: disk, Run: rootCounts},
@@ -121,23 +120,6 @@ func entrypoint(s *Session) error {
 		return err
 	}
 	return expect("entrypoint and arguments", got, "one two\n")
-}
-
-// namesNothing: a task sees what stands at the beginning of its process numbers.
-func namesNothing(s *Session) error {
-	task, got, err := s.says(`for p in /proc/[0-9]*; do cat $p/comm; tr '\0' ' ' <$p/cmdline; echo; done`, nil)
-	if err != nil {
-		return err
-	}
-	if !strings.Contains(got, "for p in") {
-		return fmt.Errorf("it does not even see itself: %q", got)
-	}
-	for _, name := range []string{filepath.Dir(task.Dir), task.ID} {
-		if strings.Contains(got, name) {
-			return fmt.Errorf("it sees %s in %q", name, got)
-		}
-	}
-	return nil
 }
 
 // startsThere: in a folder of the image, or one that is made for it; what joins it later starts there too.

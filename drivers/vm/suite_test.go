@@ -27,6 +27,11 @@ func suite(h drivertest.Harness) drivertest.Harness {
 
 func TestConformance(t *testing.T) { drivertest.Run(t, suite(newHarness(t, vm.Config{}))) }
 
+// TestManyMachinesLeaveNothing is as many as COINOP_VM_RUNS says.
+func TestManyMachinesLeaveNothing(t *testing.T) {
+	drivertest.ManyRuns(t, newHarness(t, vm.Config{}), drivertest.Runs(t, "COINOP_VM_RUNS", 5), 2)
+}
+
 // As a plugin that is killed in between: what a socket or a restart could spoil. All the rest is seen without one.
 func TestAsAPlugin(t *testing.T) {
 	kernel := vmtest.Need(t)

@@ -190,7 +190,7 @@ static void admit(u64 until)
 
 static i64 make_namespaces(void)
 {
-	i64 e = init_start_apart();
+	i64 e = init_spawn(CLONE_NEWUSER | CLONE_NEWPID);
 	if (e >= 0)
 		e = put(of_init("/uid_map"), S.spec.box.uid_map);
 	if (e >= 0)

@@ -241,8 +241,6 @@ __attribute__((used, noreturn)) void shim_main(u64 *sp)
 	char **argv = (char **)(sp + 1);
 	if (same(argv[0], "/init")) /* as a kernel calls it that has just begun */
 		guest();
-	if (argc == 1 && same(argv[0], FIRST_NAME))
-		init_wait();
 	if (argc == 2 && same(argv[1], "enter"))
 		enter();
 	if (argc == 2 && same(argv[1], "hold"))

@@ -19,39 +19,11 @@ static void init(void)
 		SYS5(ppoll, 0, 0, 0, 0, 8);
 }
 
-/* In a container that process is a program of its own, since a task sees its command line, and the shim's has paths of the machine. */
-static void init_apart(void)
+i64 init_spawn(u64 flags)
 {
-	static char *argv[] = {FIRST_NAME, 0}, *env[] = {0};
-	static struct sigaction ignore = {SIG_IGN, 0, 0, 0};
-	SYS2(prctl, PR_SET_PDEATHSIG, SIGKILL);
-	SYS4(rt_sigaction, SIGCHLD, &ignore, 0, 8);
-	close_from(0);
-	step("begin its first process", SYS3(execve, "/proc/self/exe", argv, env));
-}
-
-void init_wait(void)
-{
-	SYS2(prctl, PR_SET_DUMPABLE, 0);
-	SYS2(prctl, PR_SET_NAME, FIRST_NAME);
-	hold();
-}
-
-static i64 init_spawn(u64 flags, void (*fn)(void))
-{
-	i64 e = sys_spawn(NR_clone, (long)(CLONE_VM | SIGCHLD | flags), (long)(init_stack + sizeof init_stack), fn);
+	i64 e = sys_spawn(NR_clone, (long)(CLONE_VM | SIGCHLD | flags), (long)(init_stack + sizeof init_stack), init);
 	if (e > 0)
 		S.init_pid = (i32)e;
-	return e;
-}
-
-/* It would die with the shim before it is that program. */
-i64 init_start_apart(void)
-{
-	i64 e = init_spawn(CLONE_NEWUSER | CLONE_NEWPID | CLONE_VFORK, init_apart);
-	if (e > 0 && S.child_errno)
-		return -S.child_errno;
-	S.init_ready = 1;
 	return e;
 }
 
@@ -67,7 +39,7 @@ void init_await(void)
 i64 init_start(void)
 {
 	i64 e = SYS1(unshare, CLONE_NEWPID);
-	return e < 0 ? e : init_spawn(0, init);
+	return e < 0 ? e : init_spawn(0);
 }
 
 static const char *below(const char *folder, const char *path)

@@ -16,7 +16,6 @@
 #define WRITES_MAX 24
 #define LAYERS_MAX 128
 #define RUNTIME_MAX 32
-#define FIRST_NAME "coinop-init" /* the first process of a container's namespace */
 #define ENTER_WORK "enter the work folder"
 #define COMMAND_FD 3 /* where a container's first process finds its command, and says what became of it */
 
@@ -147,8 +146,7 @@ long child_start(void);
 
 /* private.c */
 i64 init_start(void);
-i64 init_start_apart(void);
-void init_wait(void);
+i64 init_spawn(u64 flags);
 void init_await(void);
 i64 move(i64 tree, const char *to);
 void up(char *path);

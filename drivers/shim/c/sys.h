@@ -66,7 +66,6 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 
 #define PR_SET_PDEATHSIG 1
 #define PR_SET_DUMPABLE 4
-#define PR_SET_NAME 15
 #define PR_SET_CHILD_SUBREAPER 36
 #define PR_SET_NO_NEW_PRIVS 38
 
