@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -74,7 +73,7 @@ func (n *news) tell(events []machine.Event) {
 			if heard, ok := n.nodes[e.Node]; ok {
 				n.tellNode(e.Node, heard)
 			}
-		} else if e.Run != 0 || slices.Contains([]machine.EventKind{machine.EventDeposit, machine.EventPrice, machine.EventPaused, machine.EventResumed}, e.Kind) {
+		} else if e.Run != 0 || e.Kind == machine.EventDeposit || e.Kind == machine.EventPrice {
 			many = true // what changes for many runs at once concerns every node that runs something
 		}
 	}
