@@ -215,13 +215,10 @@ func (w *world) limit(a args) string {
 			*to = &amount
 		}
 	}
-	if limit := a.duration("time", 0); limit != 0 {
-		command.TimeLimit = &limit
-	}
 	if code := w.does(command, &JobCapAnswer{}); code != "" {
 		return code
 	}
-	return w.happened(w.standing(w.jobs[a.word(0)]), EventExtended)
+	return w.standing(w.jobs[a.word(0)])
 }
 
 // happened adds what the last entry made happen to an outcome.
