@@ -207,7 +207,10 @@ func (w *world) dropJob(j *job) {
 // deposit pays into a pot by its fund id: a shared one's, or some job's.
 func (w *world) deposit(p *purse) {
 	var fund funding.FundID
-	if shared, ok := one(w, w.pots); ok && w.chance(50) {
+	most := cashu.Units(1500)
+	if pot, ok := w.sleepersPot(); ok && w.chance(70) {
+		fund, most = pot, 15_000
+	} else if shared, ok := one(w, w.pots); ok && w.chance(50) {
 		fund = keyOf("fund", shared.name)
 	} else if j, ok := one(w, w.jobs); ok {
 		record, found := w.view.Pot(j.pot)
@@ -219,7 +222,7 @@ func (w *world) deposit(p *purse) {
 	} else {
 		return
 	}
-	payment, ok := w.payment(p, between[cashu.Units](w, 1, 1500))
+	payment, ok := w.payment(p, between[cashu.Units](w, 1, most))
 	if !ok {
 		return
 	}

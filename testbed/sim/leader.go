@@ -90,6 +90,7 @@ func (w *world) pulse() {
 			return
 		}
 		before := w.view.At()
+		paused := len(entry.Pause)
 		a, ok := answer[machine.PulseAnswer](w, w.propose(entry))
 		if !ok {
 			w.fail("leader", "what was due was refused")
@@ -101,6 +102,9 @@ func (w *world) pulse() {
 		}
 		if w.failure != nil || w.entries >= w.Entries {
 			return
+		}
+		if paused > 0 {
+			w.doze()
 		}
 	}
 	w.fail("leader", "sixty pulses and still something is due at %d", w.now)

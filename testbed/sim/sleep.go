@@ -42,6 +42,24 @@ func (b *reports) sleeps(r *run, over bool) *machine.Suspended {
 	return &word
 }
 
+// doze lets machines bring to disk what has just been paused, and somebody think of it soon.
+func (w *world) doze() {
+	if w.chance(40) {
+		return
+	}
+	w.now = max(w.now, w.view.At()) + between(w, 0, 5*second)
+	b := reports{world: w}
+	for _, r := range w.runs {
+		if record, ok := w.view.Run(r.id); ok && record.State == scheduler.RunPaused && r.start != 0 && r.ended == nil && w.endOf(r, r.start).At > w.now {
+			b.add(r)
+		}
+	}
+	b.send()
+	if w.chance(60) {
+		w.deposit(w.purses[w.dice.IntN(len(w.purses))])
+	}
+}
+
 // hearSuspended holds what a run was charged up to the moment at which its state lay on disk against its time (I8, I11).
 func (w *world) hearSuspended(e machine.Event) {
 	r := w.runsByID[e.Run]
@@ -111,4 +129,17 @@ func (w *world) wake(view *machine.View) {
 	if !ok || fresh && a.Skipped != 0 {
 		w.fail("leader", "of %d suspended runs that could go on %d did", len(due), a.Done)
 	}
+}
+
+// sleepersPot is a pot from which a suspended run waits for money.
+func (w *world) sleepersPot() (funding.FundID, bool) {
+	for _, r := range w.runs {
+		if r.nap == nil {
+			continue
+		}
+		if pot, ok := w.view.Pot(r.job.pot); ok {
+			return pot.Keys.Fund, true
+		}
+	}
+	return funding.FundID{}, false
 }
