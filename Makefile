@@ -6,8 +6,14 @@ SHELL := /bin/bash
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION)
-# libsecp256k1's C is compiled by cgo; its warnings are not ours to mend.
+# libsecp256k1's C is compiled by cgo.
 export CGO_ENABLED := 1
+# What targets compile to run it themselves is compiled quickly: by tools that clear away no garbage below a gigabyte, and
+# without what debuggers read. All of them alike, so that each finds what another has compiled. Warnings of others' C are not
+# ours to mend.
+QUICK := $(shell $(GO) env GOFLAGS) '-toolexec=env GOGC=off GOMEMLIMIT=1GiB' -gcflags=all=-dwarf=false
+plain raced e2e sim bench fuzz: export GOFLAGS := $(QUICK)
+plain raced e2e sim bench fuzz: export CGO_CFLAGS := -O2 -g0 -w
 # The core: raced on every run, because the rest stands on it.
 CORE := ./funding/... ./scheduler/... ./consensus/... ./executor/... ./api/... ./server/...
 
@@ -61,7 +67,7 @@ e2e: export COINOP_LIFE := $(LIFE)
 e2e: export COINOP_E2E_REPLACED := $(REPLACED)
 e2e: need containers ## the slow end-to-end suite, with real processes; FAILOVERS leaders killed, FULL_LOAD long, HISTORIES put in order, LIFE hours lived, REPLACED servers of five, without the tests that SKIP matches
 	files=$$(grep -rlE --include='*_test.go' '$(SLOW)' testbed drivers) && \
-	$(GO) test -vet=off -tags e2e -count=1 -timeout 60m -skip '$(SKIP)' -run "^($$(grep -hoE '^func Test[A-Z][A-Za-z0-9]*' $$files | cut -c6- | paste -sd'|'))$$" \
+	$(GO) test -vet=off -tags e2e -count=1 -parallel 8 -timeout 60m -skip '$(SKIP)' -run "^($$(grep -hoE '^func Test[A-Z][A-Za-z0-9]*' $$files | cut -c6- | paste -sd'|'))$$" \
 		$$(dirname $$files | sort -u | sed 's|^|./|')
 
 SEEDS   ?= 200
@@ -70,7 +76,7 @@ FOR     ?=
 FIRST   ?=
 .PHONY: sim
 sim: need ## simulate: SEEDS seeds of ENTRIES entries, from FIRST on, every invariant after every entry; FOR=8h: seeds until then
-	$(GO) run ./testbed/sim/cmd $(if $(FOR),-for $(FOR),-seeds $(SEEDS)) -entries $(ENTRIES) $(if $(FIRST),-first $(FIRST))
+	nice -n 19 $(GO) run ./testbed/sim/cmd $(if $(FOR),-for $(FOR),-seeds $(SEEDS)) -entries $(ENTRIES) $(if $(FIRST),-first $(FIRST))
 
 BENCH  ?=
 ROUNDS ?= 5

@@ -29,7 +29,7 @@ func (a *API) jobRoutes() {
 	register(a, operation("cancel", http.MethodDelete, "/v1/jobs/{job}", "jobs", "End a job"), a.cancelJob)
 	register(a, operation("hold", http.MethodPost, "/v1/jobs/{job}/hold", "jobs", "Keep a queued job from starting"), a.holdJob)
 	register(a, operation("release", http.MethodPost, "/v1/jobs/{job}/release", "jobs", "Let it start again"), a.releaseJob)
-	register(a, operation("cap", http.MethodPut, "/v1/jobs/{job}/cap", "jobs", "Limit what others add, and what it may ever cost"), a.capJob)
+	register(a, operation("cap", http.MethodPut, "/v1/jobs/{job}/cap", "jobs", "Limit what others add and what it may ever cost, or give it a longer time limit"), a.capJob)
 	register(a, operation("receipt", http.MethodGet, "/v1/jobs/{job}/receipt", "jobs", "What a job has cost: lines that add up"), a.getReceipt)
 	register(a, operation("outputs", http.MethodGet, "/v1/jobs/{job}/outputs", "jobs", "The files that its tasks left"), a.getOutputs)
 	register(a, operation("change", http.MethodGet, "/v1/jobs/{job}/change", "jobs", "Signatures for the blanks of its payments"), a.getChange)
@@ -213,6 +213,13 @@ func (a *API) capJob(ctx context.Context, in *capInput) (*jobOutput, error) {
 		}
 		amount := funding.Amount(*f.from)
 		*f.to = &amount
+	}
+	if in.Body.TimeMs != nil {
+		limit := funding.Millis(*in.Body.TimeMs)
+		if err := limit.Check(); err != nil {
+			return nil, fail(string(machine.CodeLimit), "time_ms: %v", err)
+		}
+		command.TimeLimit = &limit
 	}
 	_, result, err := propose[machine.JobCapAnswer](ctx, a, command)
 	return a.afterChange(ctx, in.Job, result, err)

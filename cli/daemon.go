@@ -57,9 +57,9 @@ type machineConfig struct {
 	stopTasks    bool // end them with the executor, uncharged
 }
 
-// runMachine joins if it has to, and runs an executor with its drivers until ctx ends. Tasks live on in their shims
+// runMachine joins if it has to, and runs an executor with its drivers until ctx ends; ready is told when it takes work. Tasks live on in their shims
 // unless stopTasks is set; the driver's process ends last, since stopping tasks needs it.
-func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger, joined func()) error {
+func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger, ready func()) error {
 	dir, err := filepath.Abs(c.dir)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	config := executor.Config{
 		Dir: dir, Name: c.name, Pool: c.pool, Labels: c.labels, Version: a.version,
 		Drivers: map[string]drivers.Driver{}, Absent: absent,
-		CPUMilli: c.cpuMilli, MemoryBytes: c.memory, DiskBytes: c.disk, User: c.user, StopTasks: c.stopTasks, Log: log,
+		CPUMilli: c.cpuMilli, MemoryBytes: c.memory, DiskBytes: c.disk, User: c.user, StopTasks: c.stopTasks, Log: log, Ready: ready,
 	}
 	kept, err := a.provideGPUs(self, dir, c.gpus, &config, log)
 	if err != nil {
@@ -108,9 +108,6 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 	agent, err := executor.New(config)
 	if err != nil {
 		return err
-	}
-	if joined != nil {
-		joined()
 	}
 	drive, stopDrivers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDrivers()

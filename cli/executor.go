@@ -26,7 +26,8 @@ func (a *app) executorVerb() *cobra.Command {
 		Use:   "executor",
 		Short: "make this machine run tasks",
 		Long: "Make this machine run tasks. It joins with a token the first time; afterwards its folder says who it is.\n" +
-			"Stopping it leaves its tasks alone: the next start finds them.",
+			"Stopping it leaves its tasks alone: the next start finds them. Its standard output's first line, when it is joined\n" +
+			"and takes work: ready NAME.",
 		Example: "  coinop operator token create --role executor --token @operator.token > join.token\n" +
 			"  coinop executor --dir /var/lib/coinop --cluster s1:2771,s2:2771,s3:2771 --token @join.token",
 		Args: cobra.NoArgs,
@@ -41,7 +42,7 @@ func (a *app) executorVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.runMachine(cmd.Context(), c, a.logger(or(f.level, "info")), func() { a.note("executor %s is joined", c.name) })
+			return a.runMachine(cmd.Context(), c, a.logger(or(f.level, "info")), func() { fmt.Fprintf(a.out, "ready %s\n", c.name) })
 		},
 	}
 	f.add(cmd)

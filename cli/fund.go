@@ -18,23 +18,39 @@ import (
 )
 
 func (a *app) fundVerb() *cobra.Command {
-	var donate bool
+	var (
+		donate bool
+		time   string
+	)
 	cmd := &cobra.Command{
-		Use:   "fund JOB|FUNDID N",
-		Short: "add money to a job or a pot; anyone who knows the fund id may",
+		Use:   "fund JOB|FUNDID [N]",
+		Short: "add money to a job or a pot, or time and the money for it; anyone who knows the fund id may add money",
 		Long: "Add whole units to a job or a pot. What is not used comes back to this wallet when the job ends or the\n" +
-			"pot closes; with --donate it goes to the owner instead.",
-		Example: "  coinop fund 12 500\n  coinop fund 9f2c…64 hex digits… 500 --donate",
-		Args:    cobra.ExactArgs(2),
+			"pot closes; with --donate it goes to the owner instead.\n" +
+			"With --time the owner gives a job of mode stream (a rented machine is one) so much more time, and the most that\n" +
+			"this can cost at its bid, or N where N is said: 0 where it has money enough.",
+		Example: "  coinop fund 12 500\n  coinop fund 9f2c…64 hex digits… 500 --donate\n  coinop fund 12 --time 30m\n  coinop fund 12 0 --time 30m",
+		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.fund(cmd.Context(), args[0], args[1], donate)
+			amount := ""
+			if len(args) > 1 {
+				amount = args[1]
+			}
+			if time != "" {
+				return a.extend(cmd.Context(), args[0], amount, time, donate)
+			}
+			return a.fund(cmd.Context(), args[0], amount, donate)
 		},
 	}
 	cmd.Flags().BoolVar(&donate, "donate", false, "what is left goes to the owner")
+	cmd.Flags().StringVar(&time, "time", "", "move its time limit by this `TIME`, as 30m or 1h30m")
 	return cmd
 }
 
 func (a *app) fund(ctx context.Context, to, amount string, donate bool) error {
+	if amount == "" {
+		return usageError{errors.New("how much? coinop fund JOB N adds N units; --time TIME alone adds what that time can cost")}
+	}
 	units, err := wholeUnits(amount)
 	if err != nil {
 		return err
@@ -44,7 +60,7 @@ func (a *app) fund(ctx context.Context, to, amount string, donate bool) error {
 		return err
 	}
 	fund := to
-	if len(to) != 64 {
+	if !isFund(to) {
 		n, err := jobNumber(to)
 		if err != nil {
 			return usageError{fmt.Errorf("%q is neither a job number nor a fund id of 64 hex digits", to)}
@@ -55,10 +71,19 @@ func (a *app) fund(ctx context.Context, to, amount string, donate bool) error {
 		}
 		fund = job.FundID
 	}
+	answer, err := p.deposit(ctx, fund, units, donate)
+	if err != nil {
+		return err
+	}
+	return a.show(answer, func() { a.say("%d added to %s", units, short(fund)) })
+}
+
+// deposit adds money to a pot.
+func (p *purse) deposit(ctx context.Context, fund string, units cashu.Units, donate bool) (client.PotAnswer, error) {
 	order := wallet.Order{Mint: p.mint, Pay: units, Purpose: "fund " + short(fund), Method: "POST", Path: "/v1/funds",
 		NoBlanks: donate, SecretKind: "deposit", Name: fund}
 	var answer sent
-	err = p.renewed(ctx, func() error {
+	err := p.renewed(ctx, func() error {
 		payment, err := p.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
 			secret := client.Secret(d.Secret)
 			r := client.DepositRequest{Donate: donate}
@@ -70,11 +95,8 @@ func (a *app) fund(ctx context.Context, to, amount string, donate bool) error {
 		})
 		return p.pay(ctx, payment, err, &answer)
 	})
-	if err != nil {
-		return err
-	}
 	answer.Signatures = nil
-	return a.show(answer.PotAnswer, func() { a.say("%d added to %s", units, short(fund)) })
+	return answer.PotAnswer, err
 }
 
 // wholeUnits reads what moves as coins.

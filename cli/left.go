@@ -68,6 +68,7 @@ type left struct {
 	job       uint64
 	until     time.Time // the nearer end; zero: none
 	byMoney   bool      // it is the money's
+	stream    bool      // it can be given more time
 	micro     int64
 	deposited int64
 	warned    time.Duration // the last of warnings that was given
@@ -82,7 +83,7 @@ func (l *left) see(j client.Job, task int32, events []client.Event) (lines []str
 	if p == nil {
 		return nil
 	}
-	l.until, l.byMoney = time.Time{}, false
+	l.until, l.byMoney, l.stream = time.Time{}, false, j.Mode == modeStream
 	for _, r := range p.Runs {
 		if r.Task == task && r.Ended == nil && r.Until != nil {
 			l.until = *r.Until
@@ -105,6 +106,8 @@ func (l *left) see(j client.Job, task int32, events []client.Event) (lines []str
 		switch {
 		case e.Kind == "notice" && e.Until != nil && e.Until.After(time.Now()):
 			lines = append(lines, fmt.Sprintf("it will be stopped at %s: %s", clock(e.Until), or(e.Text, e.Reason)))
+		case e.Kind == "extended":
+			lines = append(lines, "its time limit was moved; it lasts until "+clock(&l.until))
 		case e.Kind == "paused" && j.State == "paused":
 			lines = append(lines, fmt.Sprintf("it stands still: the money has run out; `coinop fund %d N` lets it go on", l.job))
 		}
@@ -140,7 +143,11 @@ func (l *left) warning(now time.Time) string {
 	case l.byMoney:
 		return fmt.Sprintf("the money ends in %s, at %s; `coinop fund %d N` adds to it", roughly(rest), clock(&l.until), l.job)
 	}
-	return fmt.Sprintf("its time limit ends it in %s, at %s", roughly(rest), clock(&l.until))
+	text := fmt.Sprintf("its time limit ends it in %s, at %s", roughly(rest), clock(&l.until))
+	if l.stream {
+		text += fmt.Sprintf("; `coinop fund %d --time 30m` moves it", l.job)
+	}
+	return text
 }
 
 // roughly is a time to the minute, and towards its end to the second.

@@ -101,6 +101,13 @@ func TestWhatIsLeftIsTold(t *testing.T) {
 	step("at the last minute", job(2*time.Hour, 30*time.Minute, 40*unit, 39*unit), 29*time.Minute, "job 12: 1m0s left, money 1", "the money ends in 1m0s")
 	step("topped up", job(2*time.Hour, 3*time.Hour, 140*unit, 39*unit), 29*time.Minute, "job 12: 1 h 31 min left, money 101", "", "100 were added; it lasts until")
 	step("towards the limit", job(2*time.Hour, 3*time.Hour, 140*unit, 99*unit), 111*time.Minute, "job 12: 9 min left, money 41", "its time limit ends it in 9 min")
+	longer := job(3*time.Hour, 4*time.Hour, 140*unit, 99*unit)
+	longer.Mode = "stream"
+	if got := l.see(longer, 0, []client.Event{{Kind: "extended"}}); len(got) != 1 || !strings.Contains(got[0], "its time limit was moved; it lasts until "+clock(at(3*time.Hour))) {
+		t.Errorf("its limit was moved, and %q is said", got)
+	}
+	step("given more time", longer, 111*time.Minute, "job 12: 1 h 09 min left, money 41", "")
+	step("towards the new limit", longer, 171*time.Minute, "job 12: 9 min left, money 41", "; `coinop fund 12 --time 30m` moves it")
 	l = &left{job: 12}
 	step("at the last minute at once", job(50*time.Second, 0, unit, 0), 0, "job 12: 50s left, money 1", "its time limit ends it in 50s")
 	step("and never again", job(50*time.Second, 0, unit, 0), 10*time.Second, "job 12: 40s left, money 1", "")

@@ -135,6 +135,8 @@ func noticeOf(e client.Event, before string) string {
 		if !strings.HasPrefix(before, toppedUp) { // that says more, and it is seen in the job itself
 			return ", resumed"
 		}
+	case "extended":
+		return ", given more time"
 	case "started":
 		return ""
 	case "notice":

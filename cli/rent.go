@@ -25,8 +25,8 @@ func (a *app) rentVerb() *cobra.Command {
 		Long: "Rent a machine: an ordinary job that runs nothing of its own and keeps its place. On a terminal its shell is\n" +
 			"opened when it is ready; in a pipe this waits until then. It stays when the shell ends, until its time or its\n" +
 			"money is up; `coinop cancel JOB` ends it at once, and what was not used comes back. It is paid by the second\n" +
-			"(--mode stream, unless another is named): --time is the longest that it stays, and within that\n" +
-			"`coinop fund JOB N` makes its money last longer while it runs.",
+			"(--mode stream, unless another is named): --time is the longest that it stays. While it runs, `coinop fund JOB N`\n" +
+			"makes its money last longer, and `coinop fund JOB --time 30m` adds time and the money for it.",
 		Example: "  coinop rent --image docker.io/library/debian:12 --time 2h --cpus 2 --memory 4GiB --pay 100\n" +
 			"  coinop rent --image python:3.13 --pay 20 --detach\n  coinop cp ./data 12:/work && coinop shell 12",
 		Args: cobra.NoArgs,

@@ -199,7 +199,7 @@ func (r *run) control(ctx context.Context, c drivers.Control) error {
 // that stands still while the machine sleeps, so each time it fires the boot time is asked.
 func (r *run) limit(ctx context.Context, status drivers.Status, timer *time.Timer) error {
 	limit := r.limitNs()
-	if limit == 0 || status.StartedBoot == 0 || r.struck {
+	if limit == 0 || status.StartedBoot == 0 || r.struck || !r.ordered() {
 		return nil
 	}
 	delay := min(r.spec().GetKillDelayMs()*int64(time.Millisecond), limit)
@@ -218,8 +218,8 @@ func (r *run) limit(ctx context.Context, status drivers.Status, timer *time.Time
 	return r.stop(ctx, int32(syscall.SIGTERM), left)
 }
 
-// limitNs is the task's time limit counted from its first process, moved by the time for which it was suspended; zero where
-// there is none.
+// limitNs is the task's time limit counted from its first process, moved by its owner and by the time for which it was suspended; zero
+// where there is none.
 func (r *run) limitNs() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -234,6 +234,10 @@ func (r *run) limitNow() int64 {
 	}
 	return ms * int64(time.Millisecond)
 }
+
+// ordered says whether the servers have named the run to this executor. Until then its limit may be another than its spec says; that
+// it may run on beyond it needs a lease, which comes with an order.
+func (r *run) ordered() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.order != nil }
 
 // impossible says that a driver will never do what was asked.
 func impossible(err error) bool {

@@ -121,6 +121,7 @@ type exchange struct {
 	reports  reporter // owned by sendAll
 
 	mu    sync.Mutex
+	offer uint64    // the first report that told of a driver which can be used; 0: none yet
 	first int64     // when the first report was sent
 	sent  []sending // reports that may still be answered, in order
 }
@@ -138,6 +139,9 @@ func (s *exchange) sendAll(ctx context.Context) {
 			s.mu.Lock()
 			if s.first == 0 {
 				s.first = report.GetSentBootNs()
+			}
+			if s.offer == 0 && offersWork(report.GetFacts()) {
+				s.offer = report.GetSeq()
 			}
 			s.sent = append(s.sent, sending{report.GetSeq(), report.GetSentBootNs()})
 			s.sent = s.sent[max(0, len(s.sent)-sentMax):]
@@ -205,5 +209,20 @@ func (s *exchange) receiveAll(ctx context.Context, cancel context.CancelFunc, fi
 			obeyed = true
 			first()
 		}
+		if s.taken(desired.GetAnswers()) {
+			e.ready.Do(e.config.Ready)
+		}
 	}
+}
+
+// taken says whether an answer to a report means that this machine gets work: the servers take note of facts before they answer.
+func (s *exchange) taken(answers uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.offer != 0 && answers >= s.offer
+}
+
+// offersWork says whether by these facts the machine has a driver that gets tasks.
+func offersWork(facts *wire.NodeFacts) bool {
+	return slices.ContainsFunc(facts.GetDrivers(), func(d *wire.DriverFacts) bool { return d.GetState() == wire.DriverState_DRIVER_STATE_UP })
 }

@@ -60,6 +60,8 @@ type Config struct {
 	Boot func() int64 // CLOCK_BOOTTIME in ns; default: the machine's
 	Log  *slog.Logger // default: slog.Default()
 
+	Ready func() // told once, when the servers have taken note of a driver that can be used here; may be nil
+
 	step func(run uint64, step string) error // tests stop the world here
 }
 
@@ -99,6 +101,7 @@ type Executor struct {
 	wg       sync.WaitGroup
 
 	describing sync.Mutex // the last description is the one that counts
+	ready      sync.Once  // Ready was told
 
 	mu      sync.Mutex // guards all below
 	seen    seen
@@ -195,6 +198,9 @@ func (c *Config) fill() {
 			}
 			return wire.Connect(conn, node)
 		}
+	}
+	if c.Ready == nil {
+		c.Ready = func() {}
 	}
 	if c.step == nil {
 		c.step = func(uint64, string) error { return nil }

@@ -204,6 +204,42 @@ func TestTimeLimitIsKeptOnTheMachinesOwnClock(t *testing.T) {
 	})
 }
 
+func TestTimeLimitThatIsMovedIsKept(t *testing.T) {
+	longer := func(o *wire.Order) { o.Version, o.LimitMs = 9, 300_000 }
+	for name, meanwhile := range map[string]func(m *machine){
+		"":                          func(*machine) {},
+		"its executor is exchanged": func(m *machine) { m.stop(); m.start() },
+		"its executor is away for a while, no server is there when it is back": func(m *machine) {
+			m.cluster.change(func() { m.cluster.dead["a:1"] = true })
+			m.cluster.cut()
+			m.stop()
+			m.wait(20 * time.Second) // its lease lasts that long
+			m.start()
+			m.wait(10 * time.Second)
+			m.cluster.change(func() { m.cluster.dead["a:1"] = false })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onMachine(t, func(m *machine) {
+				run := running(1, "stubborn")
+				run.Spec.TimeLimitMs, run.Spec.KillDelayMs = 100_000, 10_000
+				m.cluster.order(run)
+				m.cluster.awaitState(1, wire.RunState_RUN_STATE_RUNNING)
+				m.wait(60 * time.Second)
+				m.cluster.order(but(run, longer))
+				m.wait(60 * time.Second) // beyond what its spec says
+				meanwhile(m)
+				end := m.cluster.awaitEnd(1)
+				expectEnd(t, end, wire.Cause_CAUSE_TIME_LIMIT, 137)
+				near(t, "time it ran", millis(end.GetRanMs()), 300*time.Second, 50*time.Millisecond)
+				if m.starts(1) != 1 {
+					t.Errorf("it was started %d times", m.starts(1))
+				}
+			})
+		})
+	}
+}
+
 func TestTimeLimitIsKeptAlsoWhenNoServerAnswers(t *testing.T) {
 	onMachine(t, func(m *machine) {
 		run := running(1, "block")

@@ -50,12 +50,7 @@ func (d *desired) order(run *scheduler.Run) *wire.Order {
 		}
 		o.Notice = &wire.Notice{Reason: run.Stop.String(), AtUnixMs: int64(run.StopAt)}
 	}
-	switch {
-	case run.Parked != nil:
-		o.LimitMs = -1
-	case run.Until != 0:
-		o.LimitMs = int64(run.Until - run.Start)
-	}
+	d.limit(run, o)
 	d.funds(run, o)
 	return o
 }
@@ -73,6 +68,18 @@ func (d *desired) pause(run *scheduler.Run) wire.Want {
 		}
 	}
 	return wire.Want_WANT_PAUSE
+}
+
+// limit tells the run's time limit, which its owner may have moved since its spec was sent. Before its start it is the job's, so
+// that a start is no news of it.
+func (d *desired) limit(run *scheduler.Run, o *wire.Order) {
+	if run.Parked != nil {
+		o.LimitMs = -1
+	} else if run.Until != 0 {
+		o.LimitMs = int64(run.Until - run.Start)
+	} else if job, ok := d.view.Job(run.Job); ok {
+		o.LimitMs = int64(job.TimeLimit)
+	}
 }
 
 func (d *desired) wake(at funding.Millis) {

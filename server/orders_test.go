@@ -22,6 +22,7 @@ func TestWhatARunShouldBe(t *testing.T) {
 	}{
 		"placed":  {scheduler.Run{State: scheduler.RunPlaced}, 10_000, &wire.Order{Want: wire.Want_WANT_RUN}, 0},
 		"running": {scheduler.Run{State: scheduler.RunRunning, Start: 5}, 10_000, &wire.Order{Want: wire.Want_WANT_RUN, Started: true}, 0},
+		"limited": {scheduler.Run{State: scheduler.RunRunning, Start: 5, Until: 65}, 10, &wire.Order{Want: wire.Want_WANT_RUN, Started: true, LimitMs: 60}, 0},
 		"paused":  {scheduler.Run{State: scheduler.RunPaused, Start: 5}, 10_000, &wire.Order{Want: wire.Want_WANT_PAUSE, Started: true}, 0},
 		"under notice": {
 			scheduler.Run{State: scheduler.RunStopping, Start: 5, Stop: scheduler.ReasonCancelled, StopAt: 10_500, KillAt: 12_000}, 10_499,
@@ -66,7 +67,8 @@ func TestVersionsRiseWithChanges(t *testing.T) {
 		{"with another signal", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 9}, {Run: 2, Want: wire.Want_WANT_RUN}}, 14, 14, false},
 		{"and another, with no entry since", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2}, {Run: 2, Want: wire.Want_WANT_RUN}}, 14, 15, false},
 		{"its neighbour is gone", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2}}, 16, 15, false},
-		{"nothing", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2}}, 17, 15, true},
+		{"its limit is moved", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2, LimitMs: 9}}, 16, 16, false},
+		{"nothing", []*wire.Order{{Run: 1, Want: wire.Want_WANT_STOP, Signal: 2, LimitMs: 9}}, 17, 16, true},
 	} {
 		same := st.number(step.orders, step.applied)
 		if same != step.same || step.orders[0].Version != step.version {

@@ -309,7 +309,7 @@ func (st *stream) number(orders []*wire.Order, applied uint64) bool {
 }
 
 func sameOrder(a, b *wire.Order) bool {
-	return a.Want == b.Want && a.Signal == b.Signal && a.KillDelayMs == b.KillDelayMs && proto.Equal(a.Notice, b.Notice)
+	return a.Want == b.Want && a.Signal == b.Signal && a.KillDelayMs == b.KillDelayMs && a.LimitMs == b.LimitMs && proto.Equal(a.Notice, b.Notice)
 }
 
 // sameMoney reports whether the money ends when it did. Started is left out of both: it only matters to an

@@ -96,7 +96,7 @@ func (c *Client) Release(ctx context.Context, job uint64, control string) (Job, 
 	return call[Job](ctx, c, http.MethodPost, jobPath(job, "/release"), "", control, nil)
 }
 
-// Cap limits what others can add to a job's money, and what it may ever cost.
+// Cap limits what others can add to a job's money, what it may ever cost, and how long it may run.
 func (c *Client) Cap(ctx context.Context, job uint64, control string, r CapRequest) (Job, error) {
 	return call[Job](ctx, c, http.MethodPut, jobPath(job, "/cap"), "", control, r)
 }

@@ -216,6 +216,7 @@ type JobKey struct {
 type CapRequest struct {
 	CapOthersMicro *int64 `json:"cap_others_micro,omitempty" doc:"the most that others may add"`
 	MaxTotalMicro  *int64 `json:"max_total_micro,omitempty" doc:"the most it may ever cost; 0: no limit"`
+	TimeMs         *int64 `json:"time_ms,omitempty" doc:"a longer time limit, of a job of mode stream; what runs of it ends so much later"`
 }
 
 // File is one output of a task.

@@ -50,6 +50,7 @@ const (
 	EventPaused        EventKind = "paused"
 	EventResumed       EventKind = "resumed"
 	EventSuspended     EventKind = "suspended"
+	EventExtended      EventKind = "extended" // its time limit
 	EventLowFunds      EventKind = "low_funds"
 	EventNotice        EventKind = "notice"
 	EventRunEnded      EventKind = "run_ended"

@@ -5,12 +5,13 @@ import (
 	"github.com/coinop/coinop/scheduler"
 )
 
-// JobCap sets the owner's limits: what others may add, and what the job may ever cost.
+// JobCap sets the owner's limits: what others may add, what the job may ever cost, and how long it may run.
 type JobCap struct {
 	Job       scheduler.JobID `cbor:"1,keyasint"`
 	Control   funding.KeyHash `cbor:"2,keyasint"`
 	CapOthers *funding.Amount `cbor:"3,keyasint,omitempty"` // nil: as it was
 	MaxTotal  *funding.Amount `cbor:"4,keyasint,omitempty"` // nil: as it was; zero: none
+	TimeLimit *funding.Millis `cbor:"5,keyasint,omitempty"` // nil: as it was; never less
 }
 
 // JobCapAnswer tells the limits after it.
@@ -18,6 +19,7 @@ type JobCapAnswer struct {
 	Job       scheduler.JobID `cbor:"1,keyasint"`
 	CapOthers *funding.Amount `cbor:"2,keyasint,omitempty"`
 	MaxTotal  funding.Amount  `cbor:"3,keyasint,omitempty"`
+	TimeLimit funding.Millis  `cbor:"4,keyasint,omitempty"`
 }
 
 // Kind is part of [Command].
@@ -40,11 +42,16 @@ func (c JobCap) apply(tx *Tx, at funding.Millis) (any, error) {
 			return nil, err
 		}
 	}
+	if c.TimeLimit != nil {
+		if err := j.extend(*c.TimeLimit, at); err != nil {
+			return nil, err
+		}
+	}
 	if err := j.goOn(); err != nil {
 		return nil, err
 	}
 	pot := tx.pots.must(j.pot.ID)
-	return JobCapAnswer{Job: c.Job, CapOthers: pot.Cap, MaxTotal: j.job.MaxTotal}, nil
+	return JobCapAnswer{Job: c.Job, CapOthers: pot.Cap, MaxTotal: j.job.MaxTotal, TimeLimit: j.job.TimeLimit}, nil
 }
 
 // limitTotal sets the most that the job may ever cost. What runs keeps what is held for it, so the

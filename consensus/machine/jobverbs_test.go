@@ -215,10 +215,13 @@ func (w *world) limit(a args) string {
 			*to = &amount
 		}
 	}
+	if limit := a.duration("time", 0); limit != 0 {
+		command.TimeLimit = &limit
+	}
 	if code := w.does(command, &JobCapAnswer{}); code != "" {
 		return code
 	}
-	return w.standing(w.jobs[a.word(0)])
+	return w.happened(w.standing(w.jobs[a.word(0)]), EventExtended)
 }
 
 // happened adds what the last entry made happen to an outcome.

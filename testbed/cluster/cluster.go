@@ -195,6 +195,9 @@ func (c *Cluster) StartExecutor(ctx context.Context, name string, more ...string
 		return nil, err
 	}
 	c.Executors = append(c.Executors, p)
+	if err := c.ready(ctx, p); err != nil {
+		return p, err
+	}
 	return p, c.AwaitNode(ctx, name)
 }
 

@@ -40,7 +40,7 @@ func buildExample(t *testing.T, binary string) {
 	must(t, os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
 	run := func(args ...string) string {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod", "GOPROXY=off", "GOWORK=off")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -97,6 +97,7 @@ func TestTheExampleDriverKeepsTheContract(t *testing.T) {
 
 // The example lies in a machine's folder of plugins, beside what is no driver. It runs a job, through the death of its process.
 func TestPluginsOfAFolderAreOfferedOrSaidWhyNot(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("the example needs root")
 	}

@@ -118,6 +118,7 @@ func TestAJobGetsAGPU(t *testing.T) {
 
 // Slices are cut when they are asked for, told as what they are, and destroyed; then the GPU is whole again.
 func TestSlicesAreMadeSoldAndDestroyed(t *testing.T) {
+	t.Parallel()
 	settings := filepath.Join(t.TempDir(), "executor.hcl")
 	must(t, os.WriteFile(settings, []byte("mig = true\ncpus = 4\ngpu_power_limit = 300\n"), 0o600))
 	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": {"--config", settings}})
@@ -167,6 +168,7 @@ func TestSlicesAreMadeSoldAndDestroyed(t *testing.T) {
 
 // A GPU that is lost under a task: the task goes elsewhere, uncharged, and the GPU is shown as sick.
 func TestALostGPUCostsNothing(t *testing.T) {
+	t.Parallel()
 	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": nil, "n2": nil})
 	must(t, cluster.Until(ctx, time.Minute, "both offer GPUs", func() (bool, error) {
 		return len(gpuNode(t, ctx, h, "n1").Cards) > 0 && len(gpuNode(t, ctx, h, "n2").Cards) > 0, nil
@@ -203,6 +205,7 @@ func TestALostGPUCostsNothing(t *testing.T) {
 
 // GPUs that somebody else has taken: the run goes back as never started, waits, and costs nothing until there is room.
 func TestNoRoomCostsNothing(t *testing.T) {
+	t.Parallel()
 	ctx, _, h, gpus := withGPUs(t, map[string][]string{"n1": nil})
 	must(t, cluster.Until(ctx, time.Minute, "it offers its GPUs", func() (bool, error) { return len(gpuNode(t, ctx, h, "n1").Cards) > 0, nil }))
 	for gpu := range 4 {
@@ -230,6 +233,7 @@ func TestNoRoomCostsNothing(t *testing.T) {
 
 // Agent and provider are killed under a task with a slice: it goes on, keeps its slice, and is told with its energy.
 func TestASliceOutlivesAgentAndProvider(t *testing.T) {
+	t.Parallel()
 	ctx, c, h, gpus := withGPUs(t, map[string][]string{"n1": {"--mig"}})
 	n := submit(t, ctx, h, job("--pay", "9000", "--gpus", "a100/3g.20gb:1", "--", "sh", "-c", "sleep 10; echo through")...)
 	await(t, ctx, h, n, "running")

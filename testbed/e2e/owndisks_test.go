@@ -144,6 +144,7 @@ func nodeOf(ctx context.Context, h cluster.Home, name string) (client.Node, erro
 
 // A machine whose disk takes nothing any more says so and takes no work; what it was given waits for another, uncharged.
 func TestAMachineWhoseDiskTakesNothing(t *testing.T) {
+	t.Parallel()
 	d := mounted(t)
 	ctx, c := newCluster(t)
 	must(t, c.Plan(1))

@@ -116,7 +116,7 @@ func TestAMachineIsRentedUsedExtendedAndEnded(t *testing.T) {
 	ctx, c, h, repository, _ := boxes(t, v1.Config{Env: []string{"PATH=/bin"}, Entrypoint: []string{"/bin/false"}})
 	friend := c.Home("friend", h.Addr, "")
 	purse := filepath.Join(t.TempDir(), "coins")
-	must(t, os.WriteFile(purse, []byte(runs(t, ctx, h, "wallet", "send", "3000").Stdout), 0o600))
+	must(t, os.WriteFile(purse, []byte(runs(t, ctx, h, "wallet", "send", "60000").Stdout), 0o600))
 	runs(t, ctx, friend, "wallet", "receive", "@"+purse)
 	before := balance(t, ctx, h)
 
@@ -135,6 +135,15 @@ func TestAMachineIsRentedUsedExtendedAndEnded(t *testing.T) {
 	runs(t, ctx, friend, "fund", number, "2000")
 	d.sees(`\[coinop: 2000 were added; it lasts until `)
 	d.sees(`\x1b\]2;job ` + number + `: \d+ (h \d+ )?min left, money 29\d\d\a`)
+
+	// More time than it was rented for, from another terminal: the frame of this one shows the new end.
+	runs(t, ctx, h, "fund", number, "--time", "3h")
+	d.sees(`\[coinop: its time limit was moved; it lasts until `)
+	runs(t, ctx, friend, "fund", number, "50000") // and money for all of it
+	d.sees(`\x1b\]2;job ` + number + `: 4 h \d\d min left, money`)
+	if got := show(t, ctx, h, n); got.TimeMs != 5*3600*1000 || got.Private.Runs[0].Until.Sub(*got.Private.Runs[0].Started) != 5*time.Hour {
+		t.Errorf("its limit is %d ms, and its run ends at %s", got.TimeMs, got.Private.Runs[0].Until)
+	}
 
 	d.types("exit 3\n")
 	d.sees(`\x1b\[23;2t`)

@@ -277,12 +277,25 @@ func (w *world) limits() {
 		}
 		entry.MaxTotal = &most
 	}
+	if w.chance(40) {
+		limit := j.limit + between(w, -minute, 2*hour)
+		entry.TimeLimit = &limit
+	}
 	r := w.propose(entry, func(r machine.Result) {
 		if r.Code == machine.OK && entry.MaxTotal != nil {
 			j.most = *entry.MaxTotal
 		}
+		if r.Code == machine.OK && entry.TimeLimit != nil {
+			j.limit = *entry.TimeLimit
+			w.view.RunsOf(j.id, func(run *scheduler.Run) bool {
+				if run.Until != 0 && run.Until < run.Start+j.limit {
+					w.fail("I8", "run %d started at %d and may run until %d, its limit has become %d", run.ID, run.Start, run.Until, j.limit)
+				}
+				return true
+			})
+		}
 	})
-	w.mayRefuse(r, machine.CodeLimit)
+	w.mayRefuse(r, machine.CodeLimit, machine.CodeInvalid)
 }
 
 func (w *world) potCreate(p *purse) {

@@ -47,7 +47,7 @@ func told(c machine.Command) string {
 	case *machine.Cancel:
 		return fmt.Sprintf("cancel job %d tasks %v signal %d", c.Job, c.Tasks, c.Signal)
 	case *machine.JobCap:
-		return fmt.Sprintf("limit job %d to %v, others to %v", c.Job, deref(c.MaxTotal), deref(c.CapOthers))
+		return fmt.Sprintf("limit job %d to %v, others to %v, its time to %v", c.Job, deref(c.MaxTotal), deref(c.CapOthers), deref(c.TimeLimit))
 	case *machine.Report:
 		return "report" + reported(c)
 	case *machine.Keyset:
