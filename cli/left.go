@@ -110,6 +110,8 @@ func (l *left) see(j client.Job, task int32, events []client.Event) (lines []str
 			lines = append(lines, "its time limit was moved; it lasts until "+clock(&l.until))
 		case e.Kind == "paused" && j.State == "paused":
 			lines = append(lines, fmt.Sprintf("it stands still: the money has run out; `coinop fund %d N` lets it go on", l.job))
+		case e.Kind == "suspended" && j.State == "paused":
+			lines = append(lines, fmt.Sprintf("it is on disk, and kept until %s", clock(e.Until)))
 		}
 	}
 	return lines

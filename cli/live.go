@@ -131,6 +131,8 @@ func noticeOf(e client.Event, before string) string {
 		return ", low funds"
 	case "paused":
 		return ", the money has run out"
+	case "suspended":
+		return ", the money has run out; on disk, kept until " + clock(e.Until)
 	case "resumed":
 		if !strings.HasPrefix(before, toppedUp) { // that says more, and it is seen in the job itself
 			return ", resumed"

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -73,7 +74,7 @@ func (n *news) tell(events []machine.Event) {
 			if heard, ok := n.nodes[e.Node]; ok {
 				n.tellNode(e.Node, heard)
 			}
-		} else if e.Run != 0 || e.Kind == machine.EventDeposit || e.Kind == machine.EventPrice {
+		} else if e.Run != 0 || slices.Contains([]machine.EventKind{machine.EventDeposit, machine.EventPrice, machine.EventPaused, machine.EventResumed}, e.Kind) {
 			many = true // what changes for many runs at once concerns every node that runs something
 		}
 	}

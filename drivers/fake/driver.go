@@ -15,7 +15,7 @@ import (
 // Describe implements drivers.Driver.
 func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	description := drivers.Description{
-		Name: "fake", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Exec: true, Connect: true,
+		Name: "fake", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Suspend: d.config.Disk, Exec: true, Connect: true,
 	}
 	if d.config.Devices {
 		description.Devices = []string{drivers.DevicesCDI}

@@ -27,6 +27,7 @@ type Config struct {
 	Behave  func(drivers.Task) Behaviour // nil: Argv says, see Parse
 	Missing []drivers.Limit              // limits that it cannot set
 	Devices bool                         // takes devices by their CDI names, whatever they are
+	Disk    bool                         // tasks can be suspended to it
 	Changed func(status drivers.Status)  // called with each change, in order, from the goroutine that caused it; nil: nobody
 }
 
@@ -49,6 +50,7 @@ type task struct {
 	until     int64 // end of the lease, 0: none
 	byControl bool
 	byLease   bool
+	onDisk    bool
 	frozenAt  int64 // by the lease
 	ran       int64 // ns not frozen before since
 	since     int64 // running since; 0: not running

@@ -88,6 +88,10 @@ func (t *task) freeze(byControl, byLease bool) {
 	before, after := cause(t.byControl, t.byLease), cause(byControl, byLease)
 	t.byControl, t.byLease = byControl, byLease
 	if before == after {
+		if t.onDisk && t.status.State == drivers.StateFrozen {
+			t.status.State = drivers.StateSuspended
+			t.driver.publish(t)
+		}
 		return
 	}
 	now := t.driver.now
@@ -102,6 +106,9 @@ func (t *task) freeze(byControl, byLease bool) {
 		t.status.State = drivers.StateRunning
 	} else {
 		t.status.State = drivers.StateFrozen
+		if t.onDisk {
+			t.status.State = drivers.StateSuspended
+		}
 		t.status.Frozen = append(t.status.Frozen, drivers.Span{From: now - t.status.StartedBoot, Cause: after})
 	}
 	t.driver.publish(t)
@@ -117,6 +124,9 @@ func (t *task) control(c drivers.Control) error {
 	case drivers.Freeze:
 		t.freeze(true, t.byLease)
 	case drivers.Thaw:
+		if t.onDisk {
+			return drivers.ErrInvalid
+		}
 		t.freeze(false, t.byLease)
 	case drivers.Stop:
 		t.stop(c)
@@ -135,7 +145,11 @@ func (t *task) control(c drivers.Control) error {
 			t.freeze(t.byControl, false)
 		}
 	case drivers.Suspend, drivers.Resume:
-		return drivers.ErrUnsupported
+		if !t.driver.config.Disk {
+			return drivers.ErrUnsupported
+		}
+		t.onDisk = c.Kind == drivers.Suspend
+		t.freeze(t.onDisk, t.byLease)
 	default:
 		return drivers.ErrInvalid
 	}
@@ -151,7 +165,7 @@ func (t *task) stop(c drivers.Control) {
 	if signal == 0 {
 		signal = int(syscall.SIGTERM)
 	}
-	if t.status.State == drivers.StateFrozen || delay == 0 {
+	if t.status.State == drivers.StateFrozen || t.onDisk || delay == 0 {
 		t.kill(drivers.CauseStopped)
 		return
 	}

@@ -34,6 +34,7 @@ type Cluster struct {
 	steps   *steps
 	tuned   consensus.Tuning
 	puppets []*Puppet
+	disks   bool // tasks of machines that join can be suspended
 }
 
 // patience is how long a story waits for what must come, in the cluster's time.

@@ -140,6 +140,29 @@ func (u *User) Pot(units int64) client.Secret {
 	return client.Secret(p.Secret)
 }
 
+// Fund pays coins of the wallet into a pot, for good.
+func (u *User) Fund(pot client.Secret, units int64) {
+	u.cluster.T.Helper()
+	ctx := u.cluster.T.Context()
+	p, err := u.Wallet.Prepare(ctx, wallet.Order{
+		Mint: u.Mint, Pay: cashu.Units(units), Purpose: "more money", Method: "POST", Path: "/v1/funds/" + pot.Key("fund") + "/deposits", SecretKind: "deposit",
+	}, func(d wallet.Draft) ([]byte, error) {
+		o, err := client.PrepareDeposit(pot.Key("fund"), d.ID, "", client.DepositRequest{
+			Payment: client.Payment{Pay: units, Inputs: d.Inputs, Outputs: d.Outputs}, Donate: true,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(o)
+	})
+	u.must(err)
+	var o client.Outbound
+	u.must(json.Unmarshal(p.Request, &o))
+	var answer client.PotAnswer
+	u.must(u.API.Send(ctx, o, &answer))
+	u.must(u.Wallet.Complete(ctx, p.ID, answer.Signatures))
+}
+
 // Spec is a task of the fake driver that wants little.
 func Spec(argv ...string) client.JobSpec {
 	return client.JobSpec{CPUMilli: 1000, MemoryBytes: 64 << 20, TimeMs: 3_600_000, BidMicro: 2_000_000, Command: argv}
