@@ -136,7 +136,7 @@ func fits(v *machine.View, s spec) error {
 		if n.Pool != s.pool.ID {
 			continue
 		}
-		drives := slices.Contains(n.Drivers, s.driver)
+		drives := n.Drives(s.pool, s.driver)
 		if n.Has.Memory == 0 || len(n.Drivers) == 0 || drives && scheduler.Holds(s.pool, n, shape) {
 			return nil // it has yet to tell what it has, or is drained or lost today
 		}
@@ -148,6 +148,9 @@ func fits(v *machine.View, s spec) error {
 		return nil
 	}
 	if !driven {
+		if s.pool.Admission == scheduler.Open {
+			return fail(string(machine.CodeDriverRefused), "no node of the open pool %s has the driver %q, or it does not confine what it runs", s.pool.Name, s.driver)
+		}
 		return fail(string(machine.CodeDriverRefused), "no node of pool %s has the driver %q", s.pool.Name, s.driver)
 	}
 	if without := s.without(); s.gpu.Asks(s.need) && scheduler.Fits(v.Scheduler(), without) {

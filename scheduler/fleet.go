@@ -9,8 +9,10 @@ import (
 type class struct {
 	pool    PoolID
 	drivers []string   // sorted
+	weak    []string   // of them, those that strangers' work must not be run by; sorted
 	kinds   []cardKind // of GPUs, as kindsOf; none where nodes have none, or have not told their cards
 	weights Weights    // the pool's, which order the rooms
+	open    bool       // the pool takes strangers' work
 	free    rooms      // now
 	has     rooms      // when empty
 }
@@ -37,10 +39,28 @@ func driversOf(n *Node) []string {
 	return d
 }
 
+// weakOf lists the drivers of a node that keep a task from the machine no further than a user of its own does, as they say
+// themselves. Of one that has said nothing yet the name has to do.
+func weakOf(n *Node) []string {
+	var weak []string
+	for _, d := range n.DriverFacts {
+		if d.Isolation != "container" && d.Isolation != "vm" {
+			weak = append(weak, d.Name)
+		}
+	}
+	slices.Sort(weak)
+	return weak
+}
+
+// Drives says whether a node may run work of a pool by a driver: an open pool takes anybody's, which has to be confined.
+func (n *Node) Drives(p *Pool, driver string) bool {
+	return slices.Contains(n.Drivers, driver) && (p.Admission != Open || !slices.Contains(weakOf(n), driver))
+}
+
 // seek finds the class in which a node is or would be.
 func (f *fleet) seek(n *Node) (int, bool) {
-	return slices.BinarySearchFunc(f.classes, class{pool: n.Pool, drivers: driversOf(n), kinds: kindsOf(n)}, func(c, of class) int {
-		return cmp.Or(cmp.Compare(c.pool, of.pool), slices.Compare(c.drivers, of.drivers), slices.CompareFunc(c.kinds, of.kinds, compareKinds))
+	return slices.BinarySearchFunc(f.classes, class{pool: n.Pool, drivers: driversOf(n), weak: weakOf(n), kinds: kindsOf(n)}, func(c, of class) int {
+		return cmp.Or(cmp.Compare(c.pool, of.pool), slices.Compare(c.drivers, of.drivers), slices.Compare(c.weak, of.weak), slices.CompareFunc(c.kinds, of.kinds, compareKinds))
 	})
 }
 
@@ -52,10 +72,10 @@ func (f *fleet) class(n *Node) *class {
 	return &f.classes[i]
 }
 
-func (f *fleet) join(o *owner, n *Node, w Weights) {
+func (f *fleet) join(o *owner, n *Node, p *Pool) {
 	i, ok := f.seek(n)
 	if !ok {
-		f.classes = slices.Insert(f.classes, i, class{pool: n.Pool, drivers: driversOf(n), kinds: kindsOf(n), weights: w})
+		f.classes = slices.Insert(f.classes, i, class{pool: n.Pool, drivers: driversOf(n), weak: weakOf(n), kinds: kindsOf(n), weights: p.Weights, open: p.Admission == Open})
 	}
 	c := &f.classes[i]
 	c.free.put(o, c.spot(n, n.Free(), n.Takes))
@@ -87,7 +107,7 @@ func (f *fleet) leave(o *owner, n *Node) {
 // serves reports whether nodes of the class could run the shape at all. What they have of GPUs is in w, nil where it asks
 // for none; nodes that have not told their cards serve whoever does not mind which he has.
 func (c *class) serves(s *Shape, w *want) bool {
-	if c.pool != s.Pool || s.Nodes > 1 || !slices.Contains(c.drivers, s.Driver) {
+	if c.pool != s.Pool || s.Nodes > 1 || !slices.Contains(c.drivers, s.Driver) || c.open && slices.Contains(c.weak, s.Driver) {
 		return false
 	}
 	return w == nil || len(c.kinds) == 0 && w.plain() || slices.ContainsFunc(c.kinds, func(k cardKind) bool { return w.sells(k.model) })

@@ -161,6 +161,7 @@ func (x *Index) ShapeGone(id ShapeID) { x.shapes.Delete(numbered[ShapeID, shapeI
 // PoolChanged takes a pool's new record; either may be nil.
 func (x *Index) PoolChanged(old, new *Pool) {
 	var weights Weights
+	open := new != nil && new.Admission == Open
 	switch {
 	case new != nil:
 		x.pools.Set(numbered[PoolID, *Pool]{new.ID, new})
@@ -173,12 +174,17 @@ func (x *Index) PoolChanged(old, new *Pool) {
 	id := idOf(old, new)
 	x.fleet.own(x.own)
 	for i := range x.fleet.classes {
-		if c := &x.fleet.classes[i]; c.pool == id && c.weights != weights {
+		c := &x.fleet.classes[i]
+		if c.pool != id {
+			continue
+		}
+		c.open = open
+		if c.weights != weights {
 			c.weights = weights
 			c.free, c.has = c.free.weighed(x.own, weights), c.has.weighed(x.own, weights)
 		}
 	}
-	if old == nil || new == nil || !slices.Equal(old.Kinds, new.Kinds) || old.Weights.GPU != new.Weights.GPU {
+	if old == nil || new == nil || old.Admission != new.Admission || !slices.Equal(old.Kinds, new.Kinds) || old.Weights.GPU != new.Weights.GPU {
 		x.refitAll() // what is dearer than a name, that name does not get
 	}
 }
@@ -198,7 +204,7 @@ func (x *Index) NodeChanged(old, new *Node) {
 	}
 	x.fleet.own(x.own)
 	x.gpuChanged(old, new)
-	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) {
+	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.Equal(weakOf(old), weakOf(new)) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) {
 		if c := x.fleet.class(old); c != nil && (len(new.Cards) > 0 || old.Used != new.Used) {
 			c.free.drop(x.own, worthOf(c.weights, old.Free()), old.ID)
 			c.free.put(x.own, c.spot(new, new.Free(), new.Takes))
@@ -209,11 +215,11 @@ func (x *Index) NodeChanged(old, new *Node) {
 		x.fleet.leave(x.own, old)
 	}
 	if is {
-		var weights Weights
-		if p, ok := find(x.pools, new.Pool); ok {
-			weights = p.Weights
+		pool, ok := find(x.pools, new.Pool)
+		if !ok {
+			pool = &Pool{}
 		}
-		x.fleet.join(x.own, new, weights)
+		x.fleet.join(x.own, new, pool)
 	}
 	x.refitAll()
 }

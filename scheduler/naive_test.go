@@ -43,7 +43,12 @@ func (w *world) job(id JobID) *Job {
 	return nil
 }
 
-func naiveServes(n *Node, s *Shape) bool {
+func naiveServes(n *Node, p *Pool, s *Shape) bool {
+	for _, d := range n.DriverFacts {
+		if d.Name == s.Driver && p != nil && p.Admission == Open && d.Isolation != "container" && d.Isolation != "vm" {
+			return false
+		}
+	}
 	return n.State == NodeUp && n.Pool == s.Pool && s.Nodes <= 1 && slices.Contains(n.Drivers, s.Driver)
 }
 
@@ -145,7 +150,7 @@ func naiveNode(w *world, free map[NodeID]*naiveRoom, p *Pool, s *Shape, not []No
 }
 
 func naiveHolds(n *Node, room *naiveRoom, p *Pool, s *Shape) (cards []*naiveCard, fresh int, memory int64, ok bool) {
-	if !naiveServes(n, s) || room.CPUMilli < s.Need.CPUMilli || room.Memory < s.Need.Memory || room.Disk < s.Need.Disk || room.GPUs < s.Need.GPUs {
+	if !naiveServes(n, p, s) || room.CPUMilli < s.Need.CPUMilli || room.Memory < s.Need.Memory || room.Disk < s.Need.Disk || room.GPUs < s.Need.GPUs {
 		return nil, 0, 0, false
 	}
 	if s.Need.GPUs == 0 && s.GPU.Kind == GPUWhole {

@@ -67,7 +67,7 @@ func pick[T any](h *history, list *[]*T, most int) (int, *T) {
 
 func (h *history) changePool() {
 	i, old := pick(h, &h.w.pools, 2)
-	p := &Pool{ID: PoolID(i + 1), Floor: funding.Rate(h.int(0, 4, "floor")),
+	p := &Pool{ID: PoolID(i + 1), Admission: []Admission{Trusted, Open}[h.int(0, 1, "admission")], Floor: funding.Rate(h.int(0, 4, "floor")),
 		Weights: Weights{CPU: 1000 * h.int(0, 2, "weight"), Memory: 250, Disk: h.int(0, 1, "weight of disk"), GPU: 500 * h.int(0, 2, "weight of a GPU")}}
 	for _, name := range []string{"1g.10gb", "a100", "a100/1g.10gb", "a100/share", "l40", "share"} {
 		if h.int(0, 2, name) == 0 {
@@ -94,7 +94,10 @@ func (h *history) changeNode() {
 	i, old := pick(h, &h.w.nodes, 8)
 	n := &Node{ID: NodeID(i + 1), Pool: PoolID(h.int(1, 2, "pool")), Has: h.resources(4), Drivers: h.drivers(), State: NodeUp}
 	if old != nil && h.int(0, 2, "same machine") > 0 {
-		n = &Node{ID: old.ID, Pool: old.Pool, Has: old.Has, Drivers: old.Drivers, State: old.State}
+		n = &Node{ID: old.ID, Pool: old.Pool, Has: old.Has, Drivers: old.Drivers, State: old.State, DriverFacts: old.DriverFacts}
+	}
+	if h.int(0, 2, "facts") == 0 {
+		n.DriverFacts = []DriverFacts{{Name: "process", Isolation: []string{"", "process", "container", "vm"}[h.int(0, 3, "isolation")]}}
 	}
 	if old != nil && n.Has == old.Has {
 		n.Cards = old.Cards

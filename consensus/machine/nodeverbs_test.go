@@ -38,9 +38,14 @@ func (w *world) setPool(a args) string {
 }
 
 func (w *world) facts(a args) NodeFacts {
+	var told []scheduler.DriverFacts
+	if isolation := a.text("isolation", ""); isolation != "" {
+		told = []scheduler.DriverFacts{{Name: "process", Isolation: isolation, State: "up"}}
+	}
 	return NodeFacts{
-		Has:     scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30, GPUs: max(whole(a.cards()), a.number("whole", 0))},
-		Drivers: []string{"process"}, OS: "linux", Cards: a.cards(),
+		DriverFacts: told,
+		Has:         scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30, GPUs: max(whole(a.cards()), a.number("whole", 0))},
+		Drivers:     []string{"process"}, OS: "linux", Cards: a.cards(),
 	}
 }
 
