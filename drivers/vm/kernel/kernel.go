@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 )
 
 const (
@@ -79,7 +80,7 @@ func unpacker(from io.ReadSeeker) (io.ReadCloser, error) {
 		}
 		return r.IOReadCloser(), nil
 	case bytes.Equal(mark, []byte("\x02\x21\x4c\x18")):
-		return &lz4{from: from}, nil
+		return io.NopCloser(lz4.NewReader(from)), nil
 	}
 	return nil, fmt.Errorf("its program is packed in a way that is not known here (% x)", mark)
 }

@@ -3,7 +3,6 @@ package kernel_test
 import (
 	"bytes"
 	"encoding/binary"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,13 +98,4 @@ func TestTheKernelOfTests(t *testing.T) {
 			t.Error("any program is taken for a kernel's")
 		}
 	}
-}
-
-func FuzzUnpack(f *testing.F) {
-	for _, packed := range [][]byte{{0x1f, 'a', 1, 0, 255, 10, 0x30, 'e', 'n', 'd'}, {0x0f, 0, 0}, {0xf0}} {
-		f.Add(file(append([]byte("\x02\x21\x4c\x18\x0a\x00\x00\x00"), packed...)))
-	}
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		_ = kernel.Unpack(io.Discard, bytes.NewReader(data)) // whatever it is, that is said
-	})
 }
