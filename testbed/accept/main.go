@@ -131,7 +131,7 @@ func execute(ctx context.Context, dir string, check *Check) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, check.Within)
 	defer cancel()
 	cmd := exec.CommandContext(limited, "bash", "-euo", "pipefail", "-c", check.Command)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "MAKEFLAGS=--no-print-directory") // where this lies is nobody's business
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
