@@ -288,8 +288,11 @@ func (c *cluster) same() {
 	}
 	var sum [32]byte
 	for i, m := range c.running() {
-		if err := m.Wait(c.t.Context(), index); err != nil {
-			c.t.Fatal(err)
+		ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+		err := m.Wait(ctx, index)
+		cancel()
+		if err != nil {
+			c.t.Fatalf("server %d does not come to entry %d: %v; what it says: %q", i, index, err, m.Alarm())
 		}
 		v := m.View()
 		if i > 0 && v.Index() == c.running()[0].View().Index() && v.Sum() != sum {
