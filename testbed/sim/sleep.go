@@ -55,7 +55,7 @@ func (w *world) doze() {
 		}
 	}
 	b.send()
-	if w.chance(60) {
+	if keysets := w.view.Keysets(); w.chance(60) && !keysets[len(keysets)-1].Stopped { // nobody can pay before they are reconciled
 		w.deposit(w.purses[w.dice.IntN(len(w.purses))])
 	}
 }
