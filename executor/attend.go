@@ -161,6 +161,9 @@ func (r *run) goOn(ctx context.Context) error {
 	kind := drivers.Thaw
 	if r.asleep {
 		kind = drivers.Resume
+		r.mu.Lock()
+		r.slept = 0 // or the next time it would be told as of this one
+		r.mu.Unlock()
 	}
 	err := r.control(ctx, drivers.Control{Kind: kind})
 	if impossible(err) && !r.asleep {

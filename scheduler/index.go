@@ -204,7 +204,7 @@ func (x *Index) NodeChanged(old, new *Node) {
 	}
 	x.fleet.own(x.own)
 	x.gpuChanged(old, new)
-	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.Equal(weakOf(old), weakOf(new)) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) {
+	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.EqualFunc(old.DriverFacts, new.DriverFacts, DriverFacts.Equal) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) {
 		if c := x.fleet.class(old); c != nil && (len(new.Cards) > 0 || old.Used != new.Used) {
 			c.free.drop(x.own, worthOf(c.weights, old.Free()), old.ID)
 			c.free.put(x.own, c.spot(new, new.Free(), new.Takes))

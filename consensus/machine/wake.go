@@ -64,7 +64,10 @@ func (tx *Tx) wake(id scheduler.RunID) (bool, error) {
 // WakeDue lists suspended runs that go on before anything is placed: those that there is money and room for, the best bid
 // first. At equal bid they go before work that waits; work that bids more for the same node goes before them.
 func (v *View) WakeDue(at funding.Millis, limit int) []scheduler.RunID {
-	ready := v.ready()
+	ready := slices.DeleteFunc(v.ready(), func(run *scheduler.Run) bool {
+		node, ok := v.nodes.get(run.Nodes[0])
+		return !ok || !v.mayWake(run, node)
+	})
 	if len(ready) == 0 {
 		return nil
 	}
@@ -76,24 +79,26 @@ func (v *View) WakeDue(at funding.Millis, limit int) []scheduler.RunID {
 	}
 	used := make(map[scheduler.NodeID]scheduler.Resources) // with those that are about to go on; looked up, never iterated
 	var due []scheduler.RunID
-	for _, run := range ready[:min(limit, len(ready))] {
-		old, ok := v.nodes.get(run.Nodes[0])
-		if !ok || run.Bid < rivals[old.ID] {
-			continue
-		}
+	for _, run := range ready {
+		old, _ := v.nodes.get(run.Nodes[0])
 		node := *old
 		if taken, ok := used[node.ID]; ok {
 			node.Used = taken
 		}
-		shape, _ := v.shapes.get(run.Shape)
-		pool, _ := v.pools.get(run.Pool)
-		if !mayWake(run, &node, shape, pool) {
+		if len(due) == limit || run.Bid < rivals[node.ID] || !v.mayWake(run, &node) {
 			continue
 		}
+		shape, _ := v.shapes.get(run.Shape)
 		used[node.ID] = node.Used.Plus(takes(run, shape), -1).Plus(shape.Need, 1)
 		due = append(due, run.ID)
 	}
 	return due
+}
+
+func (v *View) mayWake(run *scheduler.Run, node *scheduler.Node) bool {
+	shape, _ := v.shapes.get(run.Shape)
+	pool, _ := v.pools.get(run.Pool)
+	return mayWake(run, node, shape, pool)
 }
 
 // ready lists the suspended runs that have money to go on, the best bid first, then the oldest.

@@ -163,9 +163,8 @@ func (w *world) send(p *purse, name string, entry machine.Submit, weight funding
 		}
 		pool, _ := w.view.Pool(entry.Pool)
 		j := &job{
-			kept: pool.Weights.Suspended,
-			id:   a.Job, name: name, pot: a.Pot, own: entry.Pot == 0, mode: entry.Mode, bid: entry.Bid, weight: weight, need: entry.Need, gpu: entry.GPU,
-			limit: entry.TimeLimit, most: entry.MaxTotal, tasks: entry.Tasks,
+			id: a.Job, name: name, pot: a.Pot, own: entry.Pot == 0, mode: entry.Mode, bid: entry.Bid, weight: weight, need: entry.Need, gpu: entry.GPU,
+			limit: entry.TimeLimit, most: entry.MaxTotal, tasks: entry.Tasks, kept: pool.Weights.Suspended,
 		}
 		if a.Bid != entry.Bid || a.Weight != weight || a.Held <= 0 && entry.Bid > 0 && j.mode == funding.Safe {
 			w.fail("answer", "job %d bids %d at weight %d and holds %d; asked for %d at %d", j.id, a.Bid, a.Weight, a.Held, entry.Bid, weight)
@@ -295,7 +294,11 @@ func (w *world) limits() {
 			})
 		}
 	})
-	w.mayRefuse(r, machine.CodeLimit, machine.CodeInvalid)
+	codes := []machine.Code{machine.CodeLimit}
+	if entry.TimeLimit != nil && (j.mode == funding.Safe || j.limit == 0) {
+		codes = append(codes, machine.CodeInvalid) // it has no limit that can be moved
+	}
+	w.mayRefuse(r, codes...)
 }
 
 func (w *world) potCreate(p *purse) {
