@@ -89,6 +89,17 @@ func TestATaskStaysOnDiskThroughRestartsAndChangesOfLeader(t *testing.T) {
 	})
 }
 
+// What is suspended again is charged for all that it ran in between.
+func TestATaskOnDiskForTheSecondTimeIsChargedForBothStretches(t *testing.T) {
+	dry(t, 1, func(c *Cluster, pot client.Secret, j Job) {
+		c.Wait(time.Minute)
+		c.User.Fund(pot, 60) // some seconds
+		c.awaitRun(j, scheduler.RunRunning)
+		c.awaitRun(j, scheduler.RunSuspended)
+		c.finishes(pot, j)
+	})
+}
+
 // Whose money does not come is told when it ends, and ends; what it was not charged comes back.
 func TestATaskOnDiskIsDroppedWhenTheGraceIsOver(t *testing.T) {
 	dry(t, 1, func(c *Cluster, pot client.Secret, j Job) {
