@@ -119,13 +119,31 @@ func (u *User) Issue(units int64) {
 // Pot opens a pot with coins of the wallet.
 func (u *User) Pot(units int64) client.Secret {
 	u.cluster.T.Helper()
-	ctx := u.cluster.T.Context()
-	p, err := u.Wallet.Prepare(ctx, wallet.Order{
-		Mint: u.Mint, Pay: cashu.Units(units), Purpose: "a pot", Method: "POST", Path: "/v1/pots", SecretKind: "pot",
-	}, func(d wallet.Draft) ([]byte, error) {
-		o, err := client.PreparePot(d.ID, client.PotRequest{
+	return u.pays(wallet.Order{Pay: cashu.Units(units), Purpose: "a pot", Path: "/v1/pots", SecretKind: "pot"}, func(d wallet.Draft) (client.Outbound, error) {
+		return client.PreparePot(d.ID, client.PotRequest{
 			Keys: client.Secret(d.Secret).Keys(), Payment: client.Payment{Pay: units, Inputs: d.Inputs, Outputs: d.Outputs, Blanks: d.Blanks},
 		})
+	})
+}
+
+// Fund pays coins of the wallet into a pot, for good.
+func (u *User) Fund(pot client.Secret, units int64) {
+	u.cluster.T.Helper()
+	path := "/v1/funds/" + pot.Key("fund") + "/deposits"
+	u.pays(wallet.Order{Pay: cashu.Units(units), Purpose: "more money", Path: path, SecretKind: "deposit"}, func(d wallet.Draft) (client.Outbound, error) {
+		return client.PrepareDeposit(pot.Key("fund"), d.ID, "", client.DepositRequest{
+			Payment: client.Payment{Pay: units, Inputs: d.Inputs, Outputs: d.Outputs}, Donate: true,
+		})
+	})
+}
+
+// pays sends coins with a request and takes what comes back at once; it gives the secret that the request was made with.
+func (u *User) pays(order wallet.Order, prepare func(wallet.Draft) (client.Outbound, error)) client.Secret {
+	u.cluster.T.Helper()
+	ctx := u.cluster.T.Context()
+	order.Mint, order.Method = u.Mint, "POST"
+	p, err := u.Wallet.Prepare(ctx, order, func(d wallet.Draft) ([]byte, error) {
+		o, err := prepare(d)
 		if err != nil {
 			return nil, err
 		}
@@ -138,29 +156,6 @@ func (u *User) Pot(units int64) client.Secret {
 	u.must(u.API.Send(ctx, o, &answer))
 	u.must(u.Wallet.Complete(ctx, p.ID, answer.Signatures))
 	return client.Secret(p.Secret)
-}
-
-// Fund pays coins of the wallet into a pot, for good.
-func (u *User) Fund(pot client.Secret, units int64) {
-	u.cluster.T.Helper()
-	ctx := u.cluster.T.Context()
-	p, err := u.Wallet.Prepare(ctx, wallet.Order{
-		Mint: u.Mint, Pay: cashu.Units(units), Purpose: "more money", Method: "POST", Path: "/v1/funds/" + pot.Key("fund") + "/deposits", SecretKind: "deposit",
-	}, func(d wallet.Draft) ([]byte, error) {
-		o, err := client.PrepareDeposit(pot.Key("fund"), d.ID, "", client.DepositRequest{
-			Payment: client.Payment{Pay: units, Inputs: d.Inputs, Outputs: d.Outputs}, Donate: true,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(o)
-	})
-	u.must(err)
-	var o client.Outbound
-	u.must(json.Unmarshal(p.Request, &o))
-	var answer client.PotAnswer
-	u.must(u.API.Send(ctx, o, &answer))
-	u.must(u.Wallet.Complete(ctx, p.ID, answer.Signatures))
 }
 
 // Spec is a task of the fake driver that wants little.
