@@ -64,8 +64,9 @@ type Description struct {
 	Version         string // of the driver, for people
 	ProtocolVersion int
 	Isolation       Isolation
-	Pause           bool // Freeze and Thaw
-	Suspend         bool // state to disk, place given back
+	Pause           bool   // Freeze and Thaw
+	Suspend         bool   // state to disk, place given back
+	Moves           string // a suspended task of this driver can go on by any driver that says the same; "": only where it was. Needs Suspend
 	Exec            bool
 	Connect         bool           // ExecRequest.Connect
 	Network         bool           // can withhold or grant the network; a driver that cannot always shares the host's
@@ -123,12 +124,18 @@ type Task struct {
 	Hold    bool     // it runs nothing, an image's command neither, and keeps its place until it is stopped; Argv is empty. Needs Description.Exec
 	Env     []string // NAME=value; all that the task gets beside its image's own, which these outrank; nothing is inherited
 
-	Image        string   // what it runs in, as the driver's image store names it; "": the machine's own file system
-	Entrypoint   []string // stands before Argv; empty: the image's own, which then also says what to run where Argv is empty
-	StartDir     string   // absolute, in what Image is: where the command starts; "": where the image says, if it does
-	NoticeDir    string   // absolute, exists: what the task is told while it runs, for it to read; "": nothing
-	ReadOnlyRoot bool     // it may write to its work folder and /dev/shm only
-	ShmBytes     int64    // of /dev/shm, which counts as memory; 0: ShmBytesDefault
+	Image      string   // what it runs in, as the driver's image store names it; "": the machine's own file system
+	Entrypoint []string // stands before Argv; empty: the image's own, which then also says what to run where Argv is empty
+	StartDir   string   // absolute, in what Image is: where the command starts; "": where the image says, if it does
+	// From is a file of Export, absolute, for the driver to read during Start alone: the task goes on from there instead of running its
+	// command, and what Export's task was made of it must be made of, too. The command, its variables and the image are as they were,
+	// whatever is said here. A file of which nothing can go on is an error, or an Exit with CauseStartFailed and code 125; the command
+	// is never begun anew. "": it begins. Needs Description.Moves
+	From string
+
+	NoticeDir    string // absolute, exists: what the task is told while it runs, for it to read; "": nothing
+	ReadOnlyRoot bool   // it may write to its work folder and /dev/shm only
+	ShmBytes     int64  // of /dev/shm, which counts as memory; 0: ShmBytesDefault
 
 	UID, GID  uint32 // who runs it; both 0 mean the driver's own user, which is refused for root unless AllowRoot
 	AllowRoot bool
@@ -168,6 +175,7 @@ const (
 	Lease                          // the lease now ends at Until; thaws what the old lease's end froze
 	Suspend                        // as Freeze, and its place is given back: what it was lies on disk until Resume. Needs Description.Suspend
 	Resume                         // takes back Suspend, and Freeze: it goes on where it was
+	Export                         // writes what a suspended task is to File, for Task.From elsewhere; it stays suspended. Another task: ErrInvalid. Needs Description.Moves
 )
 
 // Control is a command to a task.
@@ -175,8 +183,9 @@ type Control struct {
 	Kind            ControlKind
 	Signal          int
 	Group           bool
-	KillDelayMillis int64 // 0: the task's
-	Until           int64 // CLOCK_BOOTTIME in ns
+	KillDelayMillis int64  // 0: the task's
+	Until           int64  // CLOCK_BOOTTIME in ns
+	File            string // absolute, exists: the driver's to fill
 }
 
 // State is where a task is in its life.

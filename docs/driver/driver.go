@@ -89,6 +89,9 @@ func (d *driver) Describe(context.Context) (drivers.Description, error) {
 }
 
 func (d *driver) Start(_ context.Context, request drivers.Task) (drivers.Status, error) {
+	if request.From != "" {
+		return drivers.Status{}, fmt.Errorf("start task %q: %w", request.ID, drivers.ErrUnsupported)
+	}
 	if err := check(request); err != nil {
 		return drivers.Status{}, fmt.Errorf("start task %q: %w: %w", request.ID, drivers.ErrInvalid, err)
 	}
@@ -177,7 +180,7 @@ func (d *driver) Control(_ context.Context, id string, c drivers.Control) error 
 	if t.snapshot().State.Final() {
 		return fmt.Errorf("task %q: %w", id, drivers.ErrEnded)
 	}
-	if c.Kind == drivers.Suspend || c.Kind == drivers.Resume {
+	if c.Kind == drivers.Suspend || c.Kind == drivers.Resume || c.Kind == drivers.Export {
 		return fmt.Errorf("control task %q: %w", id, drivers.ErrUnsupported)
 	}
 	if c.Kind < drivers.Signal || c.Kind > drivers.Lease || c.Kind == drivers.Signal && (c.Signal < 1 || c.Signal > 64) {

@@ -18,13 +18,14 @@ import (
 
 // Harness is one driver and what the checks need around it.
 type Harness struct {
-	Driver   func() drivers.Driver // the one to use now; another after Restart
-	Now      func() int64          // the driver's CLOCK_BOOTTIME
-	Advance  func(time.Duration)   // turns a clock that stands still; nil: it goes by itself
-	Folder   func() (string, error)
-	Exit     func(code int) []string // a command that ends at once
-	Block    []string                // one that ends by SIGTERM only
-	Stubborn []string                // one that ends by SIGKILL only
+	Driver    func() drivers.Driver // the one to use now; another after Restart
+	Now       func() int64          // the driver's CLOCK_BOOTTIME
+	Advance   func(time.Duration)   // turns a clock that stands still; nil: it goes by itself
+	Elsewhere func() drivers.Driver // one like it that knows nothing of its tasks; nil: itself, under another id
+	Folder    func() (string, error)
+	Exit      func(code int) []string // a command that ends at once
+	Block     []string                // one that ends by SIGTERM only
+	Stubborn  []string                // one that ends by SIGKILL only
 
 	UID, GID  uint32
 	AllowRoot bool
@@ -67,6 +68,7 @@ func Checks() []Check {
 	all = append(all, imageChecks()...)
 	all = append(all, deviceChecks()...)
 	all = append(all, suspendChecks()...)
+	all = append(all, moveChecks()...)
 	return append(all, endChecks()...)
 }
 

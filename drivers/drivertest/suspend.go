@@ -55,6 +55,10 @@ func (s *Session) counted(task drivers.Task) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return countedIn(text)
+}
+
+func countedIn(text string) (int, error) {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines[:len(lines)-1] {
 		if line != strconv.Itoa(i+1) {

@@ -15,7 +15,7 @@ import (
 // Describe implements drivers.Driver.
 func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	description := drivers.Description{
-		Name: "fake", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Suspend: d.config.Disk, Exec: true, Connect: true,
+		Name: "fake", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Suspend: d.config.Disk, Moves: d.config.Moves, Exec: true, Connect: true,
 	}
 	if d.config.Devices {
 		description.Devices = []string{drivers.DevicesCDI}
@@ -43,6 +43,9 @@ func (d *Driver) Start(_ context.Context, request drivers.Task) (drivers.Status,
 		return t.snapshot(), nil
 	}
 	t := &task{driver: d, spec: request, behaviour: d.config.Behave(request), until: request.LeaseUntil}
+	if err := t.goOn(request.From); err != nil {
+		return drivers.Status{}, fmt.Errorf("start task %q: %w", request.ID, err)
+	}
 	t.status = drivers.Status{ID: request.ID, State: drivers.StateStarting, Missing: d.missing(request)}
 	d.tasks[request.ID] = t
 	d.order = append(d.order, request.ID)

@@ -28,6 +28,7 @@ type Config struct {
 	Missing []drivers.Limit              // limits that it cannot set
 	Devices bool                         // takes devices by their CDI names, whatever they are
 	Disk    bool                         // tasks can be suspended to it
+	Moves   string                       // and go on by other drivers that say the same; "": they cannot
 	Changed func(status drivers.Status)  // called with each change, in order, from the goroutine that caused it; nil: nobody
 }
 

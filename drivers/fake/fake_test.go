@@ -3,6 +3,7 @@ package fake_test
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -24,6 +25,48 @@ func harness(t *testing.T, d *fake.Driver) drivertest.Harness {
 
 func TestFakeDriver(t *testing.T) {
 	drivertest.Run(t, harness(t, fake.New(fake.Config{})))
+}
+
+func TestFakeDriverWithADisk(t *testing.T) {
+	h := harness(t, fake.New(fake.Config{Disk: true, Moves: "here"}))
+	other := fake.New(fake.Config{Disk: true, Moves: "here"})
+	h.Elsewhere = func() drivers.Driver { return other }
+	drivertest.Run(t, h)
+}
+
+// A task of ten seconds that has run for three has seven before it, wherever it goes on.
+func TestWhatMovedGoesOn(t *testing.T) {
+	config := fake.Config{Disk: true, Moves: "here"}
+	one, other := fake.New(config), fake.New(config)
+	task := drivers.Task{ID: "a", Argv: []string{"run", "10s", "3"}}
+	if _, err := one.Start(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	one.Advance(3 * time.Second)
+	task.From = filepath.Join(t.TempDir(), "export")
+	if err := os.WriteFile(task.From, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []drivers.Control{{Kind: drivers.Suspend}, {Kind: drivers.Export, File: task.From}} {
+		if err := one.Control(t.Context(), "a", c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := other.Now()
+	if _, err := other.Start(t.Context(), task); err != nil {
+		t.Fatal(err)
+	}
+	other.Advance(time.Hour)
+	statuses, err := other.Watch(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last drivers.Status
+	for last = range statuses {
+	}
+	if last.StartedBoot != begin || last.EndedBoot != begin+int64(7*time.Second) || last.Exit.Code != 3 {
+		t.Errorf("it went on as %+v", last)
+	}
 }
 
 // A task of ten seconds that was frozen for an hour ends an hour and ten seconds after its start, to the nanosecond.

@@ -150,6 +150,8 @@ func (t *task) control(c drivers.Control) error {
 		}
 		t.onDisk = c.Kind == drivers.Suspend
 		t.freeze(t.onDisk, t.byLease)
+	case drivers.Export:
+		return t.export(c.File)
 	default:
 		return drivers.ErrInvalid
 	}

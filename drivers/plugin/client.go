@@ -103,10 +103,7 @@ func (c *Client) Control(ctx context.Context, id string, command drivers.Control
 		}
 	}
 	return call(ctx, func(ctx context.Context, l *link) error {
-		_, err := l.api.Control(ctx, &driverpb.ControlRequest{
-			Id: id, Kind: int32(command.Kind), Signal: int32(command.Signal), Group: command.Group,
-			KillDelayMillis: command.KillDelayMillis, Until: command.Until,
-		})
+		_, err := l.api.Control(ctx, controlToWire(id, command))
 		return err
 	})
 }

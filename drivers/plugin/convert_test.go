@@ -38,7 +38,8 @@ func TestEveryFieldIsCarried(t *testing.T) {
 	var task drivers.Task
 	var description drivers.Description
 	var status drivers.Status
-	for _, p := range []any{&task, &description, &status} {
+	var control drivers.Control
+	for _, p := range []any{&task, &description, &status, &control} {
 		fill(t, reflect.ValueOf(p).Elem())
 	}
 	if got := taskFromWire(taskToWire(task)); !reflect.DeepEqual(got, task) {
@@ -46,6 +47,9 @@ func TestEveryFieldIsCarried(t *testing.T) {
 	}
 	if got := describeFromWire(describeToWire(description)); !reflect.DeepEqual(got, description) {
 		t.Errorf("sent %+v, arrived %+v", description, got)
+	}
+	if got := controlFromWire(controlToWire("x", control)); got != control {
+		t.Errorf("sent %+v, arrived %+v", control, got)
 	}
 	if got := statusFromWire(statusToWire(status)); !reflect.DeepEqual(got, status) {
 		t.Errorf("sent %+v, arrived %+v", status, got)

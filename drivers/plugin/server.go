@@ -33,11 +33,7 @@ func (s *server) Start(ctx context.Context, r *driverpb.StartRequest) (*driverpb
 }
 
 func (s *server) Control(ctx context.Context, r *driverpb.ControlRequest) (*driverpb.ControlResponse, error) {
-	err := s.driver.Control(ctx, r.GetId(), drivers.Control{
-		Kind: drivers.ControlKind(r.GetKind()), Signal: int(r.GetSignal()), Group: r.GetGroup(),
-		KillDelayMillis: r.GetKillDelayMillis(), Until: r.GetUntil(),
-	})
-	return &driverpb.ControlResponse{}, toWire(err)
+	return &driverpb.ControlResponse{}, toWire(s.driver.Control(ctx, r.GetId(), controlFromWire(r)))
 }
 
 func (s *server) Watch(r *driverpb.WatchRequest, stream driverpb.Driver_WatchServer) error {

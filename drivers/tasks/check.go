@@ -86,6 +86,12 @@ func (d *Set) check(t drivers.Task) error {
 	if !filepath.IsAbs(t.Dir) || !filepath.IsAbs(t.WorkDir) {
 		return refuse("folders %q and %q must be absolute", t.Dir, t.WorkDir)
 	}
+	if t.From != "" && !d.config.Moves {
+		return fmt.Errorf("start task %q: %w: it goes on nowhere but where it was suspended", t.ID, drivers.ErrUnsupported)
+	}
+	if t.From != "" && !filepath.IsAbs(t.From) {
+		return refuse("file %q must be absolute", t.From)
+	}
 	if t.NoticeDir != "" && !filepath.IsAbs(t.NoticeDir) {
 		return refuse("folder %q must be absolute", t.NoticeDir)
 	}

@@ -31,7 +31,7 @@ func (d *Set) Control(ctx context.Context, id string, c drivers.Control) error {
 		m = shim.Message{Kind: shim.CommandKill}
 	case drivers.Lease:
 		err = t.lease(ctx, c.Until)
-	case drivers.Suspend, drivers.Resume:
+	case drivers.Suspend, drivers.Resume, drivers.Export:
 		err = drivers.ErrUnsupported
 	default:
 		err = fmt.Errorf("%w: command %d", drivers.ErrInvalid, c.Kind)

@@ -49,6 +49,7 @@ type Config struct {
 	CgroupParent string       // below each hierarchy's mount; "" is its root
 	NoCgroups    bool         // leave control groups alone
 	NoUnified    bool         // leave version 2 of them alone
+	Moves        bool         // its tasks may have gone on from elsewhere
 	Log          *slog.Logger // nil: none
 }
 

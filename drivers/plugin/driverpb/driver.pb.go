@@ -77,6 +77,7 @@ type DescribeResponse struct {
 	Connect         bool                   `protobuf:"varint,13,opt,name=connect,proto3" json:"connect,omitempty"`
 	NoticeDir       []byte                 `protobuf:"bytes,14,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
 	Version         string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
+	Moves           string                 `protobuf:"bytes,16,opt,name=moves,proto3" json:"moves,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -216,6 +217,13 @@ func (x *DescribeResponse) GetVersion() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetMoves() string {
+	if x != nil {
+		return x.Moves
+	}
+	return ""
+}
+
 type LimitSupport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         string                 `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -307,6 +315,7 @@ type StartRequest struct {
 	NoticeDir        []byte                 `protobuf:"bytes,26,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
 	DeviceSpecs      []byte                 `protobuf:"bytes,27,opt,name=device_specs,json=deviceSpecs,proto3" json:"device_specs,omitempty"`
 	StartDir         []byte                 `protobuf:"bytes,28,opt,name=start_dir,json=startDir,proto3" json:"start_dir,omitempty"`
+	From             []byte                 `protobuf:"bytes,29,opt,name=from,proto3" json:"from,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -533,6 +542,13 @@ func (x *StartRequest) GetDeviceSpecs() []byte {
 func (x *StartRequest) GetStartDir() []byte {
 	if x != nil {
 		return x.StartDir
+	}
+	return nil
+}
+
+func (x *StartRequest) GetFrom() []byte {
+	if x != nil {
+		return x.From
 	}
 	return nil
 }
@@ -825,6 +841,7 @@ type ControlRequest struct {
 	Group           bool                   `protobuf:"varint,4,opt,name=group,proto3" json:"group,omitempty"`
 	KillDelayMillis int64                  `protobuf:"varint,5,opt,name=kill_delay_millis,json=killDelayMillis,proto3" json:"kill_delay_millis,omitempty"`
 	Until           int64                  `protobuf:"varint,6,opt,name=until,proto3" json:"until,omitempty"`
+	File            []byte                 `protobuf:"bytes,7,opt,name=file,proto3" json:"file,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -899,6 +916,13 @@ func (x *ControlRequest) GetUntil() int64 {
 		return x.Until
 	}
 	return 0
+}
+
+func (x *ControlRequest) GetFile() []byte {
+	if x != nil {
+		return x.File
+	}
+	return nil
 }
 
 type ControlResponse struct {
@@ -1504,7 +1528,7 @@ var File_driver_proto protoreflect.FileDescriptor
 const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"\fdriver.proto\x12\x10coinop.driver.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\xb9\x03\n" +
+	"\x0fDescribeRequest\"\xcf\x03\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10protocol_version\x18\x02 \x01(\x05R\x0fprotocolVersion\x12\x1c\n" +
@@ -1522,11 +1546,12 @@ const file_driver_proto_rawDesc = "" +
 	"\aconnect\x18\r \x01(\bR\aconnect\x12\x1d\n" +
 	"\n" +
 	"notice_dir\x18\x0e \x01(\fR\tnoticeDir\x12\x18\n" +
-	"\aversion\x18\x0f \x01(\tR\aversion\"Z\n" +
+	"\aversion\x18\x0f \x01(\tR\aversion\x12\x14\n" +
+	"\x05moves\x18\x10 \x01(\tR\x05moves\"Z\n" +
 	"\fLimitSupport\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xb2\x06\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xc6\x06\n" +
 	"\fStartRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\fR\x03dir\x12\x19\n" +
@@ -1562,7 +1587,8 @@ const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"notice_dir\x18\x1a \x01(\fR\tnoticeDir\x12!\n" +
 	"\fdevice_specs\x18\x1b \x01(\fR\vdeviceSpecs\x12\x1b\n" +
-	"\tstart_dir\x18\x1c \x01(\fR\bstartDir\"A\n" +
+	"\tstart_dir\x18\x1c \x01(\fR\bstartDir\x12\x12\n" +
+	"\x04from\x18\x1d \x01(\fR\x04from\"A\n" +
 	"\rStartResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.coinop.driver.v1.StatusR\x06status\"\xf8\x01\n" +
 	"\x06Status\x12\x0e\n" +
@@ -1584,14 +1610,15 @@ const file_driver_proto_rawDesc = "" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12\x19\n" +
 	"\boom_seen\x18\x04 \x01(\bR\aoomSeen\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\fR\amessage\"\xa4\x01\n" +
+	"\amessage\x18\x05 \x01(\fR\amessage\"\xb8\x01\n" +
 	"\x0eControlRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\x05R\x04kind\x12\x16\n" +
 	"\x06signal\x18\x03 \x01(\x05R\x06signal\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\bR\x05group\x12*\n" +
 	"\x11kill_delay_millis\x18\x05 \x01(\x03R\x0fkillDelayMillis\x12\x14\n" +
-	"\x05until\x18\x06 \x01(\x03R\x05until\"\x11\n" +
+	"\x05until\x18\x06 \x01(\x03R\x05until\x12\x12\n" +
+	"\x04file\x18\a \x01(\fR\x04file\"\x11\n" +
 	"\x0fControlResponse\"\xab\x01\n" +
 	"\vExecRequest\x121\n" +
 	"\x05start\x18\x01 \x01(\v2\x1b.coinop.driver.v1.ExecStartR\x05start\x12\x14\n" +
