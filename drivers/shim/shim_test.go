@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What is checked in is what the sources give. Another compiler gives other bytes, so only the one noted is compared.
@@ -187,6 +188,45 @@ func TestLeaseFile(t *testing.T) {
 		}
 		if got, err := ReadLease(record); got != until || err != nil {
 			t.Errorf("%d, %v, want %d", got, err, until)
+		}
+	}
+}
+
+// Who loses its status file is found by nobody any more, and ends by itself; also a task whose lease has lapsed.
+func TestAForgottenTaskEnds(t *testing.T) {
+	program, err := Install(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	record := filepath.Join(dir, "task")
+	mark := "FORGOTTEN=" + dir
+	pid, err := Start(program, Spec{
+		Record: record, LogDir: dir, WorkDir: "/", Argv: []string{"/bin/sh", "-c", "sleep 1000 & sleep 1000"}, Env: []string{mark},
+		LeaseUntil: Boottime() + int64(300*time.Millisecond),
+	}, func() error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	process, err := os.FindProcess(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient := time.AfterFunc(time.Minute, func() { _ = process.Kill() }) // its own child
+	if state, err := process.Wait(); err != nil || !state.Success() {
+		t.Errorf("its shim ended as %v, %v", state, err)
+	}
+	impatient.Stop()
+	environments, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range environments {
+		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte(mark)) {
+			t.Errorf("%s is left", filepath.Dir(file))
 		}
 	}
 }

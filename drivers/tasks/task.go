@@ -108,7 +108,7 @@ func (t *task) autopsy() {
 	if t.final || t.removed {
 		return
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, os.ErrNotExist) { // somebody removed the status file, at which the shim has ended
 		err = t.conclude()
 	}
 	if err != nil {
@@ -147,6 +147,8 @@ func (t *task) conclude() error {
 	if errors.Is(err, shim.ErrNoRecord) {
 		record, err = shim.ReadRecord(t.path)
 		switch {
+		case errors.Is(err, shim.ErrNoRecord) && t.known:
+			record, err = t.bury(t.record), nil
 		case errors.Is(err, shim.ErrNoRecord) && t.attached:
 			return errNeverStarted
 		case err == nil && record.State == shim.Exited:

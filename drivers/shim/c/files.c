@@ -4,18 +4,6 @@
 #define WORK "/work"
 #define DEPTH_MAX 200
 
-struct timestamp { i64 sec; u32 nsec; i32 pad; };
-struct statx {
-	u32 mask, blksize;
-	u64 attributes;
-	u32 nlink, uid, gid;
-	unsigned short mode, spare;
-	u64 ino, size, blocks, attributes_mask;
-	struct timestamp times[4];
-	u32 rdev_major, rdev_minor, dev_major, dev_minor;
-	u64 more[14];
-};
-
 static i32 into = -1; /* the file that is being filled */
 static i32 wrong;     /* the first failure */
 

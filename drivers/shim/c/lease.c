@@ -1,7 +1,8 @@
-/* Time: the lease, the freezes, and the delay before a kill. All of it on CLOCK_BOOTTIME, which counts a sleeping machine. */
+/* Time: the lease, the freezes, the delay before a kill, and whether anybody can still ask. All of it on CLOCK_BOOTTIME, which counts a sleeping machine. */
 #include "shim.h"
 
 #define RELOOK 250000000UL /* how often a frozen task's lease is looked at when nobody sends a message */
+#define KNOWN 20000000000UL /* how often it is looked whether the task is still known */
 
 /* A lapsed lease outranks a command: that time is free, paused time is not. */
 static u32 span_cause(u32 mask)
@@ -66,11 +67,23 @@ void lease_read(void)
 		S.lease_until = o.until;
 }
 
+/* A status file without a name is found by no driver any more: nobody could renew the task's lease, end it, or learn how it
+ * ended, and it would hold what it has for ever. */
+static int forgotten(void)
+{
+	struct statx st;
+	return SYS5(statx, STATUS_FD, "", AT_EMPTY_PATH, STATX_BASIC, &st) == 0 && !st.nlink;
+}
+
 void time_passed(void)
 {
 	u64 at = now();
 	if (S.main_done)
 		return;
+	if (forgotten()) {
+		kill_for(STOPPED);
+		return;
+	}
 	if (S.kill_at && at >= S.kill_at) {
 		kill_for(STOPPED);
 		return;
@@ -92,14 +105,16 @@ void time_passed(void)
 void timer_set(void)
 {
 	struct itimerspec t = {{0, 0}, {0, 0}};
-	u64 next = S.kill_at;
+	u64 next = now() + KNOWN;
 	if (S.timer_fd < 0)
 		return;
+	if (S.kill_at && S.kill_at < next)
+		next = S.kill_at;
 	if (S.spec.has_lease && !S.killed_for) {
 		u64 at = S.frozen & BY_LEASE ? now() + RELOOK : S.lease_until;
 		if (S.frozen & BY_LEASE && S.spec.grace_ms && S.lease_frozen_at + S.spec.grace_ms * 1000000UL < at)
 			at = S.lease_frozen_at + S.spec.grace_ms * 1000000UL;
-		if (!next || at < next)
+		if (at < next)
 			next = at;
 	}
 	t.value.sec = (i64)(next / 1000000000UL);

@@ -138,6 +138,17 @@ struct rusage { struct timeval utime, stime; i64 maxrss, rest[13]; };
 struct sigaction { void *handler; u64 flags; void *restorer; u64 mask; };
 struct clone_args { u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup; };
 struct mount_attr { u64 set, clear, propagation, userns; };
+struct timestamp { i64 sec; u32 nsec; i32 pad; };
+struct statx {
+	u32 mask, blksize;
+	u64 attributes;
+	u32 nlink, uid, gid;
+	unsigned short mode, spare;
+	u64 ino, size, blocks, attributes_mask;
+	struct timestamp times[4];
+	u32 rdev_major, rdev_minor, dev_major, dev_minor;
+	u64 more[14];
+};
 struct dirent { u64 ino; i64 off; unsigned short reclen; u8 type; char name[]; };
 
 #if defined(__x86_64__)
