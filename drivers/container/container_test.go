@@ -18,11 +18,11 @@ import (
 
 func begin(t testing.TB, config container.Config) *drivertest.Living[*container.Driver] {
 	t.Helper()
-	l := &drivertest.Living[*container.Driver]{T: t, Make: func() (*container.Driver, error) { return container.New(config) }}
+	l := &drivertest.Living[*container.Driver]{T: t, Dir: config.Dir, Make: func() (*container.Driver, error) { return container.New(config) }}
 	if err := l.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.End() })
+	t.Cleanup(l.Leave)
 	if _, err := l.Driver.Describe(t.Context()); err != nil {
 		t.Skip(err)
 	}

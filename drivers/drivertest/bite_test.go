@@ -2,6 +2,7 @@ package drivertest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -180,6 +181,12 @@ func bites(t *testing.T, h drivertest.Harness, good drivers.Driver, b broken, ch
 	}
 	if !slices.Contains(failing, check) {
 		t.Errorf("%q did not notice", check)
+	}
+	number := slices.IndexFunc(drivertest.Checks(), func(c drivertest.Check) bool { return c.Name == check })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	if _, err := good.Watch(ctx, fmt.Sprintf("c%d.1", number)); !errors.Is(err, drivers.ErrNoTask) && !b.remove {
+		t.Errorf("%q gave up, and left its task there: %v", check, err)
 	}
 }
 

@@ -120,12 +120,19 @@ func runCheck(ctx context.Context, h Harness, d drivers.Description, check Check
 	return errors.Join(err, s.close())
 }
 
-// close removes every task of the check, and expects nothing to remain.
+// close removes every task of the check, and expects nothing to remain. It has time of its own: the tasks of a check that has used
+// up its time are there all the same, and their folders are about to go.
 func (s *Session) close() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.Timeout)
+	defer cancel()
+	var stay error
 	for _, id := range s.ids {
-		if err := s.Driver().Remove(s.ctx, id); err != nil {
-			return fmt.Errorf("remove %s afterwards: %w", id, err)
+		if err := s.Driver().Remove(ctx, id); err != nil {
+			stay = errors.Join(stay, fmt.Errorf("remove %s afterwards: %w", id, err))
 		}
+	}
+	if stay != nil {
+		return stay
 	}
 	for _, folder := range s.folders {
 		entries, err := os.ReadDir(filepath.Join(folder, driverDir))

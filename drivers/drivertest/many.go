@@ -99,22 +99,19 @@ func oneRun(ctx context.Context, h Harness, suspends bool, i int) error {
 		return err
 	}
 	d := h.Driver()
-	if _, err := d.Start(ctx, task); err != nil {
-		return err
-	}
+	_, err = d.Start(ctx, task)
 	if i%5 == 3 {
-		_, err = d.Exec(ctx, task.ID, drivers.ExecRequest{Argv: []string{"true"}, Terminal: i%2 == 0}, drivers.ExecStreams{})
+		if err == nil {
+			_, err = d.Exec(ctx, task.ID, drivers.ExecRequest{Argv: []string{"true"}, Terminal: i%2 == 0}, drivers.ExecStreams{})
+		}
 		if err == nil && suspends {
 			err = d.Control(ctx, task.ID, drivers.Control{Kind: drivers.Suspend})
 		}
-	} else {
+	} else if err == nil {
 		err = toItsEnd(ctx, d, task.ID)
 	}
-	if err != nil {
-		return err
-	}
-	if err := d.Remove(ctx, task.ID); err != nil {
-		return err
+	if err := errors.Join(err, d.Remove(ctx, task.ID)); err != nil {
+		return fmt.Errorf("task %s: %w", task.ID, err)
 	}
 	if entries, err := os.ReadDir(task.Dir); err == nil && len(entries) > 0 {
 		return fmt.Errorf("task %s left %s", task.ID, entries[0].Name())

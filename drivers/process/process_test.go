@@ -19,7 +19,7 @@ import (
 
 func begin(t testing.TB, config process.Config, tweak func(*process.Driver)) *drivertest.Living[*process.Driver] {
 	t.Helper()
-	l := &drivertest.Living[*process.Driver]{T: t, Make: func() (*process.Driver, error) {
+	l := &drivertest.Living[*process.Driver]{T: t, Dir: config.Dir, Make: func() (*process.Driver, error) {
 		d, err := process.New(config)
 		if err == nil && tweak != nil {
 			tweak(d)
@@ -29,7 +29,7 @@ func begin(t testing.TB, config process.Config, tweak func(*process.Driver)) *dr
 	if err := l.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.End() })
+	t.Cleanup(l.Leave)
 	return l
 }
 

@@ -50,7 +50,7 @@ func serve(yard, kernel string) error {
 }
 
 func living(t testing.TB, config vm.Config) *drivertest.Living[*vm.Driver] {
-	return &drivertest.Living[*vm.Driver]{T: t, Make: func() (*vm.Driver, error) { return vm.New(config) }}
+	return &drivertest.Living[*vm.Driver]{T: t, Dir: config.Dir, Make: func() (*vm.Driver, error) { return vm.New(config) }}
 }
 
 func self(t testing.TB) []string {
@@ -77,7 +77,7 @@ func newHarness(t testing.TB, config vm.Config) drivertest.Harness {
 	if err := l.Begin(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.End() })
+	t.Cleanup(l.Leave)
 	if _, err := l.Driver.Describe(t.Context()); err != nil {
 		t.Fatal(err)
 	}
