@@ -111,7 +111,7 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client
 		line := runLine(v, r, series, at)
 		out.SpentMicro += line.OwedMicro - int64(r.Before.Charged+r.Owed) // of which the job was charged that
 		if r.Start > 0 && r.Parked == nil {
-			out.BilledMs += int64(max(0, at-r.Begun()))
+			out.BilledMs += int64(max(0, at-r.Begun()-r.Frozen))
 		}
 		if whole {
 			out.Runs = append(out.Runs, line)
