@@ -47,12 +47,12 @@ func (n *Node) runRaft(ctx context.Context, p *papers, stream *streamLayer) (err
 	}
 	defer s.Log.Close()
 	defer stream.Close()
-	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	transport := candidate{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: stream, MaxPool: 4, Timeout: transportTimeout, Logger: newRaftLog(n.cfg.Log),
 		// No pipelines: raft waits for ever in one whose reader has left it because a follower refused (hashicorp/raft
 		// issue 612). That follower is then sent heartbeats and no entries, and raft never stops.
 		MaxRPCsInFlight: 1,
-	})
+	})}
 	defer transport.Close()
 	notify := make(chan bool, 16)
 	config := n.raftConfig(p.id, notify)
