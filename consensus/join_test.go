@@ -235,14 +235,15 @@ func TestAServerThatMovedIsFoundAtItsNewAddress(t *testing.T) {
 // Two servers can lead when the third vote comes back, and its log names neither of them as a voter.
 func TestAServerThatWasAwayBelievesALeaderWhoJoinedMeanwhile(t *testing.T) {
 	c := newCluster(t, false, func(_ int, cfg *Config) { cfg.Tuning.Members = 500 * time.Millisecond }) // time to stop before they vote
-	founder := c.found()
+	c.found()
+	c.join()
 	away := c.join()
-	text, err := founder.JoinToken(t.Context(), "server", 0)
+	text, err := c.leader().JoinToken(t.Context(), "server", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := c.member()
-	other.cfg.Join, other.cfg.Token = []string{founder.ClusterAddr()}, text
+	other.cfg.Join, other.cfg.Token = []string{c.leader().ClusterAddr()}, text
 	c.start(other)
 	until(t, "it joins, and does not vote", func() error {
 		if other.ID() == "" || !away.inLog(other.ID()) {
@@ -251,10 +252,11 @@ func TestAServerThatWasAwayBelievesALeaderWhoJoinedMeanwhile(t *testing.T) {
 		return nil
 	})
 	c.stop(away)
-	c.voters(3)
+	c.voters(4)
 	newest := c.join2()
 	c.lead(newest)
-	c.stop(founder) // two of four servers are there
+	c.stop(c.all[0])
+	c.stop(c.all[1]) // two of five servers are there
 	until(t, "nobody leads", func() error {
 		if other.Leads() || c.all[newest].Leads() {
 			return errNotYet
