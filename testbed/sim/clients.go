@@ -85,7 +85,11 @@ func (w *world) has(p *purse) (sum cashu.Units) {
 // submit sends a job with its money, or against a pot.
 func (w *world) submit(p *purse) {
 	pools := w.view.Pools()
-	pool := pools[w.dice.IntN(len(pools))]
+	w.order(p, pools[w.dice.IntN(len(pools))], func(*machine.Submit) {})
+}
+
+// order sends a job of some kind to a pool.
+func (w *world) order(p *purse, pool *scheduler.Pool, change func(*machine.Submit)) {
 	name := fmt.Sprintf("job %x", w.secret())
 	entry := machine.Submit{
 		Keys: keysOf(name, p.claim), Pool: pool.ID, Driver: "process", Mode: funding.Safe, Nodes: 1, Work: []byte{0xa0},
@@ -93,6 +97,9 @@ func (w *world) submit(p *purse) {
 		Bid:  pool.Floor + between[funding.Rate](w, 0, 3_000_000), OnHold: w.chance(4),
 	}
 	entry.Bid = max(entry.Bid, 1)
+	if w.chance(30) {
+		entry.Need.Disk = between[int64](w, 1, 8<<10) << 20
+	}
 	entry.TimeLimit = min(pool.TimeMax, []funding.Millis{between(w, second, minute), between(w, minute, hour), between(w, hour, 3*day)}[min(2, w.dice.IntN(9)/3)])
 	if w.chance(35) {
 		entry.Mode = funding.Stream
@@ -105,9 +112,10 @@ func (w *world) submit(p *purse) {
 		entry.Tasks.Last = entry.Tasks.First + between[int32](w, 1, 12)
 		entry.AtOnce = between[int32](w, 0, 4)
 	}
-	if w.chance(35) {
+	if w.chance(45) {
 		w.askGPUs(&entry)
 	}
+	change(&entry)
 	weight, err := pool.WeightOf(entry.Need, entry.GPU)
 	if err != nil {
 		w.fail("world", "%v", err)
@@ -221,7 +229,12 @@ func (w *world) deposit(p *purse) {
 	} else {
 		return
 	}
-	payment, ok := w.payment(p, between[cashu.Units](w, 1, most))
+	w.give(p, fund, between[cashu.Units](w, 1, most))
+}
+
+// give pays into a pot.
+func (w *world) give(p *purse, fund funding.FundID, pay cashu.Units) {
+	payment, ok := w.payment(p, pay)
 	if !ok {
 		return
 	}

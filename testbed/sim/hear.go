@@ -10,6 +10,8 @@ import (
 
 // hear takes in what an entry made happen, in its order.
 func (w *world) hear(before *machine.View, r machine.Result) {
+	var woken []*run
+	moved := false
 	for i := range r.Events {
 		e := r.Events[i]
 		w.report.Seen[e.Kind]++
@@ -20,16 +22,21 @@ func (w *world) hear(before *machine.View, r machine.Result) {
 			w.hearTransfer(e)
 		case machine.EventPlaced:
 			w.hearPlaced(e)
+			moved = true
 		case machine.EventStarted:
 			w.hearStarted(e)
 		case machine.EventSettled:
 			w.hearSettled(e)
 		case machine.EventSuspended:
 			w.hearSuspended(e)
+			moved = true
 		case machine.EventResumed:
-			w.hearWoken(before, e)
+			if r := w.hearWoken(before, e); r != nil {
+				woken, moved = append(woken, r), true
+			}
 		case machine.EventRunEnded:
 			w.hearRunEnded(before, e)
+			moved = true
 		case machine.EventEnded:
 			w.hearEnded(e)
 		case machine.EventPool:
@@ -47,6 +54,10 @@ func (w *world) hear(before *machine.View, r machine.Result) {
 			w.hearForgotten(before, e)
 		}
 	}
+	if moved {
+		w.checkPlaces(r.Events)
+	}
+	w.checkWoken(before, woken)
 }
 
 // checkChain says that events are numbered without a gap and chained, as the book relies on.
@@ -62,10 +73,13 @@ func (w *world) checkChain(e machine.Event) {
 func (w *world) hearTransfer(e machine.Event) {
 	switch e.Text {
 	case funding.CodeUsage.String(), funding.CodeSubmit.String(), funding.CodeRounding.String():
-		if r := w.runsByID[e.Run]; r != nil && r.nap != nil {
-			r.nap.paid += e.Amount
-		} else if r != nil {
-			r.posted += e.Amount
+		if r := w.runsByID[e.Run]; r != nil {
+			r.charged += e.Amount
+			if r.nap != nil {
+				r.nap.paid += e.Amount
+			} else {
+				r.posted += e.Amount
+			}
 		}
 		if j := w.jobsByID[e.Job]; j != nil {
 			j.charged += e.Amount
@@ -77,7 +91,7 @@ func (w *world) hearTransfer(e machine.Event) {
 		}
 	case funding.CodeOverrun.String():
 		if r := w.runsByID[e.Run]; r != nil {
-			r.overrun += e.Amount
+			r.overrun, r.bore = r.overrun+e.Amount, r.bore+e.Amount
 		} else {
 			w.fail("I9", "an overrun of %d without a run", e.Amount)
 		}

@@ -122,6 +122,11 @@ func (w *world) poolSet() {
 		p.LowFunds, p.KillDelay, p.Tick = between(w, 0, 5*minute), between(w, 0, minute), between(w, 0, minute)
 	}
 	w.mayRefuse(w.propose(entry))
+	for _, r := range w.runs {
+		if r.nap != nil && r.pool == p.ID {
+			r.nap.grace = min(r.nap.grace, p.PauseGrace)
+		}
+	}
 }
 
 // rotate makes a keyset, or moves an old one on. The newest stays active. A cluster has 256 keysets in all, so after the
@@ -187,7 +192,7 @@ func (w *world) join() {
 	w.mayRefuse(w.propose(machine.Token{Hash: hash, Role: machine.RoleJoinExecutor, Until: max(w.now, w.view.At()) + hour, By: operator()}))
 	pools := w.view.Pools()
 	n := &node{name: name, pool: pools[w.dice.IntN(len(pools))].Name, facts: machine.NodeFacts{
-		Has:     scheduler.Resources{CPUMilli: between[int64](w, 2, 12) * 1000, Memory: between[int64](w, 8, 64) << 30},
+		Has:     scheduler.Resources{CPUMilli: between[int64](w, 2, 12) * 1000, Memory: between[int64](w, 8, 64) << 30, Disk: between[int64](w, 4, 64) << 30},
 		Drivers: []string{"process"},
 	}}
 	if w.chance(60) {

@@ -37,6 +37,15 @@ func (p *prices) at(t funding.Millis) funding.Rate {
 	return 0
 }
 
+// lowest is the lowest price from a time on.
+func (p *prices) lowest(from funding.Millis) funding.Rate {
+	low := p.at(from)
+	for _, price := range p.price[p.after(from):] {
+		low = min(low, price)
+	}
+	return low
+}
+
 // upTo are the prices as they were announced up to a time.
 func (p *prices) upTo(at funding.Millis) *prices {
 	n := p.after(at)

@@ -31,8 +31,11 @@ type run struct {
 
 	posted  funding.Amount // charged for it so far
 	overrun funding.Amount // and borne by the operator
+	charged funding.Amount // the first of them over all stretches, and for its keep
+	bore    funding.Amount // and the second
 
 	nap    *nap           // while it is suspended
+	least  funding.Amount // with how much it went on after that
 	dozed  funding.Millis // when it came to its machine's disk
 	since  funding.Millis // when it last went on after that; zero: never
 	slept  funding.Millis // for how long in all
@@ -146,6 +149,9 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 		w.fail("I6", "run %d ended and left nothing", r.id)
 		return
 	}
+	if files.Charged < r.charged || files.Charged > r.charged+r.bore {
+		w.fail("I6", "run %d says that it was charged %d, its transfers come to %d", r.id, files.Charged, r.charged)
+	}
 	if void(e.Reason) {
 		if r.posted != r.paid || r.overrun != r.borne {
 			w.fail("I8", "run %d ended by our fault; %d was charged since it was settled", r.id, r.posted-r.paid)
@@ -158,6 +164,9 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 	}
 	if r.nap != nil {
 		w.checkNap(before, r, r.ended.At)
+		if files.Billed != r.before {
+			w.fail("I8", "run %d was billed for %d ms, and ran for %d before it was suspended", r.id, files.Billed, r.before)
+		}
 		return
 	}
 	var owed, minimum funding.Amount

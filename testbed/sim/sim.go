@@ -38,7 +38,9 @@ type Report struct {
 	Settled                      int // settlements on the way
 	NoRoom                       int // runs whose machine had no GPU for them after all
 	GPUs                         int // runs that had some
-	Woken                        int // suspended runs that went on
+	Suspended                    int // runs that came to their machine's disk
+	Woken                        int // of them went on
+	Again                        int // runs that were suspended once more after that
 	Days                         int
 	Troubles                     []string // of this life
 	Most                         int      // bytes of its largest snapshot

@@ -14,6 +14,7 @@ type nap struct {
 	weight funding.Weight
 	rate   funding.Rate
 	paid   funding.Amount
+	grace  funding.Millis // the shortest that its pool's pause grace was meanwhile
 }
 
 // sleeps is the executor's word that a paused run lies on its disk. Some say so of runs that are not paused, or no longer:
@@ -79,26 +80,57 @@ func (w *world) hearSuspended(e machine.Event) {
 	kept := big.NewInt(r.job.need.Memory + r.job.need.Disk)
 	kept.Mul(kept, big.NewInt(r.job.kept))
 	kept.Add(kept, big.NewInt(scheduler.GiB-1)).Div(kept, big.NewInt(scheduler.GiB))
-	r.nap = &nap{from: r.dozed, weight: funding.Weight(kept.Int64()), rate: min(w.prices[r.pool].at(e.At), r.job.bid)}
+	pool, _ := w.view.Pool(r.pool)
+	w.report.Suspended++
+	if r.since != 0 {
+		w.report.Again++
+	}
+	r.nap = &nap{from: r.dozed, grace: pool.PauseGrace, weight: funding.Weight(kept.Int64()), rate: min(w.prices[r.pool].at(e.At), r.job.bid)}
 }
 
-// hearWoken begins a new stretch of a run that was suspended.
-func (w *world) hearWoken(before *machine.View, e machine.Event) {
+// hearWoken begins a new stretch of a run that was suspended, and gives it; nil: it was none.
+func (w *world) hearWoken(before *machine.View, e machine.Event) *run {
 	r := w.runsByID[e.Run]
 	if e.Run == 0 {
-		return // a stream that has money again
+		return nil // a stream that has money again
 	}
 	if r == nil || r.nap == nil {
 		w.fail("I8", "run %d went on and was not suspended", e.Run)
-		return
+		return nil
 	}
 	w.checkNap(before, r, e.At)
+	lasts := big.NewInt(int64(r.nap.grace + second))
+	r.least = cost(r.job.weight, lasts.Mul(lasts, big.NewInt(int64(min(r.job.bid, w.prices[r.pool].lowest(r.nap.from))))))
 	r.slept += e.At - r.nap.from
 	r.nap, r.dozed, r.since = nil, 0, e.At
 	w.report.Woken++
 	record, _ := w.view.Run(r.id)
 	if limit := r.until(); record.Until != limit {
 		w.fail("I8", "run %d went on until %d, its limit is at %d", r.id, record.Until, limit)
+	}
+	return r
+}
+
+// checkWoken says that runs go on with money: each brings its stream what a second and the pause grace cost, at the lowest
+// price since it was suspended.
+func (w *world) checkWoken(before *machine.View, woken []*run) {
+	for i, r := range woken {
+		id, least := r.stream(), r.least
+		for k, other := range woken {
+			if k != i && other.stream() == id {
+				least += other.least
+			}
+		}
+		was, has := funding.Amount(0), funding.Amount(0)
+		if hold, ok := before.Stream(id); ok {
+			was = hold.Held
+		}
+		if hold, ok := w.view.Stream(id); ok {
+			has = hold.Held
+		}
+		if has-was < least {
+			w.fail("woken", "run %d and its siblings went on with %d, a second and the pause grace cost %d", r.id, has-was, least)
+		}
 	}
 }
 

@@ -234,7 +234,9 @@ func (w *world) step() {
 	case n < 45:
 		w.reprice(w.someView())
 	case n < 57:
-		w.pulse()
+		if w.pulse(); w.chance(30) {
+			w.drowse()
+		}
 	case n < 85:
 		w.executors()
 	case n < 92:
