@@ -19,34 +19,35 @@ const (
 )
 
 // version asks QEMU for its own, and so whether it works at all.
-func version(qemu string) (string, error) {
+func version(qemu string) (short, full string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), versionPatience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, qemu, "--version").Output()
 	first, _, _ := bytes.Cut(out, []byte("\n"))
 	_, number, found := strings.Cut(string(first), "version ")
 	if err != nil || !found {
-		return "", fmt.Errorf("%s does not work here: asked for its version it says %.100q (%v)", qemu, first, err) //nolint:errorlint // nobody asks for it
+		return "", "", fmt.Errorf("%s does not work here: asked for its version it says %.100q (%v)", qemu, first, err) //nolint:errorlint // nobody asks for it
 	}
-	return "QEMU " + strings.Fields(number)[0], nil
+	return "QEMU " + strings.Fields(number)[0], string(first), nil
 }
 
 // firmware does only what a kernel needs that is started by its program, and that at once. It comes with QEMU.
 const firmware = "qboot.rom"
 
-func hasFirmware(qemu string) error {
+func findFirmware(qemu string) (path string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), versionPatience)
 	defer cancel()
 	folders, err := exec.CommandContext(ctx, qemu, "-L", "help").Output()
 	if err != nil {
-		return err
+		return "", err
 	}
 	for _, folder := range strings.Fields(string(folders)) {
-		if _, err := os.Stat(filepath.Join(folder, firmware)); err == nil {
-			return nil
+		path := filepath.Join(folder, firmware)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
 		}
 	}
-	return fmt.Errorf("%s has no %s", qemu, firmware)
+	return "", fmt.Errorf("%s has no %s", qemu, firmware)
 }
 
 // accelerate finds out whether the processor itself can run machines. The device may be there, and open, and a machine never get

@@ -27,15 +27,15 @@ const (
 // boxDir holds all that a machine needs and leaves, beside the task's logs. It is the task's user's.
 func boxDir(taskDir string) string { return filepath.Join(taskDir, "box") }
 
+// ownDir holds what the driver keeps for itself, out of that user's reach: the order, and what the machine's disk stands on.
+func ownDir(taskDir string) string { return filepath.Join(taskDir, "own") }
+
 // order is what the monitor is told.
 func (d *Driver) order(t drivers.Task, image image) (monitor.Order, error) {
 	o := monitor.Order{
-		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: max(1, min(int((t.CPUMilli+999)/1000), runtime.NumCPU())), Memory: memoryMiB, Format: image.Format, Partition: image.Partition, Network: t.Network,
+		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: min(cpusOf(t), runtime.NumCPU()), Memory: memoryOf(t), Format: image.Format, Partition: image.Partition, Network: t.Network,
 		Host: hostName(t.ID), TaskBytes: t.MemoryBytes, DiskBytes: t.DiskBytes, PidsMax: t.PidsMax, FilesMax: t.FilesMax, ShmBytes: t.ShmBytes,
 		ReadOnly: t.ReadOnlyRoot, WorkDir: image.Start(t.StartDir), NoticeDir: t.NoticeDir,
-	}
-	if t.MemoryBytes > 0 {
-		o.Memory = (t.MemoryBytes+1<<20-1)>>20 + reserveMiB
 	}
 	if o.ShmBytes == 0 {
 		o.ShmBytes = drivers.ShmBytesDefault
@@ -52,6 +52,16 @@ func (d *Driver) order(t drivers.Task, image image) (monitor.Order, error) {
 	}
 	o.Argv, o.Env = bytesOf(argv), bytesOf(env)
 	return o, nil
+}
+
+func cpusOf(t drivers.Task) int { return max(1, int((t.CPUMilli+999)/1000)) }
+
+// memoryOf is the memory of a task's machine, in MiB.
+func memoryOf(t drivers.Task) int64 {
+	if t.MemoryBytes > 0 {
+		return (t.MemoryBytes+1<<20-1)>>20 + reserveMiB
+	}
+	return memoryMiB
 }
 
 func bytesOf(texts []string) [][]byte {
@@ -73,9 +83,10 @@ func hostName(id string) string {
 	return strings.Trim(name[:min(len(name), 63)], "-")
 }
 
-func (d *Driver) makeBox(t drivers.Task, image image, order monitor.Order) error {
-	box := boxDir(t.Dir)
-	if err := os.RemoveAll(box); err != nil { // of a start that was cut short
+// makeBox makes a machine's folders; fill puts its disks into them.
+func (d *Driver) makeBox(t drivers.Task, order monitor.Order, fill func(box, own string) error) error {
+	box, own := boxDir(t.Dir), ownDir(t.Dir)
+	if err := errors.Join(os.RemoveAll(box), os.RemoveAll(own)); err != nil { // of a start that was cut short
 		return err
 	}
 	if err := os.MkdirAll(t.Dir, 0o711); err != nil {
@@ -89,28 +100,44 @@ func (d *Driver) makeBox(t drivers.Task, image image, order monitor.Order) error
 		uid, gid = int(t.UID), int(t.GID)
 	}
 	disk := filepath.Join(box, monitor.Disk)
-	err := errors.Join(os.Mkdir(box, 0o700), os.Mkdir(disk, 0o700),
+	err := errors.Join(os.Mkdir(own, 0o700), os.Mkdir(box, 0o700), os.Mkdir(disk, 0o700),
 		put(filepath.Join(d.config.Dir, monitorFile), filepath.Join(box, monitorFile)),
 		put(filepath.Join(d.config.Dir, monitor.Kernel), filepath.Join(box, monitor.Kernel)),
 		put(filepath.Join(d.config.Dir, initrdName(t.Network)), filepath.Join(box, monitor.Initrd)))
-	if err != nil {
-		return err
+	if err == nil {
+		err = fill(box, own)
 	}
-	if image.link {
-		err = os.Symlink(image.path, filepath.Join(box, monitor.Base))
-	} else {
-		err = put(image.path, filepath.Join(box, monitor.Base))
+	if err == nil {
+		err = errors.Join(monitor.WriteOrder(box, order, uid, gid), monitor.WriteOrder(own, order, os.Getuid(), os.Getgid()))
 	}
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(monitor.Overlay(box), emptyOverlay(image.Bytes), 0o600); err != nil {
-		return err
+	theirs := []string{monitor.Overlay(box), disk, box}
+	if order.GoesOn != nil {
+		theirs = append([]string{monitor.State(box)}, theirs...)
 	}
-	if err := monitor.WriteOrder(box, order, uid, gid); err != nil {
-		return err
+	for _, path := range theirs { // the box last: until then nobody else reaches what is in it
+		if err := os.Chown(path, uid, gid); err != nil {
+			return err
+		}
 	}
-	return errors.Join(os.Chown(monitor.Overlay(box), uid, gid), os.Chown(disk, uid, gid), os.Chown(box, uid, gid))
+	return nil
+}
+
+// fill gives a machine an image to stand on, and to write to what is its own.
+func (i image) fill(box, own string) error {
+	for _, dir := range []string{own, box} {
+		base := filepath.Join(dir, monitor.Base)
+		if i.link {
+			if err := os.Symlink(i.path, base); err != nil {
+				return err
+			}
+		} else if err := put(i.path, base); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(monitor.Overlay(box), emptyOverlay(i.Bytes), 0o600)
 }
 
 func initrdName(network bool) string {
@@ -156,7 +183,7 @@ func (d *Driver) copyKernel() error {
 }
 
 func (d *Driver) unpackKernel(to string) error {
-	if err := hasFirmware(d.qemu); err != nil {
+	if _, err := findFirmware(d.qemu); err != nil {
 		return err
 	}
 	from, err := os.Open(d.config.Kernel)

@@ -31,6 +31,8 @@ func (d *Driver) Control(ctx context.Context, id string, c drivers.Control) erro
 		err = d.suspend(ctx, id)
 	case drivers.Resume:
 		err = d.resume(ctx, id)
+	case drivers.Export:
+		err = d.export(ctx, id, c.File)
 	default:
 		return d.Set.Control(ctx, id, c)
 	}

@@ -9,7 +9,7 @@ import (
 
 // found is what was found out and made for one kernel, QEMU and program, in one life of the machine. A driver that comes back has to
 // be quick: tasks wait for it, and whoever started it does not wait long.
-type found struct{ Key, Version, Accel, Firmware, Note string }
+type found struct{ Key, Version, Accel, Firmware, Note, Moves string }
 
 func (d *Driver) foundFile() string { return filepath.Join(d.config.Dir, "found.json") }
 
@@ -31,12 +31,12 @@ func (d *Driver) recall(key string) bool {
 	if err != nil || json.Unmarshal(data, &f) != nil || f.Key != key {
 		return false
 	}
-	d.version, d.accel, d.firmware, d.note = f.Version, f.Accel, f.Firmware, f.Note
+	d.version, d.accel, d.firmware, d.note, d.moves = f.Version, f.Accel, f.Firmware, f.Note, f.Moves
 	return true
 }
 
 func (d *Driver) remember(key string) error {
-	data, err := json.Marshal(found{key, d.version, d.accel, d.firmware, d.note})
+	data, err := json.Marshal(found{key, d.version, d.accel, d.firmware, d.note, d.moves})
 	if err != nil {
 		return err
 	}

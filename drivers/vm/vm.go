@@ -48,6 +48,7 @@ type Driver struct {
 	accel    string
 	firmware string // another than QEMU's own; "": that
 	note     string // why machines are not run by the processor itself; "": they are
+	moves    string // all that a machine must find again to go on
 	useless  string // why there are none; "": there are
 }
 
@@ -56,7 +57,7 @@ type Driver struct {
 func New(config Config) (*Driver, error) {
 	d := &Driver{config: config, disks: newDisks(filepath.Join(config.Dir, "disks"), config.DiskBytes)}
 	set, err := tasks.New(tasks.Config{
-		Kind: d, Dir: config.Dir, CgroupParent: config.CgroupParent, NoUnified: config.NoUnified, Log: config.Log,
+		Kind: d, Dir: config.Dir, CgroupParent: config.CgroupParent, NoUnified: config.NoUnified, Moves: true, Log: config.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("vm driver: %w", err)
@@ -99,13 +100,18 @@ func (d *Driver) prepare() error {
 	if d.recall(key) {
 		return nil
 	}
-	if d.version, err = version(path); err != nil {
+	short, full, err := version(path)
+	if err != nil {
 		return err
 	}
+	d.version = short
 	if err := d.copies(); err != nil {
 		return err
 	}
 	d.accel, d.note = d.accelerate()
+	if d.moves, err = d.same(full); err != nil {
+		return err
+	}
 	return d.remember(key)
 }
 
@@ -116,7 +122,7 @@ func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	}
 	return drivers.Description{
 		Name: "vm", Version: d.version, ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationVM,
-		Pause: true, Suspend: true, Exec: true, Connect: true, Network: true, Images: true, WorkDir: WorkDir, NoticeDir: container.NoticeDir, Note: d.note, Limits: d.Limits(""),
+		Pause: true, Suspend: true, Moves: d.moves, Exec: true, Connect: true, Network: true, Images: true, WorkDir: WorkDir, NoticeDir: container.NoticeDir, Note: d.note, Limits: d.Limits(""),
 	}, nil
 }
 
@@ -152,17 +158,10 @@ func (d *Driver) Check(t drivers.Task) error {
 
 // Prepare implements tasks.Kind.
 func (d *Driver) Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) error {
-	image, err := d.image(ctx, t)
-	if err != nil {
-		return err
-	}
-	order, err := d.order(t, image)
-	if err != nil {
-		return err
-	}
 	box := boxDir(t.Dir)
-	if err := d.makeBox(t, image, order); err != nil {
-		return fmt.Errorf("make virtual machine: %w", err)
+	order, err := d.machine(ctx, t)
+	if err != nil {
+		return err
 	}
 	spec.Argv = append(append([]string{filepath.Join(box, monitorFile)}, d.config.Program[1:]...), box)
 	spec.Env = []string{} // nothing of what a task says is this machine's to believe
@@ -179,10 +178,33 @@ func (d *Driver) Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) e
 	return nil
 }
 
+// machine makes what a task's machine is made of.
+func (d *Driver) machine(ctx context.Context, t drivers.Task) (monitor.Order, error) {
+	if t.From != "" {
+		order, err := d.takeIn(ctx, t)
+		if err != nil {
+			return order, fmt.Errorf("go on from what was exported: %w", err)
+		}
+		return order, nil
+	}
+	image, err := d.image(ctx, t)
+	if err != nil {
+		return monitor.Order{}, err
+	}
+	order, err := d.order(t, image)
+	if err != nil {
+		return order, err
+	}
+	if err := d.makeBox(t, order, image.fill); err != nil {
+		return order, fmt.Errorf("make virtual machine: %w", err)
+	}
+	return order, nil
+}
+
 // Discard implements tasks.Kind.
 func (d *Driver) Discard(id, dir string) error {
 	if dir != "" {
-		if err := os.RemoveAll(boxDir(dir)); err != nil {
+		if err := errors.Join(os.RemoveAll(boxDir(dir)), os.RemoveAll(ownDir(dir))); err != nil {
 			return fmt.Errorf("remove virtual machine: %w", err)
 		}
 	}

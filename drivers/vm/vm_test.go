@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,6 +84,21 @@ func newHarness(t testing.TB, config vm.Config) drivertest.Harness {
 	}
 	h := harness(yard, config.Dir)
 	h.Driver = func() drivers.Driver { return l.Driver }
+	other := filepath.Join(yard, "elsewhere")
+	h.Elsewhere = sync.OnceValue(func() drivers.Driver {
+		config.Dir = other
+		l := living(t, config)
+		if err := l.Begin(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.End() })
+		return l.Driver
+	})
+	h.Leaks = func() ([]string, error) {
+		here, err := leaks(yard, filepath.Join(yard, "driver"))
+		there, errThere := leaks(yard, other)
+		return append(here, there...), errors.Join(err, errThere)
+	}
 	h.Restart = func() error {
 		l.End()
 		return l.Begin()

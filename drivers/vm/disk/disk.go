@@ -50,6 +50,16 @@ func Look(file io.ReaderAt, size int64, known func(kind string) bool) (Found, er
 	return found, nil
 }
 
+// Alone refuses a file that is not qcow2, or that names another file beside the one that it is given for what was never written.
+func Alone(file io.ReaderAt) error {
+	head := make([]byte, qcow2Header)
+	if n := read(file, head, 0); n < len(head) || string(head[:4]) != qcow2Mark {
+		return ErrNone
+	}
+	_, err := openQCOW2(file, head)
+	return err
+}
+
 // fileSystem names what begins at a place, as the kernel does.
 func fileSystem(file io.ReaderAt, at int64) string {
 	for _, mark := range []struct {

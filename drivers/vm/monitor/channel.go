@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -31,6 +32,9 @@ type line struct {
 		next uint16
 	}
 	synced chan struct{}
+	early  []byte           // the reader's, as are the next: what an earlier monitor had read of a frame
+	part   []byte           // what has come of the present one
+	rest   chan chan []byte // asks for that, when all is read that a process said that has ended
 }
 
 // channel is one stream of frames among others.
@@ -46,7 +50,7 @@ type channel struct {
 const anyNumber = 0xffff
 
 func newLine() *line {
-	l := &line{writing: make(chan struct{}, 1), synced: make(chan struct{}, 1), next: make(chan *qemu, 1), gone: make(chan struct{})}
+	l := &line{writing: make(chan struct{}, 1), synced: make(chan struct{}, 1), next: make(chan *qemu, 1), gone: make(chan struct{}), rest: make(chan chan []byte)}
 	l.channels.all, l.channels.next = map[uint16]*channel{}, 16
 	return l
 }
@@ -97,20 +101,27 @@ func (l *line) write(f guest.Frame) error {
 // Read implements io.Reader: what comes from the machine, from one process of it after the other. What a process had
 // not sent of a frame the next one does.
 func (l *line) Read(p []byte) (int, error) {
-	for {
+	n := copy(p, l.early)
+	l.early = l.early[n:]
+	for n == 0 {
 		if l.from != nil {
-			n, err := l.from.guest.Read(p)
-			if n > 0 || err == nil {
-				return n, nil
+			var err error
+			if n, err = l.from.guest.Read(p); n > 0 || err == nil {
+				break
 			}
 			l.from.guest.Close()
+			l.from = nil
 		}
 		select {
 		case l.from = <-l.next:
+		case back := <-l.rest:
+			back <- bytes.Clone(l.part)
 		case <-l.gone:
 			return 0, io.EOF
 		}
 	}
+	l.part = append(l.part, p[:n]...)
+	return n, nil
 }
 
 func (c *channel) send(ctx context.Context, kind guest.Kind, data []byte) error {
@@ -127,6 +138,7 @@ var errNonsense = errors.New("the machine's first process does not keep to what 
 // take passes on what comes from the machine, until that ends.
 func (l *line) take() error {
 	for {
+		l.part = l.part[:0]
 		f, err := guest.Read(l, guest.TellMax)
 		if err != nil {
 			return err

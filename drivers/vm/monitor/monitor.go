@@ -40,6 +40,9 @@ type monitor struct {
 	died    chan struct{}
 	up      atomic.Bool   // its first process has spoken: what fails from then on is due to the image or the task, not to this machine
 	begun   chan struct{} // the task's command has begun
+	over    chan struct{} // and has ended: its output is passed on, and no suspension comes any more
+	passing passing       // whose attends
+	asked   chan chan passing
 	news    news
 	end     End
 }
@@ -47,7 +50,7 @@ type monitor struct {
 // Run is the whole of a monitor's process. It does not return: it ends as the task did.
 func Run(box string) {
 	runtime.LockOSThread()
-	m := &monitor{box: box, line: newLine(), calls: make(chan func()), died: make(chan struct{}, 1), begun: make(chan struct{})}
+	m := &monitor{box: box, line: newLine(), calls: make(chan func()), died: make(chan struct{}, 1), begun: make(chan struct{}), over: make(chan struct{}), asked: make(chan chan passing)}
 	go m.live()
 	for call := range m.calls {
 		call()
@@ -83,7 +86,7 @@ func (m *monitor) live() {
 
 // task runs the machine and the task's command in it. Errors before that begins are failures.
 func (m *monitor) task(ctx context.Context) (status syscall.WaitStatus, err error) {
-	if m.order, err = readOrder(m.box); err != nil {
+	if m.order, err = ReadOrder(m.box); err != nil {
 		return 0, fail("read what to run: %v", err)
 	}
 	m.news = newNews(m.order.NoticeDir)
@@ -92,10 +95,16 @@ func (m *monitor) task(ctx context.Context) (status syscall.WaitStatus, err erro
 		return 0, fail("listen to the driver: %v", err)
 	}
 	signals := hear()
-	if err := m.launch(ctx, nil); err != nil {
-		return 0, fail("start the machine: %v", err)
+	if m.order.GoesOn != nil {
+		if err := m.goOn(ctx, *m.order.GoesOn); err != nil {
+			return 0, fail("go on from where it was suspended: %v", err)
+		}
+	} else {
+		if err := m.launch(ctx, nil); err != nil {
+			return 0, fail("start the machine: %v", err)
+		}
+		m.line.join(m.qemu)
 	}
-	m.line.join(m.qemu)
 	nonsense := make(chan error, 1)
 	open := map[uint16]*channel{}
 	for _, number := range []uint16{0, mainChannel} {
@@ -163,7 +172,11 @@ func (m *monitor) launch(ctx context.Context, state *os.File) error {
 	m.qemu = s.q
 	m.latest.Store(s.q)
 	m.leaving.Store(false)
-	go func() { _, _ = io.Copy(os.Stderr, s.q.console) }() // a kernel that gives up says why
+	go func() { // a kernel that gives up says why
+		_, _ = io.Copy(os.Stderr, s.q.console)
+		s.q.console.Close()
+		close(s.q.quiet)
+	}()
 	go func() {
 		<-s.q.ended
 		if m.latest.Load() == s.q && !m.leaving.Load() {
@@ -186,6 +199,28 @@ func (m *monitor) launch(ctx context.Context, state *os.File) error {
 
 // run is what is asked of the machine, one thing after the other.
 func (m *monitor) run(ctx context.Context, first *channel, signals <-chan os.Signal, status *syscall.WaitStatus) error {
+	if err := m.begin(ctx, first); err != nil {
+		return err
+	}
+	close(m.begun)
+	go m.pass(ctx, signals)
+	go m.news.keep(ctx, m.line)
+	if err := m.attend(ctx, status); err != nil {
+		return err
+	}
+	files, cancel := context.WithTimeout(ctx, filesPatience)
+	defer cancel()
+	if err := m.line.collect(files, m.order.DiskBytes); err != nil {
+		return fmt.Errorf("bring the work folder out of the machine: %w", err)
+	}
+	return nil
+}
+
+// begin brings a machine to where the task's command runs.
+func (m *monitor) begin(ctx context.Context, first *channel) error {
+	if m.order.GoesOn != nil {
+		return m.leave(ctx, m.order.GoesOn.Open)
+	}
 	if err := m.boot(ctx, first); err != nil {
 		return err
 	}
@@ -200,17 +235,6 @@ func (m *monitor) run(ctx context.Context, first *channel, signals <-chan os.Sig
 	}
 	if err := m.main.send(ctx, guest.AskEnd, nil); err != nil {
 		return fail("%v", err)
-	}
-	close(m.begun)
-	go m.pass(ctx, signals)
-	go m.news.keep(ctx, m.line)
-	if err := m.attend(ctx, status); err != nil {
-		return err
-	}
-	files, cancel = context.WithTimeout(ctx, filesPatience)
-	defer cancel()
-	if err := m.line.collect(files, m.order.DiskBytes); err != nil {
-		return fmt.Errorf("bring the work folder out of the machine: %w", err)
 	}
 	return nil
 }
@@ -250,35 +274,6 @@ func (m *monitor) command() guest.Start {
 	s.WorkDir, s.FilesMax = m.order.WorkDir, m.order.FilesMax
 	s.Argv, s.Env = words(m.order.Argv), words(m.order.Env)
 	return s
-}
-
-// attend passes the task's output on until its command has ended.
-func (m *monitor) attend(ctx context.Context, status *syscall.WaitStatus) error {
-	for f := range m.main.frames {
-		var to io.Writer
-		switch f.Kind {
-		case guest.TellOut:
-			to = os.Stdout
-		case guest.TellErr:
-			to = os.Stderr
-		case guest.TellUsed:
-			if err := m.used(f.Data); err != nil {
-				return err
-			}
-			continue
-		case guest.TellExit:
-			return m.ended(f.Data, status)
-		default:
-			return errNonsense
-		}
-		if _, err := to.Write(f.Data); err != nil {
-			return fmt.Errorf("pass output on: %w", err)
-		}
-		if err := m.main.passed(ctx, len(f.Data)); err != nil {
-			return err
-		}
-	}
-	return errNonsense
 }
 
 func (m *monitor) used(data []byte) error {

@@ -36,6 +36,7 @@ type Order struct {
 	WorkDir   string   // inside
 	NoticeDir string   // outside; "": the task is told nothing
 	Argv, Env [][]byte // which may be no text; without arguments it holds the place
+	GoesOn    *Written // it has begun elsewhere, and goes on from the state in the box; nil: it begins
 }
 
 // Files of a box. Beside them lie the kernel, the first file system and the image, under these names.
@@ -69,7 +70,8 @@ func WriteOrder(box string, o Order, uid, gid int) error {
 	return os.Chown(path, uid, gid)
 }
 
-func readOrder(box string) (o Order, err error) {
+// ReadOrder reads it.
+func ReadOrder(box string) (o Order, err error) {
 	data, err := os.ReadFile(filepath.Join(box, orderFile))
 	if err != nil {
 		return o, err

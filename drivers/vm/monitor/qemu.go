@@ -38,6 +38,7 @@ type qemu struct {
 	console *net.UnixConn
 	said    *tail
 	ended   chan struct{}
+	quiet   chan struct{} // all is passed on that its console said
 }
 
 // Command is how QEMU is called for a machine. Nothing is there that is not named.
@@ -95,7 +96,7 @@ func disk(box, format string) string {
 // start runs QEMU. It must be called on a thread that lives as long as the monitor: QEMU is killed when that ends.
 func start(box string, o Order, state *os.File) (*qemu, error) {
 	args := Command(box, o, state != nil)
-	q := &qemu{cmd: exec.Command(args[0], args[1:]...), said: &tail{}, ended: make(chan struct{})}
+	q := &qemu{cmd: exec.Command(args[0], args[1:]...), said: &tail{}, ended: make(chan struct{}), quiet: make(chan struct{})}
 	q.cmd.Stderr, q.cmd.Dir, q.cmd.Env = q.said, box, []string{}
 	q.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var ours [3]*net.UnixConn

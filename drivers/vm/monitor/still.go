@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -78,10 +79,24 @@ func (m *monitor) suspend(ctx context.Context) error {
 	if m.qemu == nil {
 		return nil
 	}
+	stood := m.still
 	if err := m.freeze(ctx); err != nil {
 		return err
 	}
-	path := filepath.Join(m.box, stateFile)
+	err := m.write(ctx)
+	if err != nil && !stood {
+		err = errors.Join(err, m.thaw(ctx))
+	}
+	return err
+}
+
+func (m *monitor) write(ctx context.Context) error {
+	select {
+	case <-m.over: // it ends while it has the line, so nothing ends from here on
+		return errOver
+	default:
+	}
+	path := State(m.box)
 	state, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|noFollow, 0o600)
 	if err != nil {
 		return err
@@ -90,12 +105,11 @@ func (m *monitor) suspend(ctx context.Context) error {
 	if err := m.save(ctx, state); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
-	if err := os.WriteFile(filepath.Join(m.box, suspendedFile), nil, 0o600); err != nil {
-		return err
+	q := m.qemu
+	m.quit(q)
+	if err := m.note(ctx, q); err != nil { // the state is there, from which it goes on
+		return errors.Join(err, m.restore(ctx))
 	}
-	m.leaving.Store(true)
-	m.qemu.end()
-	m.qemu = nil
 	return nil
 }
 
@@ -148,13 +162,20 @@ func (m *monitor) await(ctx context.Context, query string, done func(status stri
 	}
 }
 
-// resume lets the machine go on in a new process.
+// resume lets the machine go on, in a new process if it must.
 func (m *monitor) resume(ctx context.Context) error {
-	if m.qemu != nil {
-		return m.thaw(ctx)
+	if m.qemu == nil {
+		if err := m.restore(ctx); err != nil {
+			return err
+		}
 	}
-	path := filepath.Join(m.box, stateFile)
-	state, err := os.OpenFile(path, os.O_RDONLY|noFollow, 0)
+	return m.thaw(ctx)
+}
+
+// restore gives the machine a process, in which it stands still.
+func (m *monitor) restore(ctx context.Context) error {
+	path := State(m.box)
+	state, err := OpenPlain(path)
 	if err != nil {
 		return err
 	}
@@ -164,14 +185,19 @@ func (m *monitor) resume(ctx context.Context) error {
 	}
 	err = m.await(ctx, "query-status", func(status string) (bool, error) { return status != "inmigrate", nil })
 	if err != nil { // the state is there for another try
-		m.leaving.Store(true)
-		m.qemu.end()
-		m.qemu = nil
+		m.quit(m.qemu)
 		return fmt.Errorf("restore the machine: %w: %s", err, m.said())
 	}
 	m.line.join(m.qemu)
-	if err := errors.Join(os.Remove(filepath.Join(m.box, suspendedFile)), os.Remove(path)); err != nil {
+	if err := os.Remove(filepath.Join(m.box, suspendedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return m.thaw(ctx)
+	return os.Remove(path)
+}
+
+// quit ends QEMU, as it is meant to.
+func (m *monitor) quit(q *qemu) {
+	m.leaving.Store(true)
+	q.end()
+	m.qemu = nil
 }
