@@ -24,9 +24,10 @@ func moveChecks() []Check {
 	}
 }
 
-// elsewhere is a session on the other driver, to be closed.
+// elsewhere is a session on the other driver, to be closed. What is left anywhere is looked for once, when all of them are.
 func (s *Session) elsewhere() *Session {
 	other := &Session{Harness: s.Harness, ctx: s.ctx, description: s.description, prefix: s.prefix + "e"}
+	other.Leaks = nil
 	if s.Elsewhere != nil {
 		other.Driver = s.Elsewhere
 	}

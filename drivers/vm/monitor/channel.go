@@ -113,6 +113,11 @@ func (l *line) Read(p []byte) (int, error) {
 			l.from = nil
 		}
 		select {
+		case l.from = <-l.next: // first: there may be more to read
+			continue
+		default:
+		}
+		select {
 		case l.from = <-l.next:
 		case back := <-l.rest:
 			back <- bytes.Clone(l.part)

@@ -145,15 +145,8 @@ func taken(ctx context.Context, pipes ...int) error {
 
 // goOn begins where another monitor ended.
 func (m *monitor) goOn(ctx context.Context, w Written) error {
-	if err := w.Check(); err != nil {
+	if err := m.takeUp(w); err != nil {
 		return err
-	}
-	m.line.early, m.line.channels.next = w.Part, w.Next
-	m.passing = w.passing
-	if w.Used != nil {
-		if err := m.used(w.Used); err != nil {
-			return err
-		}
 	}
 	m.line.writing <- struct{}{}
 	m.still = true
@@ -162,6 +155,16 @@ func (m *monitor) goOn(ctx context.Context, w Written) error {
 	}
 	m.up.Store(true)
 	return nil
+}
+
+// takeUp is before anything is heard of the machine.
+func (m *monitor) takeUp(w Written) error {
+	m.line.early, m.line.channels.next, m.passing = w.Part, w.Next, w.passing
+	err := w.Check()
+	if err == nil && w.Used != nil {
+		err = m.used(w.Used)
+	}
+	return err
 }
 
 // leave ends what was run beside the task's command for callers that are not here.
