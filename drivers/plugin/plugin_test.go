@@ -63,7 +63,7 @@ func serve(kind, dir string) error {
 		idle = 200 * time.Millisecond
 	}
 	if kind == "fake" {
-		return plugin.Serve(plugin.ServeConfig{Driver: fake.New(fake.Config{Start: shim.Boottime()})})
+		return plugin.Serve(plugin.ServeConfig{Driver: fake.New(fake.Config{Start: shim.Boottime(), Disk: true, Moves: "here"})})
 	}
 	if lie, ok := strings.CutPrefix(kind, "liar "); ok {
 		return plugin.Serve(plugin.ServeConfig{Driver: newLiar(lie)})
@@ -205,7 +205,8 @@ func TestFakeDriverAsPlugin(t *testing.T) {
 		Block:  []string{"block"}, Stubborn: []string{"stubborn"},
 	}
 	failing, err := drivertest.Failing(t.Context(), h, "exec joins streams and brings the code", "the exit code is the command's",
-		"a watch shows each task to its end", "what cannot be is refused, and nothing happens", "it says what it is, every limit included")
+		"a watch shows each task to its end", "what cannot be is refused, and nothing happens", "it says what it is, every limit included",
+		"what is exported starts elsewhere, once and again", "only a suspended task is exported", "a task goes on from nothing that is broken")
 	if err != nil || len(failing) > 0 {
 		t.Errorf("failing: %q, %v", failing, err)
 	}

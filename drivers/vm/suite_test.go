@@ -93,6 +93,28 @@ func (f forgetful) Control(ctx context.Context, id string, c drivers.Control) er
 	return f.control(f.Driver, ctx, id, c)
 }
 
+// beginner is a good driver that begins what should go on.
+type beginner struct{ drivers.Driver }
+
+func (b beginner) Start(ctx context.Context, t drivers.Task) (drivers.Status, error) {
+	t.From = ""
+	return b.Driver.Start(ctx, t)
+}
+
+func TestTheSuiteBitesOnMoving(t *testing.T) {
+	const check = "a suspended task goes on elsewhere"
+	h := suite(newHarness(t, vm.Config{}))
+	good := h.Elsewhere()
+	h.Elsewhere = func() drivers.Driver { return beginner{good} }
+	failing, err := drivertest.Failing(t.Context(), h, check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(failing, check) {
+		t.Errorf("what should go on begins anew, and %q did not notice", check)
+	}
+}
+
 // What the suite says of suspending is noticed when it is not so.
 func TestTheSuiteBitesOnSuspending(t *testing.T) {
 	const check = "a suspended task goes on where it was"
