@@ -206,6 +206,11 @@ func (s *Session) suspended() (drivers.Task, error) {
 }
 
 func startsElsewhere(s *Session) (err error) {
+	other := s.elsewhere()
+	if there, err := other.Driver().Describe(s.ctx); err != nil || there.Moves != s.description.Moves {
+		return fmt.Errorf("elsewhere it says %q and here %q: %w", there.Moves, s.description.Moves, err)
+	}
+	defer func() { err = errors.Join(err, other.close()) }()
 	task, err := s.suspended()
 	if err != nil {
 		return err
@@ -221,8 +226,6 @@ func startsElsewhere(s *Session) (err error) {
 	if err := s.resume(task.ID); err != nil { // what was exported is another matter
 		return err
 	}
-	other := s.elsewhere()
-	defer func() { err = errors.Join(err, other.close()) }()
 	for _, path := range paths {
 		moved, err := other.goOn(task, path)
 		if err != nil {
