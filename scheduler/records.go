@@ -107,7 +107,7 @@ const (
 	ReasonMoneyEnd           // the money ended
 	ReasonPauseGrace         // paused for longer than the grace
 	ReasonOutOfMemory        // the memory limit struck
-	ReasonStartFailed        // not found or not executable
+	ReasonStartFailed        // not found, not executable, or in an image that cannot be mounted: nothing charged
 	ReasonFault              // our machine, shim, driver or server: nothing charged
 	ReasonNodeLost           // the lease lapsed and the node did not come back: nothing charged
 	ReasonDrained            // stopped by a drain's deadline

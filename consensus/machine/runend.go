@@ -143,7 +143,7 @@ func (j *jobTx) chargeRun(run *scheduler.Run, o outcome) (m metered, err error) 
 	if run.Parked != nil {
 		return m, j.chargeParked(run, o)
 	}
-	if !o.again {
+	if !o.again && o.Reason != scheduler.ReasonStartFailed { // nothing of the job's has run, also where a machine was up for it
 		if m, err = j.meter(run, o.At, o.Stopped, true); err != nil {
 			return m, err
 		}

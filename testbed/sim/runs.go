@@ -126,9 +126,11 @@ func (w *world) trueEnd(r *run) machine.End {
 	return w.endOf(r, r.start)
 }
 
-// void says that a run ended by our doing: what was not settled is not charged.
+// void says that a run ended by our doing, or before anything of its job's had run: what was not settled is not charged.
 func void(reason scheduler.Reason) bool {
 	switch reason {
+	case scheduler.ReasonStartFailed:
+		return true
 	case scheduler.ReasonFault, scheduler.ReasonNodeLost, scheduler.ReasonDrained, scheduler.ReasonFaultsTwice, scheduler.ReasonNoRoom:
 		return true
 	}
@@ -154,7 +156,7 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 	}
 	if void(e.Reason) {
 		if r.posted != r.paid || r.overrun != r.borne {
-			w.fail("I8", "run %d ended by our fault; %d was charged since it was settled", r.id, r.posted-r.paid)
+			w.fail("I8", "run %d ended by our fault, or never began; %d was charged since it was settled", r.id, r.posted-r.paid)
 		}
 		return
 	}
