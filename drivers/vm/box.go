@@ -33,7 +33,7 @@ func ownDir(taskDir string) string { return filepath.Join(taskDir, "own") }
 // order is what the monitor is told.
 func (d *Driver) order(t drivers.Task, image image) (monitor.Order, error) {
 	o := monitor.Order{
-		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: min(cpusOf(t), runtime.NumCPU()), Memory: memoryOf(t), Format: image.Format, Partition: image.Partition, Network: t.Network,
+		QEMU: d.qemu, Accel: d.accel, Firmware: d.firmware, CPUs: min(cpusOf(t), runtime.NumCPU()), Memory: memoryOf(t), Format: image.Format, Partition: image.Partition, Kind: image.Kind, Network: t.Network,
 		Host: hostName(t.ID), TaskBytes: t.MemoryBytes, DiskBytes: t.DiskBytes, PidsMax: t.PidsMax, FilesMax: t.FilesMax, ShmBytes: t.ShmBytes,
 		ReadOnly: t.ReadOnlyRoot, WorkDir: image.Start(t.StartDir), NoticeDir: t.NoticeDir,
 	}

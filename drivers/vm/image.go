@@ -51,7 +51,7 @@ func (d *Driver) image(ctx context.Context, t drivers.Task) (image, error) {
 	if err != nil {
 		return image{}, fmt.Errorf("make a disk of image %s: %w", t.Image, err)
 	}
-	return image{Image: held, Found: disk.Found{Format: "raw", Bytes: bytes}, path: path}, nil
+	return image{Image: held, Found: disk.Found{Format: "raw", Bytes: bytes, Kind: "ext4"}, path: path}, nil
 }
 
 // file looks at a file that is to be a disk.

@@ -30,6 +30,7 @@ import (
 	"github.com/coinop/coinop/api/client"
 	"github.com/coinop/coinop/drivers/container"
 	"github.com/coinop/coinop/drivers/container/containertest"
+	"github.com/coinop/coinop/drivers/vm/vmtest"
 	"github.com/coinop/coinop/testbed/cluster"
 )
 
@@ -91,6 +92,17 @@ func boxes(t *testing.T, config v1.Config) (ctx context.Context, c *cluster.Clus
 	if err := container.Installed(); err != nil {
 		t.Skip(err)
 	}
+	return offering(t, config, "container", "--cpus", "2")
+}
+
+// machines is one whose machine runs virtual machines.
+func machines(t *testing.T, config v1.Config, cpus string) (ctx context.Context, c *cluster.Cluster, h cluster.Home, repository, digest string) {
+	t.Helper()
+	return offering(t, config, "vm", "--cpus", cpus, "--vm-kernel", vmtest.Need(t))
+}
+
+func offering(t *testing.T, config v1.Config, driver string, args ...string) (ctx context.Context, c *cluster.Cluster, h cluster.Home, repository, digest string) {
+	t.Helper()
 	root := t.TempDir()
 	containertest.MakeRoot(t, root)
 	repository, digest = push(t, root, config)
@@ -98,13 +110,13 @@ func boxes(t *testing.T, config v1.Config) (ctx context.Context, c *cluster.Clus
 	addr, err := cluster.FreeAddr()
 	must(t, err)
 	h = c.Home("user", addr, "")
-	must(t, c.StartDev(ctx, h, "--cpus", "2"))
-	must(t, cluster.Until(ctx, time.Minute, "the machine runs containers", func() (bool, error) {
+	must(t, c.StartDev(ctx, h, args...))
+	must(t, cluster.Until(ctx, time.Minute, "the machine offers "+driver, func() (bool, error) {
 		var list client.NodeList
 		err := h.JSON(ctx, &list, "nodes")
-		return len(list.Nodes) == 1 && slices.Contains(list.Nodes[0].Drivers, "container"), err
+		return len(list.Nodes) == 1 && slices.Contains(list.Nodes[0].Drivers, driver), err
 	}))
-	set, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,container", "--token", "@"+filepath.Join(c.Dir, "dev", "server", "operator.token"))
+	set, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,"+driver, "--token", "@"+filepath.Join(c.Dir, "dev", "server", "operator.token"))
 	must(t, err)
 	if set.Code != 0 {
 		t.Fatal(set.Stderr)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,32 +15,17 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/coinop/coinop/api/client"
-	"github.com/coinop/coinop/drivers/container/containertest"
-	"github.com/coinop/coinop/drivers/vm/vmtest"
 	"github.com/coinop/coinop/testbed/cluster"
 )
 
 // A machine whose pot is dry comes to lie on disk, and its place is sold to somebody else. Another wallet brings money: when
 // there is room it goes on in a new QEMU process, counts on where it was, and its keep is a line of its own.
 func TestAMachineIsSuspendedWhenItsPotIsDryAndCountsOn(t *testing.T) {
-	kernel := vmtest.Need(t)
-	root := t.TempDir()
-	containertest.MakeRoot(t, root)
-	repository, _ := push(t, root, v1.Config{Env: []string{"PATH=/bin"}})
-	ctx, c := newCluster(t)
-	addr, err := cluster.FreeAddr()
-	must(t, err)
-	h := c.Home("user", addr, "")
-	must(t, c.StartDev(ctx, h, "--cpus", "1", "--vm-kernel", kernel))
-	friend := c.Home("friend", addr, "")
+	ctx, c, h, repository, _ := machines(t, v1.Config{Env: []string{"PATH=/bin"}}, "1")
+	friend := c.Home("friend", h.Addr, "")
 	purse := filepath.Join(t.TempDir(), "coins")
 	must(t, os.WriteFile(purse, []byte(runs(t, ctx, h, "wallet", "send", "1000").Stdout), 0o600))
 	runs(t, ctx, friend, "wallet", "receive", "@"+purse)
-	must(t, cluster.Until(ctx, time.Minute, "the machine runs virtual machines", func() (bool, error) {
-		var list client.NodeList
-		err := h.JSON(ctx, &list, "nodes")
-		return len(list.Nodes) == 1 && slices.Contains(list.Nodes[0].Drivers, "vm"), err
-	}))
 	runs(t, ctx, h, "operator", "pool", "set", "default", "--pause-grace", "5m", "--weight", "suspended=200",
 		"--token", "@"+filepath.Join(c.Dir, "dev", "server", "operator.token"))
 

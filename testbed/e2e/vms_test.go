@@ -4,44 +4,21 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/coinop/coinop/api/client"
-	"github.com/coinop/coinop/drivers/container/containertest"
-	"github.com/coinop/coinop/drivers/vm/vmtest"
-	"github.com/coinop/coinop/testbed/cluster"
 )
 
 // The image of a container runs in a virtual machine, with inputs and outputs, and is billed; what is no disk is told, and does not
 // count against the machine.
 func TestAJobRunsInAVirtualMachine(t *testing.T) {
-	kernel := vmtest.Need(t)
-	root := t.TempDir()
-	containertest.MakeRoot(t, root)
-	repository, digest := push(t, root, v1.Config{Env: []string{"PATH=/bin", "OF=the image"}, Cmd: []string{"/bin/sh", "-c", "echo I am $OF"}})
-	ctx, c := newCluster(t)
-	addr, err := cluster.FreeAddr()
-	must(t, err)
-	h := c.Home("user", addr, "")
-	must(t, c.StartDev(ctx, h, "--cpus", "2", "--vm-kernel", kernel))
-	must(t, cluster.Until(ctx, time.Minute, "the machine runs virtual machines", func() (bool, error) {
-		var list client.NodeList
-		err := h.JSON(ctx, &list, "nodes")
-		return len(list.Nodes) == 1 && slices.Contains(list.Nodes[0].Drivers, "vm"), err
-	}))
-	set, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,vm", "--token", "@"+filepath.Join(c.Dir, "dev", "server", "operator.token"))
-	must(t, err)
-	if set.Code != 0 {
-		t.Fatal(set.Stderr)
-	}
-
+	ctx, _, h, repository, digest := machines(t, v1.Config{Env: []string{"PATH=/bin", "OF=the image"}, Cmd: []string{"/bin/sh", "-c", "echo I am $OF"}}, "2")
 	input := filepath.Join(t.TempDir(), "input")
 	must(t, os.WriteFile(input, []byte("in and out\n"), 0o644))
 	before := balance(t, ctx, h)
@@ -52,7 +29,7 @@ func TestAJobRunsInAVirtualMachine(t *testing.T) {
 		t.Errorf("a second in a virtual machine cost %+v", p)
 	}
 	out := t.TempDir()
-	_, err = h.Run(ctx, "get", strconv.FormatUint(through, 10), out)
+	_, err := h.Run(ctx, "get", strconv.FormatUint(through, 10), out)
 	must(t, err)
 	if got, err := os.ReadFile(filepath.Join(out, "made")); err != nil || string(got) != "in and out\n" {
 		t.Errorf("its output is %q, %v", got, err)
@@ -72,7 +49,7 @@ func TestAJobRunsInAVirtualMachine(t *testing.T) {
 		t.Errorf("the wallet had %d and has %d", before, after)
 	}
 
-	// A disk without a file system, which only the machine itself can find out; and a file that is no disk.
+	// A file that is no disk; one of which only a machine can find out that it cannot be mounted; and one without the command.
 	dir := t.TempDir()
 	for folder := dir; folder != "/"; folder = filepath.Dir(folder) { // the tasks' user has to get there
 		must(t, os.Chmod(folder, 0o755))
@@ -81,12 +58,16 @@ func TestAJobRunsInAVirtualMachine(t *testing.T) {
 			break
 		}
 	}
-	noise, blank := filepath.Join(dir, "noise"), filepath.Join(dir, "blank")
+	noise, blank, empty := filepath.Join(dir, "noise"), filepath.Join(dir, "blank"), filepath.Join(dir, "empty")
 	must(t, os.WriteFile(noise, []byte(strings.Repeat("noise", 10_000)), 0o644))
 	superblock := make([]byte, 4<<20) // with the mark of one and nothing else
 	superblock[0x438], superblock[0x439] = 0x53, 0xef
 	must(t, os.WriteFile(blank, superblock, 0o644))
-	for i, bad := range []struct{ image, want string }{{noise, "it is no disk"}, {blank, "no file system"}} {
+	must(t, exec.Command("mkfs.ext4", "-q", empty, "4M").Run())
+	must(t, os.Chmod(empty, 0o644))
+	for _, bad := range []struct{ image, want string }{
+		{noise, "it is no disk"}, {blank, "mount the image: invalid argument: EXT4-fs"}, {empty, "execute true: no such file or directory"},
+	} {
 		none := submit(t, ctx, h, job("--vm", bad.image, "--", "true")...)
 		await(t, ctx, h, none, "done")
 		told, err := h.Run(ctx, "show", strconv.FormatUint(none, 10))
@@ -94,8 +75,8 @@ func TestAJobRunsInAVirtualMachine(t *testing.T) {
 		if !strings.Contains(told.Stdout, bad.want) {
 			t.Errorf("of %s it is told %s, want a word of %q", bad.image, told.Stdout, bad.want)
 		}
-		if got := balance(t, ctx, h); i == 0 && got != after { // the second is paid for as long as its machine ran
-			t.Errorf("a file that is no disk cost %d", after-got)
+		if got := balance(t, ctx, h); got != after {
+			t.Errorf("%s cost %d", bad.image, after-got)
 		}
 	}
 	var list client.NodeList

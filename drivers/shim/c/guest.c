@@ -61,13 +61,14 @@ void tell_end(u32 channel, i32 error, i32 status, const char *what)
 
 static void boot(char *data)
 {
+	static char said[512]; /* by the kernel, of what failed */
 	struct answer a = {0, 0, {0}};
 	memcpy(&booted, data, sizeof booted);
-	if (machine_boot(&booted, data + sizeof booted) < 0) {
+	if (machine_boot(&booted, data + sizeof booted, said, said + sizeof said) < 0) {
 		a.error = S.child_errno;
 		append(a.step, a.step + sizeof a.step, S.child_step);
 	}
-	tell(0, TELL_READY, &a, sizeof a);
+	tell2(0, TELL_READY, &a, sizeof a, said, length(said));
 }
 
 static u32 word(const char *data)

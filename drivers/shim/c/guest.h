@@ -14,9 +14,9 @@
 struct frame { u32 bytes; unsigned short channel; u8 kind, pad; };
 
 enum ask { ASK_BOOT = 1, ASK_START, ASK_DATA, ASK_END, ASK_SIGNAL, ASK_SIZE, ASK_CREDIT, ASK_CLOSE, ASK_CONNECT, ASK_SYNC, ASK_ENTRY, ASK_GIVE, ASK_NOTICE };
-enum tell { TELL_HELLO = 1, TELL_READY, TELL_OUT, TELL_ERR, TELL_OUT_END, TELL_EXIT, TELL_CREDIT, TELL_SYNCED, TELL_ENTRY, TELL_USED };
+enum tell { TELL_HELLO = 1, TELL_READY, TELL_OUT, TELL_ERR, TELL_OUT_END, TELL_EXIT, TELL_CREDIT, TELL_SYNCED, TELL_ENTRY, TELL_USED, TELL_BEGUN };
 
-/* What a machine is made of; then the host's name and its zero. */
+/* What a machine is made of; then the host's name and the kind of its root's file system, each with its zero. */
 struct boot { u64 memory, pids, shm; u32 network, read_only, uid, gid, notices, partition; };
 
 /* A command; then its texts, as struct request has them. No arguments: it holds the place. */
@@ -66,7 +66,7 @@ void files_give(u32 channel);
 
 /* machine.c */
 void machine_early(void);
-int machine_boot(struct boot *b, const char *name);
+int machine_boot(struct boot *b, const char *name, char *said, char *end);
 void machine_notice(const char *name, const char *text, u64 bytes);
 void machine_used(struct used *u);
 void machine_kill(void);

@@ -3,6 +3,7 @@
 
 #define GROUP "/sys/fs/cgroup/task"
 #define NOTICES "/run/coinop" /* as containers have them */
+#define WARNING 4 /* of the kernel's levels: what is above is no complaint */
 
 static int limited;
 static i32 notices = -1; /* the folder of what the task is told, below what the task sees of it */
@@ -43,14 +44,33 @@ static i64 failed(const char *what, i64 e)
 	return e;
 }
 
-/* The first disk is the root, or one of its partitions. Its file system is any that the kernel has built in or loaded. */
-static i64 mount_root(u32 partition)
+/* What the kernel has complained of since the log was opened, for people. */
+static void complaints(i32 log, char *said, char *end)
+{
+	static char record[2048]; /* a level and more, a semicolon, the text, the end of a line */
+	char *to = said, *text, *p;
+	i64 n;
+	while ((n = SYS3(read, log, record, sizeof record - 1)) > 0) {
+		record[n] = 0;
+		for (text = record; *text && *text != ';'; text++)
+			;
+		if (!*text || (number(record) & 7) > WARNING)
+			continue;
+		for (p = ++text; *p && *p != '\n'; p++)
+			;
+		*p = 0;
+		to = append(append(to, end, to > said ? "; " : ""), end, text);
+	}
+}
+
+/* The first disk is the root, or one of its partitions. What it holds has been looked up outside, by its first bytes. */
+static i64 mount_root(u32 partition, const char *type, char *said, char *said_end)
 {
 	static char disk[32];
-	static const char *types[] = {"ext4", "ext2", "xfs", "btrfs", "squashfs"};
 	char *end = append(disk, disk + sizeof disk, "/dev/vda");
-	i64 e = -ENOENT;
-	u32 i, tries;
+	i32 log;
+	i64 e;
+	u32 tries;
 	if (partition)
 		append_number(end, disk + sizeof disk, partition);
 	for (tries = 0; tries < 1000; tries++) { /* it may come a moment after its driver */
@@ -62,14 +82,13 @@ static i64 mount_root(u32 partition)
 		}
 		SYS2(nanosleep, &t, 0);
 	}
-	for (i = 0; i < sizeof types / sizeof *types; i++) {
-		e = mount(disk, "/root", types[i], MS_NOATIME, 0);
-		if (e >= 0)
-			break;
-	}
+	log = (i32)SYS4(openat, AT_FDCWD, "/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+	SYS3(lseek, log, 0, SEEK_END);
+	e = mount(disk, "/root", type, MS_NOATIME, 0);
 	if (e < 0)
-		return failed("mount the image: it holds no file system that this kernel knows", e);
-	return 0;
+		complaints(log, said, said_end);
+	SYS1(close, log);
+	return e < 0 ? failed("mount the image", e) : 0;
 }
 
 static void write_file(const char *path, const char *text, u32 flags)
@@ -223,9 +242,9 @@ static void network(u32 granted)
 	SYS1(close, fd);
 }
 
-int machine_boot(struct boot *b, const char *name)
+int machine_boot(struct boot *b, const char *name, char *said, char *end)
 {
-	if (mount_root(b->partition) < 0 || furnish(b) < 0 || mounts(b->shm) < 0)
+	if (mount_root(b->partition, name + length(name) + 1, said, end) < 0 || furnish(b) < 0 || mounts(b->shm) < 0)
 		return -1;
 	SYS2(sethostname, name, length(name));
 	network(b->network);

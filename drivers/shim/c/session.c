@@ -86,6 +86,13 @@ static void close_theirs(void)
 		let_go(&ends[i]);
 }
 
+/* From here on the task has run, whatever becomes of it. */
+static void begun(u32 channel)
+{
+	if (channel == 1)
+		tell(channel, TELL_BEGUN, "", 0);
+}
+
 void session_start(u32 channel, char *data)
 {
 	struct session *s = session_new(channel);
@@ -95,8 +102,10 @@ void session_start(u32 channel, char *data)
 	if (!s)
 		return;
 	memcpy(&wanted, data, sizeof wanted);
-	if (!wanted.request.argc)
-		return; /* it holds the place until a signal comes */
+	if (!wanted.request.argc) { /* it holds the place until a signal comes */
+		begun(channel);
+		return;
+	}
 	for (i = 0; i < 6; i++)
 		ends[i] = -1;
 	lists = request_take(&wanted.request, data + sizeof wanted);
@@ -120,7 +129,9 @@ void session_start(u32 channel, char *data)
 		s->used = 0;
 		shut(s);
 		tell_end(channel, S.child_errno, 0, S.child_step);
+		return;
 	}
+	begun(channel);
 }
 
 void session_connect(u32 channel, u32 port)

@@ -12,6 +12,7 @@ type Found struct {
 	Format    string // for QEMU, which is never left to guess it
 	Bytes     int64  // as the machine sees it
 	Partition int    // 0: the root is all of it
+	Kind      string // of the root's file system, as the kernel names it
 }
 
 // ErrNone is of a file that is no disk at all.
@@ -26,13 +27,15 @@ func Look(file io.ReaderAt, size int64, known func(kind string) bool) (Found, er
 	head := make([]byte, qcow2Header)
 	if n := read(file, head, 0); n == len(head) && string(head[:4]) == qcow2Mark {
 		q, err := openQCOW2(file, head)
+		if err == nil {
+			err = q.whole(size)
+		}
 		if err != nil {
 			return Found{}, err
 		}
 		found.Format, found.Bytes, contents = "qcow2", q.size, q
 	}
-	kind := fileSystem(contents, 0)
-	if kind == "" {
+	if found.Kind = fileSystem(contents, 0); found.Kind == "" {
 		parts, err := partitions(contents)
 		if err != nil {
 			return Found{}, err
@@ -40,12 +43,17 @@ func Look(file io.ReaderAt, size int64, known func(kind string) bool) (Found, er
 		if len(parts) == 0 && found.Format == "raw" {
 			return Found{}, fmt.Errorf("%w: neither qcow2 nor a file system, and it has no partitions", ErrNone)
 		}
-		if found.Partition, kind = root(contents, parts, known); kind == "" {
+		var at partition
+		at, found.Kind = root(contents, parts, known)
+		switch found.Partition = at.number; {
+		case found.Kind == "":
 			return Found{}, fmt.Errorf("no file system was found on it, nor in its %d partitions: what is encrypted, or of logical volumes, is not opened here", len(parts))
+		case at.from+at.bytes > found.Bytes:
+			return Found{}, fmt.Errorf("its partition %d ends at byte %d, and it has %d: it is cut short, or its table is damaged", at.number, at.from+at.bytes, found.Bytes)
 		}
 	}
-	if !known(kind) {
-		return Found{}, fmt.Errorf("its file system is %s, which the kernel of machines here has not built in", kind)
+	if !known(found.Kind) {
+		return Found{}, fmt.Errorf("its file system is %s, which the kernel of machines here has not built in", found.Kind)
 	}
 	return found, nil
 }
@@ -75,7 +83,7 @@ func fileSystem(file io.ReaderAt, at int64) string {
 }
 
 // root chooses among partitions: the one that says so, or else the largest, for what else there is serves only to boot.
-func root(file io.ReaderAt, parts []partition, known func(string) bool) (number int, kind string) {
+func root(file io.ReaderAt, parts []partition, known func(string) bool) (at partition, kind string) {
 	best := int64(-1)
 	for _, p := range parts {
 		k := fileSystem(file, p.from)
@@ -90,10 +98,10 @@ func root(file io.ReaderAt, parts []partition, known func(string) bool) (number 
 			rank += 1 << 61
 		}
 		if rank > best {
-			best, number, kind = rank, p.number, k
+			best, at, kind = rank, p, k
 		}
 	}
-	return number, kind
+	return at, kind
 }
 
 // read fills what there is to be filled; what is not there is not missed, for who asks looks at how much came.

@@ -97,6 +97,7 @@ var disks = []struct {
 	{"a root that the kernel has not", gpt(ext.where(2048, 50), xfs.where(4096, 100).asRoot()), 0, "xfs, which the kernel"},
 	{"what holds none", gpt(none.where(2048, 50)), 0, "nor in its 1 partitions"},
 	{"a table of nothing", gpt(), 0, "no disk"},
+	{"a root that is cut short", gpt(none.where(2048, 50), ext.where(2100, 14285).asRoot()), 0, "partition 3 ends at byte 8389120"},
 }
 
 func TestTheRootIsFound(t *testing.T) {
@@ -115,7 +116,7 @@ func check(t *testing.T, file *bytes.Reader, bytes int64, format string, partiti
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v, %v: want a word of %q", found, err, want)
 		}
-	case err != nil, found != disk.Found{Format: format, Bytes: bytes, Partition: partition}:
+	case err != nil, found != disk.Found{Format: format, Bytes: bytes, Partition: partition, Kind: "ext4"}:
 		t.Errorf("%+v, %v: want number %d of %d bytes", found, err, partition, bytes)
 	}
 	if errors.Is(err, disk.ErrNone) != (want == "no disk") {
@@ -149,6 +150,35 @@ func TestTheRootIsFoundInQCOW2(t *testing.T) {
 				}
 				check(t, bytes.NewReader(data), int64(len(contents)), "qcow2", c.partition, c.want)
 			})
+		}
+	}
+}
+
+// A file that was not copied to its end is refused wherever it was cut: QEMU would take zeros for what is missing.
+func TestACutQCOW2IsRefused(t *testing.T) {
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		t.Skip("it needs qemu-img: apt-get install --no-install-recommends qemu-utils")
+	}
+	from, to := filepath.Join(t.TempDir(), "raw"), filepath.Join(t.TempDir(), "qcow2")
+	contents := plain(ext)
+	for i := 1 << 20; i < len(contents); i++ {
+		contents[i] = byte(i * i >> 9)
+	}
+	if err := os.WriteFile(from, contents, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range [][]string{nil, {"-c"}} {
+		args := append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, options...), from, to)
+		if out, err := exec.Command("qemu-img", args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		data, err := os.ReadFile(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, bytes.NewReader(data), size, "qcow2", 0, "")
+		for _, bytesLeft := range []int{len(data) - 64<<10, len(data) / 2, 200 << 10, 64 << 10} {
+			check(t, bytes.NewReader(data[:bytesLeft]), size, "qcow2", 0, "cut short")
 		}
 	}
 }

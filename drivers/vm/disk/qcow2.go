@@ -53,6 +53,46 @@ func openQCOW2(file io.ReaderAt, head []byte) (*qcow2, error) {
 	return q, nil
 }
 
+// errShort is of a file that was not copied to its end: QEMU would take zeros for what is missing.
+var errShort = errors.New("it is qcow2, and cut short: what it holds lies behind its end; qemu-img check says more")
+
+// whole says whether all that the image holds lies in its file.
+func (q *qcow2) whole(size int64) error {
+	if q.table < 0 || q.table > size || q.entries > (size-q.table)/8 {
+		return errShort
+	}
+	second := make([]byte, 1<<q.bits)
+	for i, left := int64(0), size; i < q.entries; i++ {
+		at := int64(q.entry(q.table+8*i) & offsetBits)
+		if at == 0 {
+			continue
+		}
+		if left -= int64(len(second)); left < 0 { // one table that is there many times
+			return errors.New("it is qcow2, and damaged: qemu-img check says more")
+		}
+		if read(q.file, second, at) != len(second) {
+			return errShort
+		}
+		for entries := second; len(entries) > 0; entries = entries[8:] {
+			if q.begins(binary.BigEndian.Uint64(entries)) >= size {
+				return errShort
+			}
+		}
+	}
+	return nil
+}
+
+// begins is where in the file a cluster does; 0 of one that is not there.
+func (q *qcow2) begins(entry uint64) int64 {
+	switch {
+	case entry&(1<<62) != 0:
+		return int64(entry & (1<<(62-(q.bits-8)) - 1))
+	case entry&1 != 0:
+		return 0
+	}
+	return int64(entry & offsetBits)
+}
+
 // ReadAt implements io.ReaderAt. What was never written is zeros.
 func (q *qcow2) ReadAt(p []byte, at int64) (n int, err error) {
 	for n < len(p) {

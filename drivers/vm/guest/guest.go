@@ -41,6 +41,7 @@ const (
 	TellSynced
 	TellEntry
 	TellUsed
+	TellBegun // the task's command runs; before it only TellExit can have come
 )
 
 const (
@@ -92,7 +93,7 @@ type Boot struct {
 	UID, GID                       uint32
 	Notices                        bool
 	Partition                      uint32 // of the disk; 0: all of it
-	Host                           string
+	Host, Kind                     string // Kind: of the root's file system
 }
 
 // Encode returns it as it is sent.
@@ -104,7 +105,7 @@ func (b Boot) Encode() []byte {
 	for _, n := range []uint32{flag(b.Network), flag(b.ReadOnly), b.UID, b.GID, flag(b.Notices), b.Partition} {
 		out = binary.LittleEndian.AppendUint32(out, n)
 	}
-	return append(append(out, b.Host...), 0)
+	return append(append(append(append(out, b.Host...), 0), b.Kind...), 0)
 }
 
 func flag(b bool) uint32 {

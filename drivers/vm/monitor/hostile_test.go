@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/coinop/coinop/drivers"
+	"github.com/coinop/coinop/drivers/shim"
 	"github.com/coinop/coinop/drivers/vm/guest"
 )
 
@@ -77,6 +78,16 @@ func TestWordsOfAMachineAreRead(t *testing.T) {
 		if err := m.ended(data, &status); err == nil {
 			t.Errorf("%q is an end with %v", data, status)
 		}
+	}
+	// That it never began costs nothing, and is too late when it has.
+	late := append(binary.LittleEndian.AppendUint32(nil, uint32(syscall.ENOENT)), make([]byte, 60)...)
+	copy(late[8:], shim.StepExecute)
+	var own *failure
+	if err := m.ended(late, &status); err == nil || errors.As(err, &own) {
+		t.Errorf("after it had run a command could not be started: %v", err)
+	}
+	if err := m.refused(late); !errors.As(err, &own) {
+		t.Errorf("before it had run a command could not be started: %v", err)
 	}
 	for _, data := range [][]byte{nil, make([]byte, 23), make([]byte, 25)} {
 		if m.used(data) == nil {

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	bootPatience  = 2 * time.Minute  // until the first process speaks: a machine may have a tenth of a processor
+	bootPatience  = 2 * time.Minute  // until the first process speaks, and again until the command runs: a machine may have a tenth of a processor
 	filesPatience = 30 * time.Minute // for a work folder
 )
 
@@ -147,11 +147,20 @@ func (m *monitor) dead() error {
 	return fail("the machine ended before the task began%s", m.said())
 }
 
+// said is why a machine ended, as QEMU or the kernel in it told.
 func (m *monitor) said() string {
-	if q := m.latest.Load(); q != nil && q.said.line() != "" {
-		return ": " + q.said.line()
+	q := m.latest.Load()
+	if q == nil {
+		return ""
 	}
-	return ""
+	why := q.said.line("")
+	if why == "" {
+		why = q.aloud.line("Kernel panic")
+	}
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }
 
 // launch starts QEMU, on the thread that lasts.
@@ -173,12 +182,13 @@ func (m *monitor) launch(ctx context.Context, state *os.File) error {
 	m.latest.Store(s.q)
 	m.leaving.Store(false)
 	go func() { // a kernel that gives up says why
-		_, _ = io.Copy(os.Stderr, s.q.console)
+		_, _ = io.Copy(io.MultiWriter(s.q.aloud, os.Stderr), s.q.console)
 		s.q.console.Close()
 		close(s.q.quiet)
 	}()
 	go func() {
 		<-s.q.ended
+		<-s.q.quiet
 		if m.latest.Load() == s.q && !m.leaving.Load() {
 			select {
 			case m.died <- struct{}{}:
@@ -189,8 +199,8 @@ func (m *monitor) launch(ctx context.Context, state *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, qmpPatience)
 	defer cancel()
 	if err := s.q.ready(ctx); err != nil {
-		if m.said() != "" { // it has ended, and said why
-			return errors.New("QEMU: " + s.q.said.line())
+		if why := s.q.said.line(""); why != "" { // it has ended, and said why
+			return errors.New("QEMU: " + why)
 		}
 		return err
 	}
@@ -236,7 +246,7 @@ func (m *monitor) begin(ctx context.Context, first *channel) error {
 	if err := m.main.send(ctx, guest.AskEnd, nil); err != nil {
 		return fail("%v", err)
 	}
-	return nil
+	return m.awaitCommand(ctx)
 }
 
 func (m *monitor) boot(ctx context.Context, first *channel) error {
@@ -249,19 +259,23 @@ func (m *monitor) boot(ctx context.Context, first *channel) error {
 			case guest.TellHello:
 				m.up.Store(true)
 				o := m.order
-				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Notices: o.NoticeDir != "", Partition: uint32(o.Partition), Host: o.Host}
+				b := guest.Boot{MemoryBytes: o.TaskBytes, PidsMax: o.PidsMax, ShmBytes: o.ShmBytes, Network: o.Network, ReadOnly: o.ReadOnly, UID: o.UID, GID: o.GID, Notices: o.NoticeDir != "", Partition: uint32(o.Partition), Host: o.Host, Kind: o.Kind}
 				if err := first.send(ctx, guest.AskBoot, b.Encode()); err != nil {
 					return fail("%v", err)
 				}
 			case guest.TellReady:
-				a, err := shim.ReadAnswer(bytes.NewReader(f.Data))
+				said := bytes.NewReader(f.Data) // an answer, then what the kernel told of it
+				a, err := shim.ReadAnswer(said)
 				if err != nil {
 					return fail("%v", errNonsense)
 				}
-				if a.Errno != 0 {
-					return fail("%s: %v", printable(a.Step), a.Errno)
+				if a.Errno == 0 {
+					return nil
 				}
-				return nil
+				if said.Len() > 0 {
+					return fail("%s: %v: %s", a.Step, a.Errno, f.Data[len(f.Data)-said.Len():])
+				}
+				return fail("%s: %v", a.Step, a.Errno)
 			}
 		case <-ctx.Done():
 			return fail("the machine did not come up in %v%s", bootPatience, m.said())
@@ -274,6 +288,25 @@ func (m *monitor) command() guest.Start {
 	s.WorkDir, s.FilesMax = m.order.WorkDir, m.order.FilesMax
 	s.Argv, s.Env = words(m.order.Argv), words(m.order.Env)
 	return s
+}
+
+// awaitCommand waits until the task's command runs. That it could not be started is believed now and never later, when it costs
+// nothing: who runs in the machine by then may be the one who says it.
+func (m *monitor) awaitCommand(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bootPatience)
+	defer cancel()
+	select {
+	case f := <-m.main.frames:
+		switch f.Kind {
+		case guest.TellBegun:
+			return nil
+		case guest.TellExit:
+			return m.refused(f.Data)
+		}
+		return errNonsense
+	case <-ctx.Done():
+		return fail("its command did not begin in %v", bootPatience)
+	}
 }
 
 func (m *monitor) used(data []byte) error {
@@ -291,25 +324,28 @@ func (m *monitor) used(data []byte) error {
 	return nil
 }
 
-func (m *monitor) ended(data []byte, status *syscall.WaitStatus) error {
+// refused is why the task's command could not be started.
+func (m *monitor) refused(data []byte) error {
 	a, err := shim.ReadAnswer(bytes.NewReader(data))
-	if err != nil {
+	if err != nil || a.Errno == 0 {
 		return errNonsense
 	}
-	if a.Errno != 0 {
-		e := &failure{ofImage, printable(a.Step) + ": " + a.Errno.Error()}
-		if a.Step == shim.StepEnter {
-			e.message = printable(fmt.Sprintf("%s %.200s: %v", a.Step, m.order.WorkDir, a.Errno))
-		}
-		if a.Step == shim.StepExecute && len(m.order.Argv) > 0 {
-			e.message = printable(fmt.Sprintf("%s %.200s: %v", a.Step, m.order.Argv[0], a.Errno))
-			if a.Errno == syscall.ENOENT || a.Errno == syscall.ENOTDIR {
-				e.code = 127
-			}
-		}
-		return e
+	e := &failure{ofImage, a.Step + ": " + a.Errno.Error()}
+	if a.Step == shim.StepEnter {
+		e.message = fmt.Sprintf("%s %.200s: %v", a.Step, m.order.WorkDir, a.Errno)
 	}
-	if !a.Status.Exited() && !a.Status.Signaled() {
+	if a.Step == shim.StepExecute && len(m.order.Argv) > 0 {
+		e.message = fmt.Sprintf("%s %.200s: %v", a.Step, m.order.Argv[0], a.Errno)
+		if a.Errno == syscall.ENOENT || a.Errno == syscall.ENOTDIR {
+			e.code = 127
+		}
+	}
+	return e
+}
+
+func (m *monitor) ended(data []byte, status *syscall.WaitStatus) error {
+	a, err := shim.ReadAnswer(bytes.NewReader(data))
+	if err != nil || a.Errno != 0 || !a.Status.Exited() && !a.Status.Signaled() {
 		return errNonsense
 	}
 	*status = a.Status

@@ -22,7 +22,8 @@ type Order struct {
 	CPUs      int
 	Memory    int64 // of the machine, in MiB
 	Format    string
-	Partition int // of the disk, that is the root; 0: all of it
+	Partition int    // of the disk, that is the root; 0: all of it
+	Kind      string // of its file system
 	Network   bool
 
 	Host      string

@@ -27,8 +27,8 @@ func Probe(ctx context.Context, box string, o Order) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	if err != nil && q.said.line() != "" {
-		err = errors.New(q.said.line())
+	if err != nil && q.said.line("") != "" {
+		err = errors.New(q.said.line(""))
 	}
 	return err
 }

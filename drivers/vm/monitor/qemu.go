@@ -36,7 +36,8 @@ type qemu struct {
 	qmp     *qmp
 	guest   *net.UnixConn
 	console *net.UnixConn
-	said    *tail
+	said    *tail // by QEMU
+	aloud   *tail // by the kernel in it
 	ended   chan struct{}
 	quiet   chan struct{} // all is passed on that its console said
 }
@@ -96,7 +97,7 @@ func disk(box, format string) string {
 // start runs QEMU. It must be called on a thread that lives as long as the monitor: QEMU is killed when that ends.
 func start(box string, o Order, state *os.File) (*qemu, error) {
 	args := Command(box, o, state != nil)
-	q := &qemu{cmd: exec.Command(args[0], args[1:]...), said: &tail{}, ended: make(chan struct{}), quiet: make(chan struct{})}
+	q := &qemu{cmd: exec.Command(args[0], args[1:]...), said: &tail{most: 2000}, aloud: &tail{most: 16 << 10}, ended: make(chan struct{}), quiet: make(chan struct{})}
 	q.cmd.Stderr, q.cmd.Dir, q.cmd.Env = q.said, box, []string{}
 	q.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var ours [3]*net.UnixConn
@@ -157,24 +158,28 @@ func pair() (*net.UnixConn, *os.File, error) {
 
 // tail keeps the last of what was written.
 type tail struct {
+	most int // bytes; a dying kernel says why first, and then where, at length
 	mu   sync.Mutex
 	last []byte
 }
-
-const tailBytes = 2000
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = append(t.last, p...)
-	t.last = t.last[max(0, len(t.last)-tailBytes):]
+	t.last = t.last[max(0, len(t.last)-t.most):]
 	return len(p), nil
 }
 
-// line is the last line of it.
-func (t *tail) line() string {
+// line is the last line of it that has a word in it, from there on; "": there is none.
+func (t *tail) line(word string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := bytes.Split(bytes.TrimSpace(t.last), []byte("\n"))
-	return strings.ToValidUTF8(string(lines[len(lines)-1]), "?")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if at := bytes.Index(lines[i], []byte(word)); at >= 0 {
+			return strings.TrimSpace(strings.ToValidUTF8(string(lines[i][at:]), "?"))
+		}
+	}
+	return ""
 }
