@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coinop/coinop/drivers"
 	"github.com/coinop/coinop/drivers/logs"
 	"github.com/coinop/coinop/drivers/vm"
+	"github.com/coinop/coinop/testbed/cluster"
 )
 
 // A task that looks by itself finds what it is told a moment later, and one that is signalled has been told before; its root may
@@ -34,15 +34,11 @@ func TestANoticeReachesAMachine(t *testing.T) {
 		}
 	}
 	hears := func(word string) {
-		for deadline := time.Now().Add(h.Timeout); ; {
+		if err := cluster.Until(t.Context(), h.Timeout, "it says "+word, func() (bool, error) {
 			chunk, err := logs.Read(filepath.Join(task.Dir, "stdout"), 0, 1000)
-			if err == nil && strings.Contains(string(chunk.Data), word) {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("it says %q, and never %q", chunk.Data, word)
-			}
-			time.Sleep(10 * time.Millisecond)
+			return err == nil && strings.Contains(string(chunk.Data), word), err
+		}); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if _, err := d.Start(t.Context(), task); err != nil {

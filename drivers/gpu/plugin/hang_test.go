@@ -16,6 +16,7 @@ import (
 	"github.com/coinop/coinop/drivers/gpu/nvml"
 	"github.com/coinop/coinop/drivers/gpu/plugin"
 	"github.com/coinop/coinop/drivers/plugin/keep"
+	"github.com/coinop/coinop/testbed/cluster"
 	fake "github.com/coinop/coinop/testbed/nvml"
 )
 
@@ -44,15 +45,11 @@ func (n *notes) with(text string) (found []string) {
 	return found
 }
 
-// until polls.
-func until(t *testing.T, what string, is func() bool) {
+// until fails the test unless the lines with a text come to be more than so many.
+func (n *notes) until(t *testing.T, text string, more int) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never came to be that %s", what)
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err := cluster.Until(t.Context(), time.Minute, "its log tells "+text, func() (bool, error) { return len(n.with(text)) > more, nil }); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -92,11 +89,12 @@ func aboutToHang(t *testing.T) *hung {
 func (h *hung) knows(t *testing.T) {
 	t.Helper()
 	var now gpu.Inventory
-	until(t, "the provider answers again", func() (ok bool) {
-		var err error
+	if err := cluster.Until(t.Context(), time.Minute, "the provider answers again", func() (ok bool, err error) {
 		now, err = h.Inventory(t.Context())
-		return err == nil
-	})
+		return err == nil, err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	var has []string
 	for _, d := range now.Devices {
 		if slices.Contains(d.Tasks, "t") {
@@ -125,7 +123,7 @@ func TestAStoppedPluginIsReplacedAndKnowsWhatWasAllocated(t *testing.T) {
 	if err := syscall.Kill(before, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "somebody notices that it hangs", func() bool { return len(h.log.with("does not answer, ending it")) > 0 })
+	h.log.until(t, "does not answer, ending it", 0)
 	h.knows(t)
 	if pid(h.dir) == before {
 		t.Error("the process that hung answers")
@@ -138,8 +136,8 @@ func TestAPluginWhoseLibraryHangsIsTriedAgainUntilItDoesNot(t *testing.T) {
 	if err := h.machine.Hang("nvmlDeviceGetMemoryInfo", true); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "somebody notices that it hangs", func() bool { return len(h.log.with("does not answer, ending it")) > 0 })
-	until(t, "it is tried again", func() bool { return len(h.log.with("does not start")) > 1 })
+	h.log.until(t, "does not answer, ending it", 0)
+	h.log.until(t, "does not start", 1)
 	asking, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := h.Inventory(asking); !errors.Is(err, drivers.ErrUnavailable) {
