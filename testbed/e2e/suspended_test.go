@@ -52,6 +52,7 @@ func TestAMachineIsSuspendedWhenItsPotIsDryAndCountsOn(t *testing.T) {
 	runs(t, ctx, h, "cancel", strconv.FormatUint(holder, 10))
 	awaitRun(t, ctx, h, n, "running")
 	must(t, cluster.Until(ctx, 2*time.Minute, "it counts on", func() (bool, error) { return counted(t, ctx, h, number) > before, nil }))
+	must(t, cluster.Until(ctx, 2*time.Minute, "it counts to its end", func() (bool, error) { return counted(t, ctx, h, number) == 60, nil }))
 
 	var all strings.Builder
 	for i := range 60 {
