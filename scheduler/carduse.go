@@ -34,5 +34,5 @@ func (n *Node) CardUses() []CardUse {
 func Holds(p *Pool, n *Node, s *Shape) bool {
 	empty := Node{Has: n.Has, Cards: n.Cards}
 	_, ok := TakeCards(p, &empty, s, 0)
-	return ok && s.Need.Within(empty.Free())
+	return ok && s.Need.Within(empty.Free()) && n.Offers(p, s)
 }

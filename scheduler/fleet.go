@@ -13,6 +13,9 @@ type class struct {
 	kinds   []cardKind // of GPUs, as kindsOf; none where nodes have none, or have not told their cards
 	weights Weights    // the pool's, which order the rooms
 	open    bool       // the pool takes strangers' work
+	share   string     // the pool's
+	shares  []string   // what the nodes have of such folders; sorted
+	sharers []string   // of the drivers, those that let a task work in one; sorted
 	free    rooms      // now
 	has     rooms      // when empty
 }
@@ -57,10 +60,20 @@ func (n *Node) Drives(p *Pool, driver string) bool {
 	return slices.Contains(n.Drivers, driver) && (p.Admission != Open || !slices.Contains(weakOf(n), driver))
 }
 
+// classOf is what makes a node's class.
+func classOf(n *Node) class {
+	c := class{pool: n.Pool, drivers: driversOf(n), weak: weakOf(n), kinds: kindsOf(n)}
+	if len(n.Shares) > 0 {
+		c.shares, c.sharers = n.Shares, sharersOf(n)
+	}
+	return c
+}
+
 // seek finds the class in which a node is or would be.
 func (f *fleet) seek(n *Node) (int, bool) {
-	return slices.BinarySearchFunc(f.classes, class{pool: n.Pool, drivers: driversOf(n), weak: weakOf(n), kinds: kindsOf(n)}, func(c, of class) int {
-		return cmp.Or(cmp.Compare(c.pool, of.pool), slices.Compare(c.drivers, of.drivers), slices.Compare(c.weak, of.weak), slices.CompareFunc(c.kinds, of.kinds, compareKinds))
+	return slices.BinarySearchFunc(f.classes, classOf(n), func(c, of class) int {
+		return cmp.Or(cmp.Compare(c.pool, of.pool), slices.Compare(c.drivers, of.drivers), slices.Compare(c.weak, of.weak), slices.CompareFunc(c.kinds, of.kinds, compareKinds),
+			slices.Compare(c.shares, of.shares), slices.Compare(c.sharers, of.sharers))
 	})
 }
 
@@ -75,7 +88,9 @@ func (f *fleet) class(n *Node) *class {
 func (f *fleet) join(o *owner, n *Node, p *Pool) {
 	i, ok := f.seek(n)
 	if !ok {
-		f.classes = slices.Insert(f.classes, i, class{pool: n.Pool, drivers: driversOf(n), weak: weakOf(n), kinds: kindsOf(n), weights: p.Weights, open: p.Admission == Open})
+		c := classOf(n)
+		c.weights, c.open, c.share = p.Weights, p.Admission == Open, p.Share
+		f.classes = slices.Insert(f.classes, i, c)
 	}
 	c := &f.classes[i]
 	c.free.put(o, c.spot(n, n.Free(), n.Takes))
@@ -108,6 +123,9 @@ func (f *fleet) leave(o *owner, n *Node) {
 // for none; nodes that have not told their cards serve whoever does not mind which he has.
 func (c *class) serves(s *Shape, w *want) bool {
 	if c.pool != s.Pool || s.Nodes > 1 || !slices.Contains(c.drivers, s.Driver) || c.open && slices.Contains(c.weak, s.Driver) {
+		return false
+	}
+	if s.Share != "" && (s.Share != c.share || !slices.Contains(c.shares, s.Share) || !slices.Contains(c.sharers, s.Driver)) {
 		return false
 	}
 	return w == nil || len(c.kinds) == 0 && w.plain() || slices.ContainsFunc(c.kinds, func(k cardKind) bool { return w.sells(k.model) })

@@ -161,11 +161,11 @@ func (x *Index) ShapeGone(id ShapeID) { x.shapes.Delete(numbered[ShapeID, shapeI
 // PoolChanged takes a pool's new record; either may be nil.
 func (x *Index) PoolChanged(old, new *Pool) {
 	var weights Weights
-	open := new != nil && new.Admission == Open
+	open, share := new != nil && new.Admission == Open, ""
 	switch {
 	case new != nil:
 		x.pools.Set(numbered[PoolID, *Pool]{new.ID, new})
-		weights = new.Weights
+		weights, share = new.Weights, new.Share
 	case old != nil:
 		x.pools.Delete(numbered[PoolID, *Pool]{id: old.ID})
 	default:
@@ -178,13 +178,13 @@ func (x *Index) PoolChanged(old, new *Pool) {
 		if c.pool != id {
 			continue
 		}
-		c.open = open
+		c.open, c.share = open, share
 		if c.weights != weights {
 			c.weights = weights
 			c.free, c.has = c.free.weighed(x.own, weights), c.has.weighed(x.own, weights)
 		}
 	}
-	if old == nil || new == nil || old.Admission != new.Admission || !slices.Equal(old.Kinds, new.Kinds) || old.Weights.GPU != new.Weights.GPU {
+	if old == nil || new == nil || old.Admission != new.Admission || old.Share != new.Share || !slices.Equal(old.Kinds, new.Kinds) || old.Weights.GPU != new.Weights.GPU {
 		x.refitAll() // what is dearer than a name, that name does not get
 	}
 }
@@ -204,7 +204,7 @@ func (x *Index) NodeChanged(old, new *Node) {
 	}
 	x.fleet.own(x.own)
 	x.gpuChanged(old, new)
-	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.EqualFunc(old.DriverFacts, new.DriverFacts, DriverFacts.Equal) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) {
+	if was && is && old.Pool == new.Pool && old.Has == new.Has && slices.Equal(old.Drivers, new.Drivers) && slices.EqualFunc(old.DriverFacts, new.DriverFacts, DriverFacts.Equal) && slices.EqualFunc(old.Cards, new.Cards, Card.Equal) && slices.Equal(old.Shares, new.Shares) {
 		if c := x.fleet.class(old); c != nil && (len(new.Cards) > 0 || old.Used != new.Used) {
 			c.free.drop(x.own, worthOf(c.weights, old.Free()), old.ID)
 			c.free.put(x.own, c.spot(new, new.Free(), new.Takes))

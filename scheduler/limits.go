@@ -77,7 +77,7 @@ func atMost(what string, got, limit int, unit string) error {
 // Validate checks the work against the limits and for what could not be run.
 func (w Work) Validate() error {
 	for _, err := range []error{
-		w.validateText(), w.validateImage(), w.validateBox(), w.validateArgv(), w.validateEnv(), w.validateInputs(), w.validateOutputs(), w.validateLabels(),
+		w.validateText(), w.validateImage(), w.validateBox(), w.validateChdir(), w.validateArgv(), w.validateEnv(), w.validateInputs(), w.validateOutputs(), w.validateLabels(),
 	} {
 		if err != nil {
 			return err
@@ -359,7 +359,7 @@ func (p Pool) Validate() error {
 	if p.Admission != Open && p.Admission != Trusted {
 		return &FieldError{"admission", "is neither open nor trusted"}
 	}
-	for _, err := range []error{p.Weights.validate(), p.validateKinds(), p.validateMoney(), p.validateTimes(), p.validateDrivers()} {
+	for _, err := range []error{p.Weights.validate(), p.validateKinds(), p.validateMoney(), p.validateTimes(), p.validateDrivers(), p.validateShare()} {
 		if err != nil {
 			return err
 		}

@@ -49,6 +49,13 @@ func naiveServes(n *Node, p *Pool, s *Shape) bool {
 			return false
 		}
 	}
+	able := false
+	for _, d := range n.DriverFacts {
+		able = able || d.Name == s.Driver && slices.Contains(d.Can, "share")
+	}
+	if s.Share != "" && (!able || p == nil || p.Share != s.Share || !slices.Contains(n.Shares, s.Share)) {
+		return false
+	}
 	return n.State == NodeUp && n.Pool == s.Pool && s.Nodes <= 1 && slices.Contains(n.Drivers, s.Driver)
 }
 

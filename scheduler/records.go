@@ -36,7 +36,8 @@ type Shape struct {
 	Driver string    `cbor:"4,keyasint"` // "process"
 	Nodes  int32     `cbor:"5,keyasint"` // how many nodes at once; 1 until gangs exist
 
-	GPU GPURequest `cbor:"6,keyasint,omitzero"` // which GPUs
+	GPU   GPURequest `cbor:"6,keyasint,omitzero"`  // which GPUs
+	Share string     `cbor:"7,keyasint,omitempty"` // the folder of its pool's that a machine must have; "": it works in none
 }
 
 // Weights turn resources into billing units, in thousandths of a billing unit.
@@ -81,6 +82,7 @@ type Pool struct {
 	RaisedAt    funding.Millis `cbor:"19,keyasint,omitempty"` // when the price last rose
 	LowFunds    funding.Millis `cbor:"20,keyasint,omitempty"` // notice this long before the money ends
 	Kinds       []KindWeight   `cbor:"21,keyasint,omitempty"` // weights of kinds of GPUs, by name; others weigh Weights.GPU
+	Share       string         `cbor:"22,keyasint,omitempty"` // a folder that its machines have in common, for jobs to work in; "": none
 }
 
 // JobState is where a whole job stands; its tasks' states are counts and runs.
@@ -177,6 +179,7 @@ type Work struct {
 	Image   string            `cbor:"8,keyasint,omitempty"` // what a container is made from: a registry's REPOSITORY:TAG or REPOSITORY@DIGEST
 	Hold    bool              `cbor:"9,keyasint,omitempty"` // it runs nothing, and keeps its place for commands of its owner's
 	Box     *Box              `cbor:"10,keyasint,omitempty"`
+	Chdir   string            `cbor:"11,keyasint,omitempty"` // where it starts: a folder in what its pool shares; "": in its own
 }
 
 // Box is what may be said of an image's container or machine beside the image; nil: nothing.
@@ -318,6 +321,7 @@ type Node struct {
 	Refused  []RefusedShape    `cbor:"22,keyasint,omitempty"` // shapes that it had no room for, not to be tried before their time
 
 	DriverFacts []DriverFacts `cbor:"24,keyasint,omitempty"` // of every driver there, also of those that get no work
+	Shares      []string      `cbor:"25,keyasint,omitempty"` // folders that it has in common with others, sorted
 }
 
 // DriverFacts is what people may want to know of a driver on a node. What gets work is Node.Drivers alone.
@@ -325,7 +329,7 @@ type DriverFacts struct {
 	Name      string   `cbor:"1,keyasint"`
 	Version   string   `cbor:"2,keyasint,omitempty"`
 	Isolation string   `cbor:"3,keyasint,omitempty"`
-	Can       []string `cbor:"4,keyasint,omitempty"` // pause, suspend, exec, network, images, and the kinds of its devices
+	Can       []string `cbor:"4,keyasint,omitempty"` // pause, suspend, exec, network, images, share, and the kinds of its devices
 	State     string   `cbor:"5,keyasint"`           // up, starting, refused
 	Reason    string   `cbor:"6,keyasint,omitempty"`
 }

@@ -74,6 +74,7 @@ func (h *history) changePool() {
 			p.Kinds = append(p.Kinds, KindWeight{name, 200 * h.int(0, 6, "weight of "+name)})
 		}
 	}
+	p.Share = []string{"", "/a", "/b"}[h.int(0, 2, "share")]
 	h.w.pools[i] = p
 	h.x.PoolChanged(old, p)
 }
@@ -86,6 +87,7 @@ func (h *history) addShape() {
 	if h.int(0, 1, "kind") == 0 {
 		s.GPU = h.gpuRequest(&s.Need)
 	}
+	s.Share = []string{"", "", "/a", "/b"}[h.int(0, 3, "share")]
 	h.w.shapes = append(h.w.shapes, s)
 	h.x.ShapeAdded(s)
 }
@@ -94,10 +96,13 @@ func (h *history) changeNode() {
 	i, old := pick(h, &h.w.nodes, 8)
 	n := &Node{ID: NodeID(i + 1), Pool: PoolID(h.int(1, 2, "pool")), Has: h.resources(4), Drivers: h.drivers(), State: NodeUp}
 	if old != nil && h.int(0, 2, "same machine") > 0 {
-		n = &Node{ID: old.ID, Pool: old.Pool, Has: old.Has, Drivers: old.Drivers, State: old.State, DriverFacts: old.DriverFacts}
+		n = &Node{ID: old.ID, Pool: old.Pool, Has: old.Has, Drivers: old.Drivers, State: old.State, DriverFacts: old.DriverFacts, Shares: old.Shares}
+	}
+	if h.int(0, 2, "shares") == 0 {
+		n.Shares = [][]string{nil, {"/a"}, {"/a", "/b"}}[h.int(0, 2, "which")]
 	}
 	if h.int(0, 2, "facts") == 0 {
-		n.DriverFacts = []DriverFacts{{Name: "process", Isolation: []string{"", "process", "container", "vm"}[h.int(0, 3, "isolation")]}}
+		n.DriverFacts = []DriverFacts{{Name: "process", Isolation: []string{"", "process", "container", "vm"}[h.int(0, 3, "isolation")], Can: [][]string{nil, {"share"}}[h.int(0, 1, "can")]}}
 	}
 	if old != nil && n.Has == old.Has {
 		n.Cards = old.Cards

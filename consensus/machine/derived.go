@@ -55,6 +55,7 @@ type (
 		driver string
 		nodes  int32
 		gpu    scheduler.GPURequest
+		share  string
 	}
 	// streamLine is a stream hold at the index of its pool at which its money runs out.
 	streamLine struct {
@@ -64,14 +65,17 @@ type (
 	}
 )
 
-func formOf(s *scheduler.Shape) shapeForm { return shapeForm{s.Pool, s.Need, s.Driver, s.Nodes, s.GPU} }
+func formOf(s *scheduler.Shape) shapeForm {
+	return shapeForm{s.Pool, s.Need, s.Driver, s.Nodes, s.GPU, s.Share}
+}
 
 func compareForms(a, b shapeForm) int {
 	return cmp.Or(cmp.Compare(a.pool, b.pool), cmp.Compare(a.need.CPUMilli, b.need.CPUMilli),
 		cmp.Compare(a.need.Memory, b.need.Memory), cmp.Compare(a.need.Disk, b.need.Disk),
 		cmp.Compare(a.need.GPUs, b.need.GPUs), cmp.Compare(a.nodes, b.nodes), cmp.Compare(a.driver, b.driver),
 		cmp.Compare(a.gpu.Kind, b.gpu.Kind), cmp.Compare(a.gpu.Model, b.gpu.Model), cmp.Compare(a.gpu.Profile, b.gpu.Profile),
-		cmp.Compare(a.gpu.Memory, b.gpu.Memory), cmp.Compare(bit(a.gpu.NVLink), bit(b.gpu.NVLink)))
+		cmp.Compare(a.gpu.Memory, b.gpu.Memory), cmp.Compare(bit(a.gpu.NVLink), bit(b.gpu.NVLink)),
+		cmp.Compare(a.share, b.share))
 }
 
 func bit(b bool) int {

@@ -86,7 +86,7 @@ func (w *world) submit(a args) string {
 		Need: scheduler.Resources{CPUMilli: a.number("cpus", 1) * 1000, Memory: a.number("memory", 0) << 30}, Mode: funding.Safe,
 		Bid: funding.Rate(a.credits("bid", int64(pool.DefaultBid))), TimeLimit: a.duration("time", 0),
 		MaxTotal: funding.Amount(a.credits("most", 0)), OnHold: a.has("hold"), Nodes: int32(a.number("nodes", 1)),
-		Loopback: a.has("loopback"), Work: []byte{0xa0}, Firm: a.has("firm"),
+		Loopback: a.has("loopback"), Work: []byte{0xa0}, Firm: a.has("firm"), Share: a.text("share", ""),
 	}
 	command.Tasks, command.AtOnce = a.tasks()
 	command.GPU = a.gpus(&command.Need)

@@ -29,7 +29,8 @@ type NodeFacts struct {
 	Arch    string              `cbor:"7,keyasint,omitempty"`
 
 	DriverFacts []scheduler.DriverFacts `cbor:"12,keyasint,omitempty"`
-	Cards       []scheduler.Card        `cbor:"8,keyasint,omitempty"` // its GPUs
+	Cards       []scheduler.Card        `cbor:"8,keyasint,omitempty"`  // its GPUs
+	Shares      []string                `cbor:"13,keyasint,omitempty"` // folders that it has in common with others, sorted
 }
 
 // NodeJoinAnswer names the node.
@@ -56,10 +57,13 @@ func (f NodeFacts) check() error {
 	if err := scheduler.ValidateCards(f.Cards); err != nil {
 		return refuse(CodeInvalid, "what the machine has: %v", err)
 	}
-	if len(f.Labels) > factsMax || len(f.Drivers) > factsMax || len(f.Missing) > factsMax || len(f.DriverFacts) > factsMax {
-		return refuse(CodeLimit, "at most %d labels, drivers and missing limits", factsMax)
+	if len(f.Labels) > factsMax || len(f.Drivers) > factsMax || len(f.Missing) > factsMax || len(f.DriverFacts) > factsMax || len(f.Shares) > factsMax {
+		return refuse(CodeLimit, "at most %d labels, drivers, shared folders and missing limits", factsMax)
 	}
-	texts := append(slices.Concat(f.Drivers, f.Missing), f.Version, f.OS, f.Arch)
+	if !slices.IsSorted(f.Shares) {
+		return refuse(CodeInvalid, "the shared folders are not sorted")
+	}
+	texts := append(slices.Concat(f.Drivers, f.Missing, f.Shares), f.Version, f.OS, f.Arch)
 	for _, name := range slices.Sorted(maps.Keys(f.Labels)) {
 		texts = append(texts, name, f.Labels[name])
 	}
@@ -83,6 +87,7 @@ func (f NodeFacts) check() error {
 func (f NodeFacts) on(node scheduler.Node) scheduler.Node {
 	node.Has, node.Labels, node.Drivers, node.Missing = f.Has, f.Labels, f.Drivers, f.Missing
 	node.Version, node.OS, node.Arch, node.DriverFacts, node.Cards = f.Version, f.OS, f.Arch, f.DriverFacts, f.Cards
+	node.Shares = f.Shares
 	return node
 }
 

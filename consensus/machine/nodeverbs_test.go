@@ -30,6 +30,10 @@ func (w *world) setPool(a args) string {
 	if a.has("trusted") {
 		p.Admission = scheduler.Trusted
 	}
+	if a.has("open") {
+		p.Admission = scheduler.Open
+	}
+	p.Share = a.text("share", p.Share)
 	if code := w.does(command, &PoolSetAnswer{}); code != "" {
 		return code
 	}
@@ -42,8 +46,13 @@ func (w *world) facts(a args) NodeFacts {
 	if isolation := a.text("isolation", ""); isolation != "" {
 		told = []scheduler.DriverFacts{{Name: "process", Isolation: isolation, State: "up"}}
 	}
+	var shares []string
+	if share := a.text("share", ""); share != "" {
+		shares = []string{share}
+		told = append(told, scheduler.DriverFacts{Name: "process", Isolation: "process", State: "up", Can: []string{scheduler.AbilityShare}})
+	}
 	return NodeFacts{
-		DriverFacts: told,
+		DriverFacts: told, Shares: shares,
 		Has:         scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30, GPUs: max(whole(a.cards()), a.number("whole", 0))},
 		Drivers:     []string{"process"}, OS: "linux", Cards: a.cards(),
 	}

@@ -81,7 +81,7 @@ func (tx *Tx) placeTask(d Placement, task int32, at funding.Millis) (scheduler.R
 		return 0, CodeNodeUnknown, nil
 	case old.Startable() == 0 || node.State != scheduler.NodeUp || node.Pool != old.Pool:
 		return 0, CodeStale, nil
-	case !shape.Need.Within(node.Free()) || !node.Drives(pool, shape.Driver):
+	case !shape.Need.Within(node.Free()) || !node.Drives(pool, shape.Driver) || !node.Offers(pool, shape):
 		return 0, CodeStale, nil
 	case old.Effective() < pool.Floor:
 		return 0, CodeStale, nil

@@ -33,7 +33,8 @@ type Submit struct {
 	Loopback  bool                `cbor:"20,keyasint,omitempty"` // the request came from the server's own machine
 	Work      []byte              `cbor:"21,keyasint"`           // scheduler.Work, encoded
 
-	GPU scheduler.GPURequest `cbor:"22,keyasint,omitzero"` // which GPUs
+	GPU   scheduler.GPURequest `cbor:"22,keyasint,omitzero"`  // which GPUs
+	Share string               `cbor:"23,keyasint,omitempty"` // what of its pool's it works in, "": nothing
 }
 
 // SubmitAnswer tells what became of it. A repeated request has the same answer.
@@ -75,7 +76,7 @@ func (c Submit) submit(tx *Tx, at funding.Millis) (any, error) {
 	}
 	tx.meta.Job++
 	job.ID = tx.meta.Job
-	job.Shape = tx.shapeOf(scheduler.Shape{Pool: c.Pool, Need: c.Need, Driver: c.Driver, Nodes: 1, GPU: c.GPU})
+	job.Shape = tx.shapeOf(scheduler.Shape{Pool: c.Pool, Need: c.Need, Driver: c.Driver, Nodes: 1, GPU: c.GPU, Share: c.Share})
 	answer := SubmitAnswer{Job: job.ID, Bid: job.Bid, Weight: job.Weight, Fee: pool.SubmitFee, Index: tx.index}
 	pot, err := c.fund(tx, &job, &answer)
 	if err != nil {
@@ -139,6 +140,8 @@ func (c Submit) job(pool *scheduler.Pool, at funding.Millis) (scheduler.Job, err
 		return none, refuse(CodeInvalid, "the mode is neither safe nor stream")
 	case c.Nodes > 1 || c.Firm:
 		return none, refuse(CodeInvalid, "several nodes at once and firm runs are not offered")
+	case c.Share != "" && c.Share != pool.Share:
+		return none, refuse(CodeStale, "the machines of pool %s do not share %s any more", pool.Name, c.Share)
 	case c.Need == scheduler.Resources{} && !c.GPU.Asks(c.Need):
 		return none, refuse(CodeInvalid, "the job asks for nothing to run on")
 	case c.Bid < pool.Floor:
