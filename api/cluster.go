@@ -95,7 +95,7 @@ func nodeView(v *machine.View, n *scheduler.Node) client.Node {
 		CPUMilli: n.Has.CPUMilli, MemoryBytes: n.Has.Memory, DiskBytes: n.Has.Disk, GPUs: n.Has.GPUs,
 		CPUUsed: n.Used.CPUMilli, MemoryUsed: n.Used.Memory, DiskUsed: n.Used.Disk, GPUsUsed: n.Used.GPUs,
 		Runs: n.Open, Drivers: n.Drivers, Labels: n.Labels, Missing: n.Missing, Joined: clock(n.Joined),
-		Version: n.Version, OS: n.OS, Arch: n.Arch,
+		Version: n.Version, OS: n.OS, Arch: n.Arch, Shares: n.Shares,
 	}
 	for _, d := range n.DriverFacts {
 		out.DriverFacts = append(out.DriverFacts, client.DriverFacts{
@@ -182,7 +182,7 @@ func poolView(v *machine.View, p *scheduler.Pool) client.Pool {
 		FloorMicro: int64(p.Floor), DefaultBidMicro: int64(p.DefaultBid), PriceMicro: int64(p.Price),
 		SubmitFeeMicro: int64(p.SubmitFee), TimeDefaultMs: int64(p.TimeDefault), TimeMaxMs: int64(p.TimeMax),
 		KillDelayMs: int64(p.KillDelay), PauseGraceMs: int64(p.PauseGrace), TrancheMs: int64(p.Tranche),
-		TickMs: int64(p.Tick), LowFundsMs: int64(p.LowFunds), ArrayMax: p.ArrayMax, Drivers: p.Drivers, User: p.User,
+		TickMs: int64(p.Tick), LowFundsMs: int64(p.LowFunds), ArrayMax: p.ArrayMax, Drivers: p.Drivers, User: p.User, Share: p.Share,
 	}
 	for _, n := range v.Nodes() {
 		if n.Pool == p.ID && n.State == scheduler.NodeUp {
@@ -286,6 +286,7 @@ func changePool(p *scheduler.Pool, s client.PoolSet) error {
 	}
 	set(&p.Loopback, s.Loopback)
 	set(&p.User, s.User)
+	set(&p.Share, s.Share)
 	set(&p.ArrayMax, s.ArrayMax)
 	for _, f := range []struct {
 		to   *funding.Millis

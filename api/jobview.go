@@ -89,7 +89,7 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client
 			return nil, err
 		}
 		out.Name, out.Image, out.Command, out.Labels, out.Outputs = w.Name, w.Image, w.Argv, w.Labels, w.Outputs
-		out.Hold = w.Hold
+		out.Hold, out.Chdir = w.Hold, w.Chdir
 		if b := w.Box; b != nil {
 			out.Entrypoint, out.WorkDir, out.ReadOnly, out.ShmBytes = b.Entrypoint, b.WorkDir, b.ReadOnly, b.ShmBytes
 		}

@@ -30,6 +30,7 @@ type spec struct {
 	need     scheduler.Resources
 	gpu      scheduler.GPURequest
 	driver   string
+	share    string // what of the pool's it works in, "": nothing
 	mode     funding.Mode
 	weight   funding.Weight
 	tasks    scheduler.TaskRange
@@ -65,6 +66,9 @@ func readSpec(v *machine.View, j client.JobSpec, pay funding.Amount) (spec, erro
 		return s, err
 	}
 	s.driver = driverOf(j)
+	if s.share, err = pool.ShareFor(s.driver, j.Chdir); err != nil {
+		return s, err
+	}
 	if err := s.readMode(j); err != nil {
 		return s, err
 	}
@@ -131,7 +135,7 @@ func fits(v *machine.View, s spec) error {
 		return nil
 	}
 	var most scheduler.Resources // none of these need be of one machine
-	some, driven := false, false
+	some, driven, shared := false, false, false
 	for _, n := range v.Nodes() {
 		if n.Pool != s.pool.ID {
 			continue
@@ -140,7 +144,7 @@ func fits(v *machine.View, s spec) error {
 		if n.Has.Memory == 0 || len(n.Drivers) == 0 || drives && scheduler.Holds(s.pool, n, shape) {
 			return nil // it has yet to tell what it has, or is drained or lost today
 		}
-		some, driven = true, driven || drives
+		some, driven, shared = true, driven || drives, shared || drives && n.Offers(s.pool, shape)
 		most.CPUMilli, most.Memory = max(most.CPUMilli, n.Has.CPUMilli), max(most.Memory, n.Has.Memory)
 		most.Disk, most.GPUs = max(most.Disk, n.Has.Disk), max(most.GPUs, n.Has.GPUs)
 	}
@@ -153,6 +157,9 @@ func fits(v *machine.View, s spec) error {
 		}
 		return fail(string(machine.CodeDriverRefused), "no node of pool %s has the driver %q", s.pool.Name, s.driver)
 	}
+	if !shared {
+		return fail(string(machine.CodeTooBig), "no machine of pool %s shares %s with what its driver %s runs; one takes part by: coinop executor --share %s", s.pool.Name, s.share, s.driver, s.share)
+	}
 	if without := s.without(); s.gpu.Asks(s.need) && scheduler.Fits(v.Scheduler(), without) {
 		return fail(string(machine.CodeTooBig), "no node of pool %s has %s%s", s.pool.Name, s.gpu.Text(s.need), gpusShort(v, s))
 	}
@@ -161,7 +168,7 @@ func fits(v *machine.View, s spec) error {
 
 // shape is what the job asks for, as the scheduler sees it.
 func (s spec) shape() *scheduler.Shape {
-	return &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1, GPU: s.gpu}
+	return &scheduler.Shape{Pool: s.pool.ID, Need: s.need, Driver: s.driver, Nodes: 1, GPU: s.gpu, Share: s.share}
 }
 
 // without is the same without GPUs.
@@ -214,7 +221,7 @@ func poolNames(v *machine.View) string {
 // readWork turns the rest of a job's JSON into what its executor needs, encoded.
 func readWork(j client.JobSpec) ([]byte, error) {
 	w := scheduler.Work{
-		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image, Hold: j.Hold,
+		Name: j.Name, Argv: j.Command, Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image, Hold: j.Hold, Chdir: j.Chdir,
 		Box: scheduler.NewBox(j.Entrypoint, j.WorkDir, j.ReadOnly, j.ShmBytes),
 	}
 	switch driver := driverOf(j); {

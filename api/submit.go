@@ -143,6 +143,7 @@ func (a *API) fillTerms(command *machine.Submit, v *machine.View, in client.Subm
 		return err
 	}
 	command.Pool, command.Need, command.GPU, command.Driver, command.Mode = s.pool.ID, s.need, s.gpu, s.driver, s.mode
+	command.Share = s.share
 	command.Bid, command.TimeLimit = terms.Bid, terms.TimeLimit
 	command.Tasks, command.AtOnce, command.MaxTotal = s.tasks, s.atOnce, s.maxTotal
 	return nil

@@ -52,6 +52,7 @@ type machineConfig struct {
 	registryAuth string // a file
 	localImages  bool   // also from this machine itself
 	kernel       string // of virtual machines; "": there are none
+	shares       []string
 	plugins      string // a folder of other drivers; "": plugins in dir
 	gpus         gpuFlags
 	stopTasks    bool // end them with the executor, uncharged
@@ -87,7 +88,7 @@ func (a *app) runMachine(ctx context.Context, c machineConfig, log *slog.Logger,
 		return fmt.Errorf("start executor: %w", err)
 	}
 	config := executor.Config{
-		Dir: dir, Name: c.name, Pool: c.pool, Labels: c.labels, Version: a.version,
+		Dir: dir, Name: c.name, Pool: c.pool, Labels: c.labels, Version: a.version, Shares: c.shares,
 		Drivers: map[string]drivers.Driver{}, Absent: absent,
 		CPUMilli: c.cpuMilli, MemoryBytes: c.memory, DiskBytes: c.disk, User: c.user, StopTasks: c.stopTasks, Log: log, Ready: ready,
 	}

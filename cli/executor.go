@@ -15,7 +15,7 @@ type executorFlags struct {
 	cpus, memory, disk, user, level       string
 	images, registryAuth, plugins, kernel string
 	localImages                           bool
-	labels                                []string
+	labels, shares                        []string
 	config                                string
 	gpus                                  gpuFlags
 }
@@ -67,12 +67,13 @@ func (f *executorFlags) add(cmd *cobra.Command) {
 	fl.BoolVar(&f.localImages, "local-images", false, "also take images from this machine: paths, and registries on loopback (not for strangers' pools)")
 	f.gpus.add(cmd)
 	fl.StringArrayVar(&f.labels, "label", nil, "a label of the node as `NAME=VALUE`; may be given again")
+	fl.StringArrayVar(&f.shares, "share", nil, "a `DIR` that this machine has in common with others, absolute: jobs of a pool that shares it may work there; may be given again")
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
 }
 
 func (a *app) machineConfig(f executorFlags) (machineConfig, error) {
-	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, plugins: f.plugins, localImages: f.localImages, gpus: f.gpus, kernel: f.kernel, labels: map[string]string{}}
+	c := machineConfig{dir: f.dir, name: or(f.name, hostName()), pool: f.pool, user: f.user, plugins: f.plugins, localImages: f.localImages, gpus: f.gpus, kernel: f.kernel, shares: f.shares, labels: map[string]string{}}
 	c.servers = strings.Split(f.cluster, ",")
 	for _, l := range f.labels {
 		name, value, ok := strings.Cut(l, "=")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -92,6 +93,18 @@ func (a *app) job(cmd *cobra.Command, f *jobFlags, args []string) (jobfile.Job, 
 	if len(job.Command) == 0 && job.Script == nil && job.Image == "" {
 		return job, usageError{errors.New("the job has no command: add one behind --, or `command = [...]` to the file; only an image may have its own")}
 	}
+	return checked(job)
+}
+
+// checked is the job with paths of this machine as others know them, if it can be.
+func checked(job jobfile.Job) (jobfile.Job, error) {
+	if job.Chdir != "" {
+		dir, err := filepath.Abs(job.Chdir)
+		if err != nil {
+			return job, fmt.Errorf("find %s: %w", job.Chdir, err)
+		}
+		job.Chdir = dir
+	}
 	if err := job.Check(); err != nil {
 		return job, usageError{err}
 	}
@@ -125,7 +138,7 @@ func specOf(j jobfile.Job, inputs []inputFile) client.JobSpec {
 		Name: j.Name, Pool: j.Pool, Driver: j.Driver, Image: j.Image, CPUMilli: j.CPUMilli, MemoryBytes: j.Memory, DiskBytes: j.Disk, GPUs: j.GPUs,
 		TimeMs: int64(j.Time), BidMicro: int64(j.Bid), MaxTotalMicro: int64(j.MaxTotal),
 		GPUKind: j.GPUKind, GPUMemoryBytes: j.GPUMemory, NVLink: j.NVLink,
-		Entrypoint: j.Entrypoint, WorkDir: j.WorkDir, ReadOnly: j.ReadOnly, ShmBytes: j.ShmBytes,
+		Entrypoint: j.Entrypoint, WorkDir: j.WorkDir, ReadOnly: j.ReadOnly, ShmBytes: j.ShmBytes, Chdir: j.Chdir,
 		Command: j.Command, Script: j.Script, Hold: j.Hold, Env: j.Env, Outputs: j.Outputs, Labels: j.Labels,
 	}
 	switch j.Mode {

@@ -103,7 +103,7 @@ func (a *app) printNode(n client.Node) {
 	a.fields("node", n.Node, "pool", n.Pool, "state", n.State, "reason", n.Reason, "deadline", clock(n.Deadline),
 		"cpus", cpus(n.CPUUsed)+" of "+cpus(n.CPUMilli)+" sold", "memory", size(n.MemoryUsed)+" of "+size(n.MemoryBytes)+" sold",
 		"disk", size(n.DiskUsed)+" of "+size(n.DiskBytes)+" sold", "runs", strconv.Itoa(int(n.Runs)),
-		"drivers", strings.Join(n.Drivers, ", "), "labels", labels(n.Labels), "version", n.Version,
+		"drivers", strings.Join(n.Drivers, ", "), "labels", labels(n.Labels), "shares", strings.Join(n.Shares, ", "), "version", n.Version,
 		"system", strings.TrimSpace(n.OS+" "+n.Arch), "joined", clock(&n.Joined))
 	for _, missing := range n.Missing {
 		a.fields("lacking", missing)

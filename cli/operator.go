@@ -133,7 +133,7 @@ func (a *app) tokensVerb() *cobra.Command {
 }
 
 func (a *app) poolSetVerb() *cobra.Command {
-	var admission, floor, bid, fee, timeDefault, timeMax, killDelay, grace, user string
+	var admission, floor, bid, fee, timeDefault, timeMax, killDelay, grace, user, share string
 	var drivers []string
 	var weights weightFlags
 	cmd := &cobra.Command{
@@ -157,6 +157,7 @@ func (a *app) poolSetVerb() *cobra.Command {
 			set := poolSetter{changed: cmd.Flags().Changed}
 			set.text("admission", admission, &r.Admission)
 			set.text("user", user, &r.User)
+			set.text("share", share, &r.Share)
 			set.rate("floor", floor, &r.FloorMicro)
 			set.rate("default-bid", bid, &r.DefaultBidMicro)
 			set.rate("submit-fee", fee, &r.SubmitFeeMicro)
@@ -196,6 +197,8 @@ func (a *app) poolSetVerb() *cobra.Command {
 	f.StringVar(&killDelay, "kill-delay", "", "between SIGTERM and SIGKILL, at most a tenth of the limit")
 	f.StringVar(&grace, "pause-grace", "", "how long a paused task keeps its place")
 	f.StringVar(&user, "user", "", "whom executors run tasks as")
+	f.StringVar(&share, "share", "", "a `DIR` that its machines have in common (a network file system), for jobs to work in with --chdir; those that have it offer\n"+
+		"it with: coinop executor --share DIR. Empty: none. An open pool has none: strangers would see each other's files")
 	return cmd
 }
 

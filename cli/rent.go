@@ -64,8 +64,8 @@ func (a *app) rental(ctx context.Context, f *jobFlags) (jobfile.Job, error) {
 	if job.Mode == 0 {
 		job.Mode = funding.Stream
 	}
-	if err := job.Check(); err != nil {
-		return job, usageError{err}
+	if job, err = checked(job); err != nil {
+		return job, err
 	}
 	if job.Pay == 0 && job.Pot == "" {
 		asked := job

@@ -71,6 +71,7 @@ type Description struct {
 	Connect         bool           // ExecRequest.Connect
 	Network         bool           // can withhold or grant the network; a driver that cannot always shares the host's
 	Devices         []string       // by which names it takes Task.Devices: DevicesCDI, or none
+	Share           bool           // Task.Share
 	Images          bool           // runs Task.Image; a driver that does not runs the machine's own programs
 	WorkDir         string         // where its tasks find Task.WorkDir; "": under its own name
 	NoticeDir       string         // where its tasks find Task.NoticeDir; "": nowhere, or under its own name where tasks see the machine's files
@@ -134,7 +135,9 @@ type Task struct {
 	From string
 
 	NoticeDir    string // absolute, exists: what the task is told while it runs, for it to read; "": nothing
-	ReadOnlyRoot bool   // it may write to its work folder and /dev/shm only
+	Share        string // absolute: a folder of the machine's that others have too; "": none. Needs Description.Share
+	Chdir        string // Share or a path in it, in its short form: where the command starts, under this name. No link on the way may lead out of Share
+	ReadOnlyRoot bool   // it may write to its work folder, Chdir and /dev/shm only
 	ShmBytes     int64  // of /dev/shm, which counts as memory; 0: ShmBytesDefault
 
 	UID, GID  uint32 // who runs it; both 0 mean the driver's own user, which is refused for root unless AllowRoot

@@ -37,6 +37,7 @@ func (r *run) begin(ctx context.Context) (*ended, error) {
 	err := r.start(ctx, wanted)
 	var refused *refusal
 	var without noGPU
+	var apart notShared
 	switch {
 	case err == nil:
 		return nil, nil
@@ -46,6 +47,8 @@ func (r *run) begin(ctx context.Context) (*ended, error) {
 		return r.neverStarted()
 	case errors.As(err, &without):
 		return endWithout(r.boot, wire.Cause_CAUSE_NO_ROOM, err.Error()), nil
+	case errors.As(err, &apart): // which the facts say too, so it does not come back at once
+		return endWithout(r.boot, wire.Cause_CAUSE_LEAVING, err.Error()), nil
 	case r.journal.starting == "" && diskTrouble(err) && r.noRoom(): // its driver was not asked, and another machine can do better
 		r.diskFailed(err)
 		return endWithout(r.boot, wire.Cause_CAUSE_LEAVING, err.Error()), nil
@@ -101,6 +104,9 @@ func (r *run) start(ctx, wanted context.Context) error {
 		return err
 	}
 	if r.journal.starting == "" { // else all that is done already
+		if err := r.mayShare(ctx); err != nil {
+			return err
+		}
 		err := r.slot(wanted, r.prepare, func() error { return r.makeReady(wanted, user) })
 		if err != nil {
 			return err
@@ -233,7 +239,7 @@ func (r *run) task(user user, can drivers.Description, grant gpu.Grant) drivers.
 		ID: r.journal.task, Dir: filepath.Join(dir, driverDir), WorkDir: filepath.Join(dir, workDir),
 		Argv: argv, Env: r.environment(order, r.config.Boot(), there, r.noticeSeen(can)), Image: spec.GetImage(),
 		Entrypoint: spec.GetBox().GetEntrypoint(), StartDir: spec.GetBox().GetWorkDir(), ReadOnlyRoot: spec.GetBox().GetReadOnly(), ShmBytes: spec.GetBox().GetShmBytes(),
-		Hold: spec.GetHold(), NoticeDir: r.noticeShown(can),
+		Hold: spec.GetHold(), NoticeDir: r.noticeShown(can), Share: spec.GetShare(), Chdir: spec.GetChdir(),
 		UID: user.uid, GID: user.gid,
 		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: cmp.Or(spec.GetDiskBytes(), diskUnasked(spec)),
 		PidsMax: cmp.Or(spec.GetPidsMax(), r.config.PidsMax), FilesMax: cmp.Or(spec.GetFilesMax(), r.config.FilesMax),

@@ -41,6 +41,8 @@ type Config struct {
 	MemoryBytes int64 // default: what there is
 	DiskBytes   int64 // default: what is free below Dir
 
+	Shares []string // folders that this machine has in common with others, for tasks to work in
+
 	GPUs     gpu.Provider // nil: this machine has none
 	GPUSpecs string       // the folder of its CDI specs
 	NoGPUs   string       // why there are none, for people
@@ -121,6 +123,8 @@ type Executor struct {
 	told    []string // the servers' cluster ports, as the last leader has told
 	ill     string   // why nothing can be written to the disk; empty: it can
 	clock   clock
+	shared  []string // of config.Shares, those that are there
+	apart   []string // and why others are not
 }
 
 // clock turns this machine's boot time into cluster time, for what tasks are told.
@@ -147,6 +151,9 @@ func New(config Config) (*Executor, error) {
 	}
 	if min(config.CPUMilli, config.MemoryBytes, config.DiskBytes) < 0 {
 		return nil, errors.New("executor: a machine cannot offer less than nothing")
+	}
+	if err := checkShares(config.Shares); err != nil {
+		return nil, err
 	}
 	config.fill()
 	boot, err := bootID()
@@ -206,6 +213,7 @@ func (c *Config) fill() {
 		c.step = func(uint64, string) error { return nil }
 	}
 	c.Servers = slices.Clone(c.Servers)
+	c.Shares = slices.Compact(slices.Sorted(slices.Values(c.Shares)))
 }
 
 // Run adopts what earlier executors of this folder left running, then follows the servers until ctx ends. Tasks live on
@@ -245,6 +253,7 @@ func (e *Executor) Run(ctx context.Context) error {
 		e.wg.Go(func() { e.heedGPUs(live) })
 		e.wg.Go(func() { e.meterGPUs(live) })
 	}
+	e.startShares(live)
 	e.wg.Go(func() { e.keepLeases(live) })
 	e.wg.Go(func() { e.keepDisk(live) })
 	e.wg.Go(func() { e.connect(live) })

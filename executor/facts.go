@@ -65,6 +65,7 @@ func (e *Executor) tellFacts() {
 	}
 	facts := proto.CloneOf(e.own)
 	e.addGPUs(facts)
+	facts.Shares, facts.Missing = e.shared, append(facts.Missing, e.apart...)
 	facts.Missing = facts.Missing[:min(len(facts.Missing), factsMost)]
 	for i, text := range facts.Missing {
 		facts.Missing[i] = fact(text)

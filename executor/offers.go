@@ -114,7 +114,7 @@ func abilities(d drivers.Description) string {
 	for _, ability := range []struct {
 		name string
 		has  bool
-	}{{"pause", d.Pause}, {"suspend", d.Suspend}, {"exec", d.Exec}, {"network", d.Network}, {"images", d.Images}} {
+	}{{"pause", d.Pause}, {"suspend", d.Suspend}, {"exec", d.Exec}, {"network", d.Network}, {"images", d.Images}, {"share", d.Share}} {
 		if ability.has {
 			all = append(all, ability.name)
 		}
@@ -133,9 +133,9 @@ func (e *Executor) offered() (all []*wire.DriverFacts, missing []string) {
 		d := o.can
 		facts := &wire.DriverFacts{
 			Name: name, Version: fact(d.Version), Isolation: fact(string(d.Isolation)), State: o.state, Reason: fact(o.reason),
-			Pause: d.Pause, Suspend: d.Suspend, Exec: d.Exec, Network: d.Network, Images: d.Images,
+			Pause: d.Pause, Suspend: d.Suspend, Exec: d.Exec, Network: d.Network, Images: d.Images, Share: d.Share,
 		}
-		for _, device := range d.Devices[:min(len(d.Devices), factsMost-5)] {
+		for _, device := range d.Devices[:min(len(d.Devices), factsMost-6)] {
 			facts.Devices = append(facts.Devices, fact(device))
 		}
 		all = append(all, facts)

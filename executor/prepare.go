@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,7 @@ func (r *run) environment(order *wire.Order, now int64, work, notice string) []s
 	}
 	env := map[string]string{"HOME": work, "TMPDIR": filepath.Join(work, tmpDir)}
 	if spec.GetImage() == "" { // an image has its own programs, and may say where they start
-		env["PATH"], env["LANG"], env["PWD"] = taskPath, "C.UTF-8", work
+		env["PATH"], env["LANG"], env["PWD"] = taskPath, "C.UTF-8", cmp.Or(spec.GetChdir(), work)
 	}
 	for _, entry := range spec.GetEnv() {
 		if name, value, ok := strings.Cut(entry, "="); ok && name != "" && !strings.HasPrefix(name, "COINOP_") {

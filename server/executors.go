@@ -229,7 +229,7 @@ func factsOf(f *wire.NodeFacts) machine.NodeFacts {
 	facts := machine.NodeFacts{
 		Has:    scheduler.Resources{CPUMilli: f.CpuMilli, Memory: f.MemoryBytes, Disk: f.DiskBytes, GPUs: f.Gpus},
 		Labels: f.Labels, Missing: f.Missing, Version: f.Version, OS: f.Os, Arch: f.Arch,
-		Cards: cardsOf(f.Cards),
+		Cards: cardsOf(f.Cards), Shares: f.Shares,
 	}
 	for _, d := range f.Drivers {
 		if d.State == wire.DriverState_DRIVER_STATE_UP {
@@ -251,7 +251,7 @@ func driverFacts(d *wire.DriverFacts) scheduler.DriverFacts {
 	for _, ability := range []struct {
 		name string
 		has  bool
-	}{{"pause", d.Pause}, {"suspend", d.Suspend}, {"exec", d.Exec}, {"network", d.Network}, {"images", d.Images}} {
+	}{{"pause", d.Pause}, {"suspend", d.Suspend}, {"exec", d.Exec}, {"network", d.Network}, {"images", d.Images}, {scheduler.AbilityShare, d.Share}} {
 		if ability.has {
 			facts.Can = append(facts.Can, ability.name)
 		}
@@ -281,5 +281,5 @@ func sameFacts(n *scheduler.Node, f machine.NodeFacts) bool {
 	return n.Has == f.Has && maps.Equal(n.Labels, f.Labels) && slices.Equal(n.Drivers, f.Drivers) &&
 		slices.Equal(n.Missing, f.Missing) && n.Version == f.Version && n.OS == f.OS && n.Arch == f.Arch &&
 		slices.EqualFunc(n.DriverFacts, f.DriverFacts, scheduler.DriverFacts.Equal) &&
-		slices.EqualFunc(n.Cards, f.Cards, scheduler.Card.Equal)
+		slices.EqualFunc(n.Cards, f.Cards, scheduler.Card.Equal) && slices.Equal(n.Shares, f.Shares)
 }

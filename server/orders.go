@@ -139,6 +139,7 @@ func spec(view *machine.View, run *scheduler.Run) (*wire.Spec, error) {
 		Argv: work.Argv, Env: work.Env, Script: work.Script, Image: work.Image, Outputs: work.Outputs, Hold: work.Hold,
 		CpuMilli: shape.Need.CPUMilli, MemoryBytes: shape.Need.Memory, DiskBytes: shape.Need.Disk, Gpus: shape.Need.GPUs, Gpu: gpuRequest(shape),
 		TimeLimitMs: int64(job.TimeLimit), KillDelayMs: int64(killDelay(pool, job.TimeLimit)), User: pool.User,
+		Share: shape.Share, Chdir: work.Chdir,
 	}
 	if b := work.Box; b != nil {
 		s.Box = &wire.Box{Entrypoint: b.Entrypoint, WorkDir: b.WorkDir, ReadOnly: b.ReadOnly, ShmBytes: b.ShmBytes}

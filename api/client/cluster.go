@@ -27,6 +27,7 @@ type Node struct {
 	OS          string            `json:"os,omitempty"`
 	Arch        string            `json:"arch,omitempty"`
 	DriverFacts []DriverFacts     `json:"driver_facts,omitempty" doc:"of every driver there; in lists only where asked for"`
+	Shares      []string          `json:"shares,omitempty" doc:"folders that it has in common with others"`
 }
 
 // DriverFacts is what a node says of one of its drivers.
@@ -34,7 +35,7 @@ type DriverFacts struct {
 	Driver    string   `json:"driver"`
 	Version   string   `json:"version,omitempty"`
 	Isolation string   `json:"isolation,omitempty" doc:"process, container or vm"`
-	Can       []string `json:"can,omitempty" doc:"pause, suspend, exec, network, images, and the kinds of its devices"`
+	Can       []string `json:"can,omitempty" doc:"pause, suspend, exec, network, images, share, and the kinds of its devices"`
 	State     string   `json:"state" enum:"up,starting,refused" doc:"only one that is up gets work"`
 	Reason    string   `json:"reason,omitempty" doc:"why it is not up"`
 }
@@ -101,6 +102,7 @@ type Pool struct {
 	ArrayMax        int32    `json:"array_max"`
 	Drivers         []string `json:"drivers"`
 	User            string   `json:"user,omitempty"`
+	Share           string   `json:"share,omitempty" doc:"a folder that its machines have in common, for jobs to work in"`
 	Nodes           int      `json:"nodes"`
 	CPUMilli        int64    `json:"cpu_milli" doc:"of all nodes that take work"`
 	CPUUsed         int64    `json:"cpu_milli_used"`
@@ -129,6 +131,7 @@ type PoolSet struct {
 	ArrayMax        *int32   `json:"array_max,omitempty"`
 	Drivers         []string `json:"drivers,omitempty"`
 	User            *string  `json:"user,omitempty"`
+	Share           *string  `json:"share,omitempty" doc:"an absolute path, on every machine that offers it (coinop executor --share); empty: none. An open pool has none"`
 }
 
 // Price is one point of a pool's price.

@@ -47,6 +47,8 @@ type JobSpec struct {
 	WorkDir    string   `json:"workdir,omitempty" doc:"with an image: the folder in it where the command starts; default: where the image says, else the job's folder"`
 	ReadOnly   bool     `json:"read_only,omitempty" doc:"with an image: only the job's folder and /dev/shm can be written to"`
 	ShmBytes   int64    `json:"shm_bytes,omitempty" doc:"with an image: size of /dev/shm, which counts as memory; default 64 MiB"`
+
+	Chdir string `json:"chdir,omitempty" doc:"the folder where the command starts, in what the pool's machines share: an absolute path, and found by that name; default: the job's folder, which inputs and outputs are of in any case"`
 }
 
 // Array makes a job of many tasks, first to last inclusive.
@@ -158,6 +160,7 @@ type JobPrivate struct {
 	WorkDir       string            `json:"workdir,omitempty"`
 	ReadOnly      bool              `json:"read_only,omitempty"`
 	ShmBytes      int64             `json:"shm_bytes,omitempty"`
+	Chdir         string            `json:"chdir,omitempty"`
 	Command       []string          `json:"command,omitempty"`
 	Hold          bool              `json:"hold,omitempty" doc:"it runs nothing"`
 	Labels        map[string]string `json:"labels,omitempty"`

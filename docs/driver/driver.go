@@ -122,6 +122,8 @@ func check(t drivers.Task) error {
 		return errors.New("there is no command")
 	case t.Image != "" || len(t.Devices) > 0:
 		return errors.New("this driver has no images and no devices")
+	case t.Share != "":
+		return errors.New("this driver has no shared folders")
 	case (t.UID == 0 || t.GID == 0) && !t.AllowRoot:
 		return errors.New("it would run as root")
 	}

@@ -108,7 +108,7 @@ func (r runtime) makeBox(t drivers.Task, image Image, devices cdi.Edits, cgroups
 func makeOwn(dir string, uid, gid uint32) error {
 	upper := filepath.Join(dir, "own", "upper")
 	return errors.Join(
-		os.MkdirAll(filepath.Join(dir, "own"), 0o700), os.Mkdir(filepath.Join(dir, "own", "work"), 0o700), os.Mkdir(filepath.Join(dir, "rootfs"), 0o711), os.Mkdir(filepath.Join(dir, "work"), 0o711),
+		os.MkdirAll(filepath.Join(dir, "own"), 0o700), os.Mkdir(filepath.Join(dir, "own", "work"), 0o700), os.Mkdir(filepath.Join(dir, "rootfs"), 0o711), os.Mkdir(filepath.Join(dir, "work"), 0o711), os.Mkdir(filepath.Join(dir, "share"), 0o711),
 		os.Mkdir(upper, 0o755), os.Chmod(upper, 0o755), os.Chown(upper, int(uid), int(gid)), //nolint:gosec // seen through the mount alone
 	)
 }
@@ -147,6 +147,9 @@ func mounts(t drivers.Task, dir string) []specs.Mount {
 		{Destination: shim.FirstArgv()[0], Type: "bind", Source: filepath.Join(dir, "init"), Options: []string{"bind", "ro", "nosuid", "nodev"}},
 		{Destination: "/etc/hosts", Type: "bind", Source: filepath.Join(dir, "hosts"), Options: append([]string{"bind", "ro"}, quiet...)},
 		{Destination: WorkDir, Type: "bind", Source: filepath.Join(dir, "work"), Options: []string{"bind", "nosuid", "nodev"}},
+	}
+	if t.Share != "" {
+		all = append(all, specs.Mount{Destination: t.Chdir, Type: "bind", Source: filepath.Join(dir, "share"), Options: []string{"bind", "nosuid", "nodev"}})
 	}
 	if t.NoticeDir != "" { // the folder, since its files are replaced by others
 		all = append(all, specs.Mount{Destination: NoticeDir, Type: "bind", Source: t.NoticeDir, Options: append([]string{"bind", "ro"}, quiet...)})

@@ -91,7 +91,7 @@ func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	}
 	return drivers.Description{
 		Name: "container", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationContainer,
-		Pause: true, Exec: true, Connect: true, Network: true, Devices: []string{drivers.DevicesCDI}, Images: true, WorkDir: WorkDir, NoticeDir: NoticeDir, Note: d.note, Limits: d.Limits(""),
+		Pause: true, Exec: true, Connect: true, Network: true, Devices: []string{drivers.DevicesCDI}, Images: true, Share: tasks.CanShare(), WorkDir: WorkDir, NoticeDir: NoticeDir, Note: d.note, Limits: d.Limits(""),
 	}, nil
 }
 
@@ -126,6 +126,9 @@ func (d *Driver) Prepare(ctx context.Context, t drivers.Task, spec *shim.Spec) e
 		return fmt.Errorf("%w: neither the task nor its image says what to run", drivers.ErrInvalid)
 	}
 	spec.SetUser, spec.WorkDir = false, image.Start(t.StartDir)
+	if t.Share != "" { // which the shim looks for as the task's user
+		spec.SetUser, spec.WorkDir = true, t.Chdir
+	}
 	box, err := d.runtime.makeBox(t, image, devices, d.runtime.cgroupsPath(d, t.ID, spec))
 	if err != nil {
 		return fmt.Errorf("make container: %w", err)

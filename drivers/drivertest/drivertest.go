@@ -66,6 +66,7 @@ func Checks() []Check {
 	all = append(all, execChecks()...)
 	all = append(all, connectChecks()...)
 	all = append(all, imageChecks()...)
+	all = append(all, shareChecks()...)
 	all = append(all, deviceChecks()...)
 	all = append(all, suspendChecks()...)
 	all = append(all, moveChecks()...)

@@ -25,7 +25,7 @@ func describeToWire(d drivers.Description) *driverpb.DescribeResponse {
 	out := &driverpb.DescribeResponse{
 		Name: d.Name, ProtocolVersion: int32(d.ProtocolVersion), Isolation: string(d.Isolation),
 		Pause: d.Pause, Suspend: d.Suspend, Exec: d.Exec, Network: d.Network, Devices: d.Devices,
-		Images: d.Images, WorkDir: []byte(d.WorkDir), Note: d.Note, Version: d.Version, Connect: d.Connect, NoticeDir: []byte(d.NoticeDir), Moves: d.Moves,
+		Images: d.Images, WorkDir: []byte(d.WorkDir), Note: d.Note, Version: d.Version, Connect: d.Connect, NoticeDir: []byte(d.NoticeDir), Moves: d.Moves, Share: d.Share,
 	}
 	for _, l := range d.Limits {
 		out.Limits = append(out.Limits, &driverpb.LimitSupport{Limit: string(l.Limit), Supported: l.Supported, Reason: l.Reason})
@@ -38,7 +38,7 @@ func describeFromWire(d *driverpb.DescribeResponse) drivers.Description {
 		Name: d.GetName(), ProtocolVersion: int(d.GetProtocolVersion()), Isolation: drivers.Isolation(d.GetIsolation()),
 		Pause: d.GetPause(), Suspend: d.GetSuspend(), Exec: d.GetExec(), Network: d.GetNetwork(), Devices: d.GetDevices(),
 		Images: d.GetImages(), WorkDir: string(d.GetWorkDir()), Note: d.GetNote(),
-		Version: d.GetVersion(), Connect: d.GetConnect(), NoticeDir: string(d.GetNoticeDir()), Moves: d.GetMoves(),
+		Version: d.GetVersion(), Connect: d.GetConnect(), NoticeDir: string(d.GetNoticeDir()), Moves: d.GetMoves(), Share: d.GetShare(),
 	}
 	for _, l := range d.GetLimits() {
 		out.Limits = append(out.Limits, drivers.LimitSupport{
@@ -57,7 +57,7 @@ func taskToWire(t drivers.Task) *driverpb.StartRequest {
 		LeaseUntil: t.LeaseUntil, LeaseGraceMillis: t.LeaseGraceMillis, KillDelayMillis: t.KillDelayMillis,
 		Network: t.Network, Devices: t.Devices, DeviceSpecs: []byte(t.DeviceSpecs),
 		Image: t.Image, Entrypoint: byteSlices(t.Entrypoint), ReadOnlyRoot: t.ReadOnlyRoot, ShmBytes: t.ShmBytes, StartDir: []byte(t.StartDir),
-		Hold: t.Hold, NoticeDir: []byte(t.NoticeDir), From: []byte(t.From),
+		Hold: t.Hold, NoticeDir: []byte(t.NoticeDir), From: []byte(t.From), Share: []byte(t.Share), Chdir: []byte(t.Chdir),
 	}
 }
 
@@ -70,7 +70,7 @@ func taskFromWire(t *driverpb.StartRequest) drivers.Task {
 		LeaseUntil: t.GetLeaseUntil(), LeaseGraceMillis: t.GetLeaseGraceMillis(), KillDelayMillis: t.GetKillDelayMillis(),
 		Network: t.GetNetwork(), Devices: t.GetDevices(), DeviceSpecs: string(t.GetDeviceSpecs()),
 		Image: t.GetImage(), Entrypoint: texts(t.GetEntrypoint()), ReadOnlyRoot: t.GetReadOnlyRoot(), ShmBytes: t.GetShmBytes(), StartDir: string(t.GetStartDir()),
-		Hold: t.GetHold(), NoticeDir: string(t.GetNoticeDir()), From: string(t.GetFrom()),
+		Hold: t.GetHold(), NoticeDir: string(t.GetNoticeDir()), From: string(t.GetFrom()), Share: string(t.GetShare()), Chdir: string(t.GetChdir()),
 	}
 }
 

@@ -45,7 +45,7 @@ func New(config Config) (*Driver, error) {
 // Describe implements drivers.Driver.
 func (d *Driver) Describe(context.Context) (drivers.Description, error) {
 	return drivers.Description{
-		Name: "process", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Exec: true, Connect: true,
+		Name: "process", ProtocolVersion: drivers.ProtocolVersion, Isolation: drivers.IsolationProcess, Pause: true, Exec: true, Connect: true, Share: tasks.CanShare(),
 		Limits: d.Limits(d.exposed),
 	}, nil
 }

@@ -8,6 +8,8 @@ type Spec struct {
 	Spare   string // a file to make it of; "": none
 	LogDir  string // made with the first byte, if it is not there
 	WorkDir string
+	Share   string // a folder of the machine's that others have too; "": none
+	Chdir   string // where in Share it starts, as a path of the machine
 	Argv    []string
 	Env     []string
 
@@ -32,7 +34,7 @@ type Spec struct {
 
 // Box is a container. Its folder holds the runtime's bundle, and these that the shim needs: lower with an empty folder for each
 // layer, named by its number; own/upper and own/work; rootfs; work, to find the
-// work folder in; and the files user, pid and init, empty, to mount things on.
+// work folder in; share, to find Chdir in, where there is one; and the files user, pid and init, empty, to mount things on.
 // The runtime writes the first process's number to the file first, and what it has to say is found in errors.
 type Box struct {
 	Dir     string
@@ -89,6 +91,9 @@ func (s Spec) arguments() []string {
 		if n > 0 {
 			args = append(args, letter+strconv.FormatInt(n, 10))
 		}
+	}
+	if s.Share != "" {
+		args = append(args, "S"+s.Share, "C"+s.Chdir)
 	}
 	if s.SetUser {
 		args = append(args, "u"+strconv.FormatUint(uint64(s.UID), 10), "g"+strconv.FormatUint(uint64(s.GID), 10))

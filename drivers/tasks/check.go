@@ -98,10 +98,13 @@ func (d *Set) check(t drivers.Task) error {
 	if t.StartDir != "" && !filepath.IsAbs(t.StartDir) {
 		return refuse("folder %q must be absolute", t.StartDir)
 	}
+	if err := checkShare(t); err != nil {
+		return refuse("%v", err)
+	}
 	if t.Hold && len(t.Argv)+len(t.Entrypoint) > 0 {
 		return refuse("it is to hold its place and to run %q", append(t.Entrypoint, t.Argv...))
 	}
-	for _, text := range slices.Concat([]string{t.WorkDir, t.StartDir}, t.Argv, t.Env, t.Entrypoint) {
+	for _, text := range slices.Concat([]string{t.WorkDir, t.StartDir, t.Share, t.Chdir}, t.Argv, t.Env, t.Entrypoint) {
 		if strings.IndexByte(text, 0) >= 0 {
 			return refuse("a zero byte cannot be passed to a process")
 		}

@@ -96,7 +96,7 @@ func (d *Set) start(ctx context.Context, t *task, request drivers.Task) error {
 
 func (d *Set) spec(own *task, t drivers.Task) shim.Spec {
 	spec := shim.Spec{
-		Record: own.path, LogDir: own.logDir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env,
+		Record: own.path, LogDir: own.logDir, WorkDir: t.WorkDir, Argv: t.Argv, Env: t.Env, Share: t.Share, Chdir: t.Chdir,
 		UID: t.UID, GID: t.GID, SetUser: os.Geteuid() == 0 && t.UID != 0,
 		FilesMax: t.FilesMax, FileBytes: t.DiskBytes, DiskBytes: t.DiskBytes,
 		LogHeadBytes: t.LogHeadBytes, LogTailBytes: t.LogTailBytes,

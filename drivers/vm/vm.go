@@ -141,6 +141,8 @@ func (d *Driver) Check(t drivers.Task) error {
 		return errors.New("a virtual machine needs an image")
 	case os.Geteuid() == 0 && (t.UID == 0 || t.GID == 0):
 		return errors.New("QEMU is not run as root, AllowRoot or not; another user must be named")
+	case t.Share != "":
+		return errors.New("a virtual machine has no shared folders")
 	case len(t.Devices) > 0:
 		return fmt.Errorf("device %q is not known here", t.Devices[0])
 	}

@@ -523,8 +523,9 @@ type NodeFacts struct {
 	Drivers         []*DriverFacts         `protobuf:"bytes,14,rep,name=drivers,proto3" json:"drivers,omitempty"`
 	Missing         []string               `protobuf:"bytes,15,rep,name=missing,proto3" json:"missing,omitempty"` // limits it can't set, each with the reason, for people
 	BootId          string                 `protobuf:"bytes,16,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
-	User            string                 `protobuf:"bytes,17,opt,name=user,proto3" json:"user,omitempty"`   // whom tasks run as
-	Cards           []*Card                `protobuf:"bytes,18,rep,name=cards,proto3" json:"cards,omitempty"` // its GPUs, also those that are not to be sold; gpus counts those that are
+	User            string                 `protobuf:"bytes,17,opt,name=user,proto3" json:"user,omitempty"`     // whom tasks run as
+	Cards           []*Card                `protobuf:"bytes,18,rep,name=cards,proto3" json:"cards,omitempty"`   // its GPUs, also those that are not to be sold; gpus counts those that are
+	Shares          []string               `protobuf:"bytes,19,rep,name=shares,proto3" json:"shares,omitempty"` // folders that it has in common with others, sorted
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -681,6 +682,13 @@ func (x *NodeFacts) GetUser() string {
 func (x *NodeFacts) GetCards() []*Card {
 	if x != nil {
 		return x.Cards
+	}
+	return nil
+}
+
+func (x *NodeFacts) GetShares() []string {
+	if x != nil {
+		return x.Shares
 	}
 	return nil
 }
@@ -885,6 +893,7 @@ type DriverFacts struct {
 	Images        bool                   `protobuf:"varint,9,opt,name=images,proto3" json:"images,omitempty"`
 	State         DriverState            `protobuf:"varint,10,opt,name=state,proto3,enum=coinop.executor.v1.DriverState" json:"state,omitempty"`
 	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"` // for people: why it is not up
+	Share         bool                   `protobuf:"varint,12,opt,name=share,proto3" json:"share,omitempty"`  // its tasks can work in a shared folder
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -994,6 +1003,13 @@ func (x *DriverFacts) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *DriverFacts) GetShare() bool {
+	if x != nil {
+		return x.Share
+	}
+	return false
 }
 
 // RunStatus is one run as it is. It is sent when it changes, and all of them again with each heartbeat until no order
@@ -1887,6 +1903,8 @@ type Spec struct {
 	Gpu            *GPURequest            `protobuf:"bytes,24,opt,name=gpu,proto3" json:"gpu,omitempty"`     // absent: none
 	Hold           bool                   `protobuf:"varint,25,opt,name=hold,proto3" json:"hold,omitempty"`  // it runs nothing, and keeps its place until it is stopped; argv is empty
 	Box            *Box                   `protobuf:"bytes,26,opt,name=box,proto3" json:"box,omitempty"`     // absent: nothing is said beside the image
+	Share          string                 `protobuf:"bytes,27,opt,name=share,proto3" json:"share,omitempty"` // absolute: a folder of shares; empty: none
+	Chdir          string                 `protobuf:"bytes,28,opt,name=chdir,proto3" json:"chdir,omitempty"` // in share: where it starts
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -2101,6 +2119,20 @@ func (x *Spec) GetBox() *Box {
 		return x.Box
 	}
 	return nil
+}
+
+func (x *Spec) GetShare() string {
+	if x != nil {
+		return x.Share
+	}
+	return ""
+}
+
+func (x *Spec) GetChdir() string {
+	if x != nil {
+		return x.Chdir
+	}
+	return ""
 }
 
 // Box is what is said of an image's container or machine.
@@ -2893,7 +2925,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x05facts\x18\x03 \x01(\v2\x1d.coinop.executor.v1.NodeFactsR\x05facts\x12\x14\n" +
 	"\x05whole\x18\x04 \x01(\bR\x05whole\x121\n" +
 	"\x04runs\x18\x05 \x03(\v2\x1d.coinop.executor.v1.RunStatusR\x04runs\x12\x18\n" +
-	"\aleaving\x18\x06 \x01(\bR\aleaving\"\xfe\x04\n" +
+	"\aleaving\x18\x06 \x01(\bR\aleaving\"\x96\x05\n" +
 	"\tNodeFacts\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04pool\x18\x02 \x01(\tR\x04pool\x12\x18\n" +
@@ -2914,7 +2946,8 @@ const file_wire_proto_rawDesc = "" +
 	"\amissing\x18\x0f \x03(\tR\amissing\x12\x17\n" +
 	"\aboot_id\x18\x10 \x01(\tR\x06bootId\x12\x12\n" +
 	"\x04user\x18\x11 \x01(\tR\x04user\x12.\n" +
-	"\x05cards\x18\x12 \x03(\v2\x18.coinop.executor.v1.CardR\x05cards\x1a9\n" +
+	"\x05cards\x18\x12 \x03(\v2\x18.coinop.executor.v1.CardR\x05cards\x12\x16\n" +
+	"\x06shares\x18\x13 \x03(\tR\x06shares\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9a\x02\n" +
@@ -2936,7 +2969,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06slices\x18\x02 \x01(\x05R\x06slices\x12!\n" +
 	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\x12\x10\n" +
-	"\x03max\x18\x04 \x01(\x05R\x03max\"\xb8\x02\n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\"\xce\x02\n" +
 	"\vDriverFacts\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tisolation\x18\x02 \x01(\tR\tisolation\x12\x14\n" +
@@ -2949,7 +2982,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x06images\x18\t \x01(\bR\x06images\x125\n" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2\x1f.coinop.executor.v1.DriverStateR\x05state\x12\x16\n" +
-	"\x06reason\x18\v \x01(\tR\x06reason\"\xbb\x03\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\x12\x14\n" +
+	"\x05share\x18\f \x01(\bR\x05share\"\xbb\x03\n" +
 	"\tRunStatus\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.coinop.executor.v1.RunStateR\x05state\x12\x18\n" +
@@ -3038,7 +3072,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xef\x05\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\x9b\x06\n" +
 	"\x04Spec\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12\x12\n" +
@@ -3067,7 +3101,9 @@ const file_wire_proto_rawDesc = "" +
 	"\x05image\x18\x17 \x01(\tR\x05image\x120\n" +
 	"\x03gpu\x18\x18 \x01(\v2\x1e.coinop.executor.v1.GPURequestR\x03gpu\x12\x12\n" +
 	"\x04hold\x18\x19 \x01(\bR\x04hold\x12)\n" +
-	"\x03box\x18\x1a \x01(\v2\x17.coinop.executor.v1.BoxR\x03box\"z\n" +
+	"\x03box\x18\x1a \x01(\v2\x17.coinop.executor.v1.BoxR\x03box\x12\x14\n" +
+	"\x05share\x18\x1b \x01(\tR\x05share\x12\x14\n" +
+	"\x05chdir\x18\x1c \x01(\tR\x05chdir\"z\n" +
 	"\x03Box\x12\x1e\n" +
 	"\n" +
 	"entrypoint\x18\x01 \x03(\tR\n" +

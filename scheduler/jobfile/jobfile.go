@@ -44,6 +44,8 @@ type Job struct {
 	ReadOnly   bool
 	ShmBytes   int64
 
+	Chdir string // where it starts, in what its pool shares
+
 	GPUKind   string // as scheduler.GPURequest.Name writes it
 	GPUMemory int64  // bytes of each
 	NVLink    bool
@@ -88,6 +90,7 @@ func (j Job) Over(under Job) Job {
 	j.WorkDir = or(j.WorkDir, under.WorkDir)
 	j.ReadOnly = or(j.ReadOnly, under.ReadOnly)
 	j.ShmBytes = or(j.ShmBytes, under.ShmBytes)
+	j.Chdir = or(j.Chdir, under.Chdir)
 	j.CPUMilli = or(j.CPUMilli, under.CPUMilli)
 	j.Memory = or(j.Memory, under.Memory)
 	j.Disk = or(j.Disk, under.Disk)
@@ -194,7 +197,7 @@ func (j Job) Check() error {
 			return err
 		}
 	}
-	w := scheduler.Work{Name: j.Name, Argv: j.Argv(), Env: j.Environ(), Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image, Box: scheduler.NewBox(j.Entrypoint, j.WorkDir, j.ReadOnly, j.ShmBytes)}
+	w := scheduler.Work{Name: j.Name, Argv: j.Argv(), Env: j.Environ(), Outputs: j.Outputs, Labels: j.Labels, Script: j.Script, Image: j.Image, Box: scheduler.NewBox(j.Entrypoint, j.WorkDir, j.ReadOnly, j.ShmBytes), Chdir: j.Chdir}
 	for _, in := range j.Inputs {
 		w.Inputs = append(w.Inputs, scheduler.Input{To: in.To})
 	}

@@ -78,6 +78,7 @@ type DescribeResponse struct {
 	NoticeDir       []byte                 `protobuf:"bytes,14,opt,name=notice_dir,json=noticeDir,proto3" json:"notice_dir,omitempty"`
 	Version         string                 `protobuf:"bytes,15,opt,name=version,proto3" json:"version,omitempty"`
 	Moves           string                 `protobuf:"bytes,16,opt,name=moves,proto3" json:"moves,omitempty"`
+	Share           bool                   `protobuf:"varint,17,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -224,6 +225,13 @@ func (x *DescribeResponse) GetMoves() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetShare() bool {
+	if x != nil {
+		return x.Share
+	}
+	return false
+}
+
 type LimitSupport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         string                 `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -316,6 +324,8 @@ type StartRequest struct {
 	DeviceSpecs      []byte                 `protobuf:"bytes,27,opt,name=device_specs,json=deviceSpecs,proto3" json:"device_specs,omitempty"`
 	StartDir         []byte                 `protobuf:"bytes,28,opt,name=start_dir,json=startDir,proto3" json:"start_dir,omitempty"`
 	From             []byte                 `protobuf:"bytes,29,opt,name=from,proto3" json:"from,omitempty"`
+	Share            []byte                 `protobuf:"bytes,30,opt,name=share,proto3" json:"share,omitempty"`
+	Chdir            []byte                 `protobuf:"bytes,31,opt,name=chdir,proto3" json:"chdir,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -549,6 +559,20 @@ func (x *StartRequest) GetStartDir() []byte {
 func (x *StartRequest) GetFrom() []byte {
 	if x != nil {
 		return x.From
+	}
+	return nil
+}
+
+func (x *StartRequest) GetShare() []byte {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
+func (x *StartRequest) GetChdir() []byte {
+	if x != nil {
+		return x.Chdir
 	}
 	return nil
 }
@@ -1528,7 +1552,7 @@ var File_driver_proto protoreflect.FileDescriptor
 const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"\fdriver.proto\x12\x10coinop.driver.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\xcf\x03\n" +
+	"\x0fDescribeRequest\"\xe5\x03\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10protocol_version\x18\x02 \x01(\x05R\x0fprotocolVersion\x12\x1c\n" +
@@ -1547,11 +1571,12 @@ const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"notice_dir\x18\x0e \x01(\fR\tnoticeDir\x12\x18\n" +
 	"\aversion\x18\x0f \x01(\tR\aversion\x12\x14\n" +
-	"\x05moves\x18\x10 \x01(\tR\x05moves\"Z\n" +
+	"\x05moves\x18\x10 \x01(\tR\x05moves\x12\x14\n" +
+	"\x05share\x18\x11 \x01(\bR\x05share\"Z\n" +
 	"\fLimitSupport\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x1c\n" +
 	"\tsupported\x18\x02 \x01(\bR\tsupported\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xc6\x06\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf2\x06\n" +
 	"\fStartRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\fR\x03dir\x12\x19\n" +
@@ -1588,7 +1613,9 @@ const file_driver_proto_rawDesc = "" +
 	"notice_dir\x18\x1a \x01(\fR\tnoticeDir\x12!\n" +
 	"\fdevice_specs\x18\x1b \x01(\fR\vdeviceSpecs\x12\x1b\n" +
 	"\tstart_dir\x18\x1c \x01(\fR\bstartDir\x12\x12\n" +
-	"\x04from\x18\x1d \x01(\fR\x04from\"A\n" +
+	"\x04from\x18\x1d \x01(\fR\x04from\x12\x14\n" +
+	"\x05share\x18\x1e \x01(\fR\x05share\x12\x14\n" +
+	"\x05chdir\x18\x1f \x01(\fR\x05chdir\"A\n" +
 	"\rStartResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.coinop.driver.v1.StatusR\x06status\"\xf8\x01\n" +
 	"\x06Status\x12\x0e\n" +

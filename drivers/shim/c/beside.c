@@ -138,6 +138,7 @@ static void beside(void)
 	own_keys();
 	settle();
 	become_user();
+	share_enter();
 	step("forbid new privileges", SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	die_with_shim();
 	if (w.terminal)

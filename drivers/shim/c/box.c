@@ -60,6 +60,27 @@ static void mount_root(void)
 	SYS1(chdir, "/");
 }
 
+/* The folder that it works in, found with the rights of the task's user: root's would open more, or, where a file server trusts
+ * no root, less. Nothing is mounted but this folder, and no device opens in it and no program there becomes another user. */
+static void mount_share(void)
+{
+	struct mount_attr attr = {MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0, 0, 0};
+	i64 fd, tree;
+	if (!S.spec.share)
+		return;
+	step("set groups", SYS2(setgroups, 1, &S.spec.gid));
+	SYS1(setfsgid, S.spec.gid);
+	SYS1(setfsuid, S.spec.uid);
+	fd = share_open();
+	SYS1(setfsuid, 0);
+	SYS1(setfsgid, 0);
+	tree = SYS3(open_tree, fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	step("show its shared folder", tree);
+	step("show its shared folder", SYS5(mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof attr));
+	step("show its shared folder", move(tree, in_box("share")));
+	SYS1(close, fd);
+}
+
 static void launch(void)
 {
 	static char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 0};
@@ -67,9 +88,10 @@ static void launch(void)
 	step("keep its user namespace", SYS5(mount, of_init("/ns/user"), in_box("user"), 0, MS_BIND, 0));
 	step("keep its process namespace", SYS5(mount, of_init("/ns/pid"), in_box("pid"), 0, MS_BIND, 0));
 	step("show its first program", SYS5(mount, S.spec.box.program, in_box("init"), 0, MS_BIND, 0));
-	step("enter the work folder", SYS5(mount, S.spec.box.work, in_box("work"), 0, MS_BIND, 0));
+	step("show the work folder", SYS5(mount, S.spec.box.work, in_box("work"), 0, MS_BIND, 0));
 	/* here, since a runtime may forget what it is asked of a mount that may be written (crun 1.8 does) */
 	step("close the work folder to devices", SYS5(mount, 0, in_box("work"), 0, MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV, 0));
+	mount_share();
 	mount_root();
 	/* none of these is below 6 here, so none is overwritten before it is used */
 	step("connect streams", SYS3(dup3, S.null_fd, 0, 0));
@@ -229,8 +251,10 @@ long box_start(void)
 		SYS4(wait4, pid, 0, 0, 0);
 	if (e >= 0)
 		e = first_process();
-	if (e < 0)
-		fail(S.child_errno ? S.child_step : "start container", 0, (i32)-e);
+	if (e < 0 && S.child_errno)
+		not_started(S.child_step, (i32)-e);
+	else if (e < 0)
+		fail("start container", 0, (i32)-e);
 	else
 		admit(until);
 	SYS1(close, command_socket);

@@ -9,7 +9,7 @@ build() { # architecture, compiler
 	"$2" -std=c11 -Os -Wall -Wextra -Werror -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector \
 		-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -fomit-frame-pointer -ffunction-sections $3 \
 		-Wl,--build-id=none -Wl,--gc-sections -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -s \
-		-o "$out/shim_linux_$1" text.c record.c cgroup.c child.c private.c box.c enter.c beside.c tree.c log.c lease.c control.c machine.c session.c files.c guest.c main.c
+		-o "$out/shim_linux_$1" text.c record.c cgroup.c child.c private.c share.c box.c enter.c beside.c tree.c log.c lease.c control.c machine.c session.c files.c guest.c main.c
 	"$2" --version | head -n 1 >"$out/COMPILER_$1"
 }
 build amd64 x86_64-linux-gnu-gcc -fcf-protection=none

@@ -159,6 +159,7 @@ static void child(void)
 	if (S.spec.hold)
 		open_program();
 	become_user();
+	share_enter(); /* as its user, whose rights are what count there */
 	step("forbid new privileges", SYS5(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	die_with_shim();
 	execute();
@@ -167,8 +168,9 @@ static void child(void)
 void not_started(const char *what, i32 error)
 {
 	int command = same(what, "execute"), folder = S.spec.box.dir && same(what, ENTER_WORK);
-	fail(what, command ? S.spec.argv[0] : folder ? S.spec.work_dir : 0, error);
-	if (folder) /* it is the image's or the job's: as a command that cannot be run */
+	int shared = same(what, ENTER_SHARE) || same(what, LEAVE_SHARE);
+	fail(what, command ? S.spec.argv[0] : folder ? S.spec.work_dir : shared ? S.spec.chdir : 0, error);
+	if (folder || shared) /* it is the image's or the job's: as a command that cannot be run */
 		S.status.code = 126;
 	if (command)
 		S.status.code = error == ENOENT || error == ENOTDIR ? 127 : 126;

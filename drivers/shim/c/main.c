@@ -42,6 +42,8 @@ static void option(char *o)
 	case 'm': S.status.missing = (u32)number(v); return;
 	case 'd': s->work_dir = v; return;
 	case 'o': s->log_dir = v; return;
+	case 'S': s->share = v; return;
+	case 'C': s->chdir = v; return;
 	case 's':
 		s->record = v;
 		append(append(S.lease_path, S.lease_path + sizeof S.lease_path, v), S.lease_path + sizeof S.lease_path, "~lease");

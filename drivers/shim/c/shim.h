@@ -17,6 +17,8 @@
 #define LAYERS_MAX 128
 #define RUNTIME_MAX 32
 #define ENTER_WORK "enter the work folder"
+#define ENTER_SHARE "enter its folder"
+#define LEAVE_SHARE "follow a link out of a share" /* no longer, or the record has no room for all of a long name's failure */
 #define COMMAND_FD 3 /* where a container's first process finds its command, and says what became of it */
 
 enum state { STARTING = 1, RUNNING, FROZEN, EXITED };
@@ -73,6 +75,7 @@ struct spec {
 	u64 files, file_bytes, head, tail, grace_ms, kill_ms;
 	u32 has_lease;
 	const char *work_dir, *log_dir, *record;
+	const char *share, *chdir; /* a folder of the machine's that others have too, and where in it the task starts; 0: in its work folder */
 	char **argv, **envp;
 	struct cgroup cgroups[CGROUPS_MAX];
 	u32 cgroup_count;
@@ -152,6 +155,10 @@ i64 move(i64 tree, const char *to);
 void up(char *path);
 void own_keys(void);
 void seclude(void);
+
+/* share.c */
+i64 share_open(void);
+void share_enter(void);
 
 /* box.c */
 long box_start(void);

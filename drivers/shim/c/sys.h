@@ -20,6 +20,7 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define EACCES 13
 #define EBUSY 16
 #define EEXIST 17
+#define EXDEV 18
 #define ENOTDIR 20
 #define EIO 5
 #define EINVAL 22
@@ -53,6 +54,9 @@ _Static_assert(sizeof(u64) == 8 && sizeof(u32) == 4, "a 64-bit machine");
 #define O_NONBLOCK 04000
 #define SEEK_END 2
 #define O_CLOEXEC 02000000
+#define O_PATH 010000000
+#define RESOLVE_NO_MAGICLINKS 2
+#define RESOLVE_BENEATH 8
 #define F_SETFD 2
 #define F_SETFL 4
 #define FD_CLOEXEC 1
@@ -164,7 +168,8 @@ enum {
 	NR_umount2 = 166, NR_mount_setattr = 442, NR_mmap = 9, NR_ioctl = 16, NR_socketpair = 53, NR_munmap = 11,
 	NR_socket = 41, NR_connect = 42, NR_shutdown = 48, NR_chroot = 161, NR_sethostname = 170, NR_fchownat = 260, NR_symlinkat = 266,
 	NR_readlinkat = 267, NR_fchmodat = 268, NR_finit_module = 313, NR_statx = 332, NR_lseek = 8,
-	NR_sendmsg = 46, NR_recvmsg = 47, NR_setns = 308, NR_execveat = 322
+	NR_sendmsg = 46, NR_recvmsg = 47, NR_setns = 308, NR_execveat = 322,
+	NR_openat2 = 437, NR_fchdir = 81, NR_setfsuid = 122, NR_setfsgid = 123
 };
 #elif defined(__aarch64__)
 enum {
@@ -178,7 +183,8 @@ enum {
 	NR_umount2 = 39, NR_mount_setattr = 442, NR_mmap = 222, NR_ioctl = 29, NR_socketpair = 199, NR_munmap = 215,
 	NR_socket = 198, NR_connect = 203, NR_shutdown = 210, NR_chroot = 51, NR_sethostname = 161, NR_fchownat = 54, NR_symlinkat = 36,
 	NR_readlinkat = 78, NR_fchmodat = 53, NR_finit_module = 273, NR_statx = 291, NR_lseek = 62,
-	NR_sendmsg = 211, NR_recvmsg = 212, NR_setns = 268, NR_execveat = 281
+	NR_sendmsg = 211, NR_recvmsg = 212, NR_setns = 268, NR_execveat = 281,
+	NR_openat2 = 437, NR_fchdir = 50, NR_setfsuid = 151, NR_setfsgid = 152
 };
 #else
 #error "no system call numbers for this architecture"
