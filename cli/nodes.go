@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -203,17 +204,30 @@ func (a *app) poolsVerb() *cobra.Command {
 					a.grid([]string{"POOL", "WHAT", "UNITS", "FOR EACH"}, rows)
 					return
 				}
-				rows := make([][]string, 0, len(list.Pools))
-				for _, p := range list.Pools {
-					rows = append(rows, []string{p.Pool, p.Admission, money(p.PriceMicro), money(p.FloorMicro), money(p.DefaultBidMicro),
-						cpus(p.CPUUsed) + "/" + cpus(p.CPUMilli), strconv.Itoa(p.Nodes), span(p.TimeMaxMs), strings.Join(p.Drivers, ",")})
-				}
-				a.grid([]string{"POOL", "ADMISSION", "PRICE", "FLOOR", "DEFAULT BID", "CPUS", "NODES", "LONGEST", "DRIVERS"}, rows)
+				a.printPools(list.Pools)
 			})
 		},
 	}
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list what each resource and kind of GPU weighs, in billing units")
 	return cmd
+}
+
+func (a *app) printPools(pools []client.Pool) {
+	heads := []string{"POOL", "ADMISSION", "PRICE", "FLOOR", "DEFAULT BID", "CPUS", "NODES", "LONGEST", "DRIVERS"}
+	shares := slices.ContainsFunc(pools, func(p client.Pool) bool { return p.Share != "" })
+	if shares {
+		heads = append(heads, "SHARE")
+	}
+	rows := make([][]string, 0, len(pools))
+	for _, p := range pools {
+		row := []string{p.Pool, p.Admission, money(p.PriceMicro), money(p.FloorMicro), money(p.DefaultBidMicro),
+			cpus(p.CPUUsed) + "/" + cpus(p.CPUMilli), strconv.Itoa(p.Nodes), span(p.TimeMaxMs), strings.Join(p.Drivers, ",")}
+		if shares {
+			row = append(row, p.Share)
+		}
+		rows = append(rows, row)
+	}
+	a.grid(heads, rows)
 }
 
 func (a *app) priceVerb() *cobra.Command {
