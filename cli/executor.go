@@ -68,6 +68,7 @@ func (f *executorFlags) add(cmd *cobra.Command) {
 	f.gpus.add(cmd)
 	fl.StringArrayVar(&f.labels, "label", nil, "a label of the node as `NAME=VALUE`; may be given again")
 	fl.StringArrayVar(&f.shares, "share", nil, "a `DIR` that this machine has in common with others, absolute: jobs of a pool that shares it may work there; may be given again")
+	_ = cmd.MarkFlagDirname("share")
 	fl.StringVar(&f.level, "log", "", "debug, info, warn or error")
 	fl.StringVar(&f.config, "config", "", "file with the same settings: name = \"value\"")
 }

@@ -49,6 +49,7 @@ func (f *jobFlags) add(cmd *cobra.Command, a *app) {
 		}
 	}
 	_ = cmd.RegisterFlagCompletionFunc("pool", a.completePools)
+	_ = cmd.MarkFlagDirname("chdir")
 	_ = cmd.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions([]string{"safe", "stream"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().SortFlags = false
 }

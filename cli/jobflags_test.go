@@ -110,3 +110,31 @@ func TestWhatIsSentIsWhatWasSaid(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A folder to work in is told as servers and machines know it, wherever it was said.
+func TestAFolderToWorkInIsTakenFromHere(t *testing.T) {
+	here := t.TempDir()
+	t.Chdir(here)
+	file := write(t, "job \"x\" {\n  command = [\"true\"]\n  chdir = \"from/a/file\"\n}\n")
+	script := write(t, "#!/bin/sh\n#COINOP --chdir ../up\n")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--chdir", "data", "--", "true"}, filepath.Join(here, "data")},
+		{[]string{"--chdir", ".", "--", "true"}, here},
+		{[]string{"--chdir", "/srv//a/../b/", "--", "true"}, "/srv/b"},
+		{[]string{file}, filepath.Join(here, "from/a/file")},
+		{[]string{"--chdir", "/flag", file}, "/flag"},
+		{[]string{script}, filepath.Join(filepath.Dir(here), "up")},
+		{[]string{"--", "true"}, ""},
+	} {
+		job, err := readJob(t, "", c.args...)
+		if err != nil || job.Chdir != c.want {
+			t.Errorf("%q: works in %q, %v; want %q", c.args, job.Chdir, err, c.want)
+		}
+		if got := specOf(job, nil).Chdir; got != c.want {
+			t.Errorf("%q: servers are told %q", c.args, got)
+		}
+	}
+}

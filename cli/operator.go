@@ -199,6 +199,7 @@ func (a *app) poolSetVerb() *cobra.Command {
 	f.StringVar(&user, "user", "", "whom executors run tasks as")
 	f.StringVar(&share, "share", "", "a `DIR` that its machines have in common (a network file system), for jobs to work in with --chdir; those that have it offer\n"+
 		"it with: coinop executor --share DIR. Empty: none. An open pool has none: strangers would see each other's files")
+	_ = cmd.MarkFlagDirname("share")
 	return cmd
 }
 

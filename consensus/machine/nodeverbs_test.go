@@ -53,8 +53,8 @@ func (w *world) facts(a args) NodeFacts {
 	}
 	return NodeFacts{
 		DriverFacts: told, Shares: shares,
-		Has:         scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30, GPUs: max(whole(a.cards()), a.number("whole", 0))},
-		Drivers:     []string{"process"}, OS: "linux", Cards: a.cards(),
+		Has:     scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30, GPUs: max(whole(a.cards()), a.number("whole", 0))},
+		Drivers: []string{"process"}, OS: "linux", Cards: a.cards(),
 	}
 }
 
