@@ -273,9 +273,9 @@ func TestSuiteBitesOnProcesses(t *testing.T) {
 			return ctx
 		}}},
 		{"any port of the machine is reached", "a port that is not the task's is refused", broken{reach: true}},
-		{"it works in its own folder", "a task works in a shared folder, as its user", broken{task: func(t *drivers.Task) { t.Share, t.Chdir = "", "" }}},
+		{"it works in its own folder", "a task works in a shared folder as its user", broken{task: func(t *drivers.Task) { t.Share, t.Chdir = "", "" }}},
 		{"links are followed anywhere", "no link leads a task out of a shared folder", broken{task: byName(func(string, string) bool { return true })}},
-		{"links are looked at first, and followed then", "a link that is swapped under our hands leads nowhere", broken{task: byName(func(share, dir string) bool { return strings.HasPrefix(dir, share) })}},
+		{"links are looked at and then followed", "a link that is swapped under our hands leads nowhere", broken{task: byName(func(share, dir string) bool { return strings.HasPrefix(dir, share) })}},
 		{"any folder will do", "a shared folder that cannot be is refused", broken{task: func(t *drivers.Task) { t.Share, t.Chdir = "", "" }}},
 		{"a command is not frozen", "what exec runs is frozen with its task", broken{control: swallow(drivers.Freeze)}},
 		{"a terminal stays as it is", "exec has a terminal that can be resized", broken{exec: func(ctx context.Context, _ *drivers.ExecRequest, s *drivers.ExecStreams) context.Context {

@@ -18,7 +18,7 @@ func shareChecks() []Check {
 	shares := func(h Harness, d drivers.Description) bool { return h.Programs && d.Share }
 	none := func(h Harness, d drivers.Description) bool { return h.Programs && !d.Share }
 	return []Check{
-		{Name: "a task works in a shared folder, as its user", Needs: shares, Run: worksThere},
+		{Name: "a task works in a shared folder as its user", Needs: shares, Run: worksThere},
 		{Name: "no link leads a task out of a shared folder", Needs: shares, Run: noWayOut},
 		{Name: "a link that is swapped under our hands leads nowhere", Needs: shares, Run: swappedLink},
 		{Name: "a shared folder that cannot be is refused", Needs: shares, Run: noSuchShare},
