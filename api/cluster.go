@@ -91,7 +91,7 @@ func findNode(v *machine.View, name string) (*scheduler.Node, error) {
 
 func nodeView(v *machine.View, n *scheduler.Node) client.Node {
 	out := client.Node{
-		Node: n.Name, State: nodeState(n.State), Reason: n.Reason, Deadline: clockOf(n.Deadline),
+		Node: n.Name, State: n.State.String(), Reason: n.Reason, Deadline: clockOf(n.Deadline),
 		CPUMilli: n.Has.CPUMilli, MemoryBytes: n.Has.Memory, DiskBytes: n.Has.Disk, GPUs: n.Has.GPUs,
 		CPUUsed: n.Used.CPUMilli, MemoryUsed: n.Used.Memory, DiskUsed: n.Used.Disk, GPUsUsed: n.Used.GPUs,
 		Runs: n.Open, Drivers: n.Drivers, Labels: n.Labels, Missing: n.Missing, Joined: clock(n.Joined),
@@ -160,7 +160,7 @@ func (a *API) setNode(ctx context.Context, name string, command machine.NodeStat
 		return &nodeOutput{nodeView(v, after)}, nil
 	}
 	gone := nodeView(v, n)
-	gone.State = nodeState(scheduler.NodeRemoved)
+	gone.State = scheduler.NodeRemoved.String()
 	return &nodeOutput{gone}, nil
 }
 
@@ -177,7 +177,7 @@ func (a *API) listPools(ctx context.Context, _ *struct{}) (*poolsOutput, error) 
 
 func poolView(v *machine.View, p *scheduler.Pool) client.Pool {
 	out := client.Pool{
-		Pool: p.Name, Admission: admission(p.Admission), Loopback: p.Loopback,
+		Pool: p.Name, Admission: p.Admission.String(), Loopback: p.Loopback,
 		Weights:    weightsView(p),
 		FloorMicro: int64(p.Floor), DefaultBidMicro: int64(p.DefaultBid), PriceMicro: int64(p.Price),
 		SubmitFeeMicro: int64(p.SubmitFee), TimeDefaultMs: int64(p.TimeDefault), TimeMaxMs: int64(p.TimeMax),

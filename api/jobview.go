@@ -18,7 +18,7 @@ const nodesShown = 8
 // publicJob is what anyone may know of a job.
 func publicJob(v *machine.View, j *scheduler.Job) client.Job {
 	out := client.Job{
-		Job: uint64(j.ID), State: jobState(j.State), Reason: reasonWord(j.Reason), Mode: modeWord(j.Mode),
+		Job: uint64(j.ID), State: j.State.String(), Reason: j.Reason.String(), Mode: modeWord(j.Mode),
 		BidMicro: int64(j.Bid), BoostMicro: int64(j.Boost), WeightMilli: int64(j.Weight), TimeMs: int64(j.TimeLimit),
 		OnHold: j.OnHold, Submitted: clock(j.Submitted), Started: clockOf(j.Started), Ended: clockOf(j.Ended),
 		Tasks: client.Tasks{
@@ -141,8 +141,8 @@ func (a *API) privateJob(v *machine.View, j *scheduler.Job, whole bool) (*client
 // runLine is one open run with what it owes at a time.
 func runLine(v *machine.View, r *scheduler.Run, series funding.Series, at funding.Millis) client.Run {
 	line := client.Run{
-		Run: uint64(r.ID), Task: r.Task, State: runState(r.State), Node: nodeNames(v, r.Nodes), Placed: clockOf(r.Placed),
-		Started: clockOf(r.Start), Until: clockOf(r.Until), Reason: reasonWord(r.Stop),
+		Run: uint64(r.ID), Task: r.Task, State: r.State.String(), Node: nodeNames(v, r.Nodes), Placed: clockOf(r.Placed),
+		Started: clockOf(r.Start), Until: clockOf(r.Until), Reason: r.Stop.String(),
 	}
 	owed, kept := r.Owed, funding.Amount(0)
 	switch {
@@ -166,11 +166,15 @@ func endedLine(v *machine.View, f *machine.RunFiles) client.Run {
 	if f.Signal != 0 {
 		code = 128 + f.Signal
 	}
-	return client.Run{
-		Run: uint64(f.Run), Task: f.Task, State: runState(scheduler.RunEnded), Node: nodeNames(v, []scheduler.NodeID{f.Node}),
+	ended := client.Run{
+		Run: uint64(f.Run), Task: f.Task, State: scheduler.RunEnded.String(), Node: nodeNames(v, []scheduler.NodeID{f.Node}),
 		Placed: clockOf(f.Placed), Started: clockOf(f.Started), Ended: clockOf(f.Ended), OwedMicro: int64(f.Charged),
-		Reason: reasonWord(f.Reason), ExitCode: &code, Text: f.Text, GPU: usedOfGPUs(f.GPU),
+		Reason: f.Reason.String(), Text: f.Text, GPU: usedOfGPUs(f.GPU),
 	}
+	if f.Reason != scheduler.ReasonMoved {
+		ended.ExitCode = &code
+	}
+	return ended
 }
 
 // fundedUntil is when a job's money ends at today's price: a safe job's with its time limit, a stream's with what its

@@ -121,10 +121,10 @@ func TestWhatASuspendedRunHasSpentIsShownOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	wake := s.View().WakeDue(s.at, 1)
-	if len(wake) != 1 {
+	if len(wake.Wake) != 1 {
 		t.Fatal("it does not go on with money")
 	}
-	s.does(&machine.Pulse{Wake: wake})
+	s.does(&wake)
 	s.wants("as it goes on", first)
 	s.due(100_000)
 	s.wants("a hundred seconds later", first+100_000)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (a *API) getLog(w http.ResponseWriter, r *http.Request) error {
 			return out.end(err)
 		}
 		v = a.node.View() // the run has ended since: is its task to run again?
-		if !q.follow || q.run != 0 && !a.again(v, q, run.ID) {
+		if !q.follow && !hasMoved(v, run.ID) || q.run != 0 && !a.again(v, q, run.ID) {
 			return out.end(nil)
 		}
 		after = run.ID
@@ -118,6 +119,11 @@ func (a *API) runOf(ctx context.Context, v **machine.View, q logWanted, after sc
 			}
 			return true
 		})
+		if found != nil && after == 0 && q.run == 0 && q.offset == 0 && q.tail == 0 {
+			if first := firstPart(*v, found); first != found.ID {
+				found = &scheduler.Run{ID: first, Job: q.job, Task: q.task, State: scheduler.RunEnded}
+			}
+		}
 		if found != nil && (found.Start != 0 || found.State == scheduler.RunEnded || !q.follow) {
 			return found, nil
 		}
@@ -134,6 +140,28 @@ func (a *API) runOf(ctx context.Context, v **machine.View, q logWanted, after sc
 		}
 		*v = next
 	}
+}
+
+// hasMoved says whether a run went on as another one, elsewhere.
+func hasMoved(v *machine.View, run scheduler.RunID) bool {
+	files, ok := v.Files(run)
+	return ok && files.Reason == scheduler.ReasonMoved
+}
+
+// firstPart is the run in which a task began that has moved, perhaps more than once, and is now what newest is.
+func firstPart(v *machine.View, newest *scheduler.Run) scheduler.RunID {
+	first := scheduler.RunID(0)
+	v.FilesOf(newest.Job, func(f *machine.RunFiles) bool {
+		switch {
+		case f.Task != newest.Task || f.Run >= newest.ID:
+		case f.Reason != scheduler.ReasonMoved:
+			first = 0
+		case first == 0:
+			first = f.Run
+		}
+		return true
+	})
+	return cmp.Or(first, newest.ID)
 }
 
 // stillToRun reports whether a task waits to be run again.
@@ -154,6 +182,9 @@ func (a *API) sendRun(ctx context.Context, v *machine.View, run *scheduler.Run, 
 		if err == nil && !out.q.follow {
 			return nil
 		}
+		if stored := run.Kept(); err != nil && stored != nil && run.Parked != nil && !out.q.follow {
+			return a.sendKept(ctx, streamOf(out.q.stream, stored.Stdout, stored.Stderr), out)
+		}
 		if err != nil && (ctx.Err() != nil || !out.q.follow) {
 			return err
 		}
@@ -161,11 +192,7 @@ func (a *API) sendRun(ctx context.Context, v *machine.View, run *scheduler.Run, 
 	}
 	for {
 		if files, ok := v.Files(run.ID); ok {
-			log := files.Stdout
-			if out.q.stream == "stderr" {
-				log = files.Stderr
-			}
-			return a.sendKept(ctx, log, out)
+			return a.sendKept(ctx, streamOf(out.q.stream, files.Stdout, files.Stderr), out)
 		}
 		current, ok := v.Run(run.ID)
 		if !out.q.follow || !ok || current.State == scheduler.RunEnded {
@@ -177,6 +204,13 @@ func (a *API) sendRun(ctx context.Context, v *machine.View, run *scheduler.Run, 
 		}
 		v = next
 	}
+}
+
+func streamOf(name string, stdout, stderr scheduler.Log) scheduler.Log {
+	if name == "stderr" {
+		return stderr
+	}
+	return stdout
 }
 
 // tailLine is the length of a line that a tail in lines allows for.
@@ -229,7 +263,7 @@ func lastLines(b []byte, n int64) []byte {
 }
 
 // sendKept sends a finished stream: its first bytes and its last, with what was not kept between them.
-func (a *API) sendKept(ctx context.Context, log machine.Log, out *logWriter) error {
+func (a *API) sendKept(ctx context.Context, log scheduler.Log, out *logWriter) error {
 	if log.Size == 0 || log.Head+log.Tail == 0 {
 		return nil
 	}
@@ -261,7 +295,7 @@ func (a *API) sendKept(ctx context.Context, log machine.Log, out *logWriter) err
 }
 
 // openAt opens the kept bytes of a finished stream from one of them on.
-func (a *API) openAt(ctx context.Context, log machine.Log, at int64) (io.ReadCloser, error) {
+func (a *API) openAt(ctx context.Context, log scheduler.Log, at int64) (io.ReadCloser, error) {
 	body, _, err := a.config.Blobs.Get(ctx, log.Digest)
 	if err != nil {
 		return nil, err
@@ -273,7 +307,7 @@ func (a *API) openAt(ctx context.Context, log machine.Log, at int64) (io.ReadClo
 }
 
 // tailOffset is where the last lines of a finished stream begin.
-func (a *API) tailOffset(ctx context.Context, log machine.Log, lines int64) (int64, error) {
+func (a *API) tailOffset(ctx context.Context, log scheduler.Log, lines int64) (int64, error) {
 	kept := log.Head + log.Tail
 	size := min(kept, min(lines, 1<<15)*tailLine)
 	body, err := a.openAt(ctx, log, kept-size)
@@ -293,7 +327,7 @@ func (a *API) tailOffset(ctx context.Context, log machine.Log, lines int64) (int
 }
 
 // copyKept sends a finished stream whose next byte is that of an offset.
-func copyKept(body io.Reader, log machine.Log, from int64, out *logWriter) error {
+func copyKept(body io.Reader, log scheduler.Log, from int64, out *logWriter) error {
 	b := make([]byte, 64<<10)
 	for {
 		part := b

@@ -110,7 +110,7 @@ func TestALogIsFollowedFromItsNodeToItsKeeping(t *testing.T) {
 	}
 	w.later(2000)
 	w.does(&machine.Report{Runs: []machine.RunReport{{Run: placed.Runs[0], Ended: &machine.End{
-		At: w.at, Reason: scheduler.ReasonExited, Stdout: machine.Log{Digest: digest, Size: 12, Head: 12},
+		At: w.at, Reason: scheduler.ReasonExited, Stdout: scheduler.Log{Digest: digest, Size: 12, Head: 12},
 	}}}})
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestTheGapOfALogIsStated(t *testing.T) {
 	kept := []byte("first\nsecond\n" + "last but one\nlast\n")
 	digest := sha256.Sum256(kept)
 	store.items[digest] = kept
-	w.runJobLeaving(1, 2000, machine.Log{Digest: digest, Size: 1031, Head: 13, Gap: 1000, Tail: 18})
+	w.runJobLeaving(1, 2000, scheduler.Log{Digest: digest, Size: 1031, Head: 13, Gap: 1000, Tail: 18})
 	view := map[string]string{"Authorization": "Bearer " + secret.Key("view")}
 	for query, want := range map[string]string{
 		"":             "first\nsecond\n\n[1000 bytes were not kept]\nlast but one\nlast\n",

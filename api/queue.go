@@ -138,7 +138,7 @@ func newJobFilter(v *machine.View, in *listInput) (jobFilter, error) {
 
 func (f jobFilter) takes(j *scheduler.Job) bool {
 	switch {
-	case f.pool != 0 && j.Pool != f.pool, !f.all && j.State == scheduler.JobDone, f.state != "" && jobState(j.State) != f.state:
+	case f.pool != 0 && j.Pool != f.pool, !f.all && j.State == scheduler.JobDone, f.state != "" && j.State.String() != f.state:
 		return false
 	}
 	return f.after == nil || placeOf(j).compare(*f.after) > 0

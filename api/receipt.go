@@ -30,7 +30,7 @@ func (a *API) getReceipt(ctx context.Context, in *jobInput) (*receiptOutput, err
 func receiptOf(v *machine.View, j *scheduler.Job) client.Receipt {
 	r, _ := v.Receipt(j.ID) // the pot and the shape of a job are there as long as it is
 	out := client.Receipt{
-		Job: r.Job, State: jobState(j.State), Reason: reasonWord(j.Reason), Final: r.Final,
+		Job: r.Job, State: j.State.String(), Reason: j.Reason.String(), Final: r.Final,
 		DepositedMicro: int64(r.Deposited), ChargedMicro: int64(r.Charged), RefundedMicro: int64(r.Refunded),
 		BilledMs: int64(j.Billed), Usage: client.Usage{CPUMs: j.CPUMillis, MemoryPeakBytes: j.PeakBytes, GPU: usedOfGPUs(j.GPUs)},
 		Deposits: []client.ReceiptDeposit{}, Lines: []client.ReceiptLine{},

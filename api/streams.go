@@ -223,7 +223,7 @@ func streamError(out *lineWriter, err error) error {
 func eventView(v *machine.View, e *machine.Event, all bool) client.Event {
 	out := client.Event{
 		Seq: e.Seq, At: clock(e.At), Kind: string(e.Kind), Job: uint64(e.Job), Run: uint64(e.Run), AmountMicro: int64(e.Amount), Text: e.Text,
-		RateMicro: int64(e.Rate), Reason: reasonWord(e.Reason), Until: clockOf(e.Until), Deposit: int64(e.Deposit),
+		RateMicro: int64(e.Rate), Reason: e.Reason.String(), Until: clockOf(e.Until), Deposit: int64(e.Deposit),
 		Refund: uint64(e.Refund), Debit: e.Debit, Credit: e.Credit,
 	}
 	if !all {

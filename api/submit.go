@@ -69,7 +69,7 @@ func (a *API) submitJob(ctx context.Context, in client.SubmitRequest) (client.Su
 
 func (a *API) submitted(ctx context.Context, in client.SubmitRequest, s machine.SubmitAnswer, index uint64) (client.SubmitAnswer, uint64, error) {
 	answer := client.SubmitAnswer{
-		Job: uint64(s.Job), State: jobState(s.State), FundID: hexOf(s.Fund[:]), HeldMicro: int64(s.Held),
+		Job: uint64(s.Job), State: s.State.String(), FundID: hexOf(s.Fund[:]), HeldMicro: int64(s.Held),
 		BidMicro: int64(s.Bid), WeightMilli: int64(s.Weight),
 	}
 	signatures, err := a.sign(ctx, in.Outputs)

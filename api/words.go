@@ -7,22 +7,9 @@ import (
 
 	"github.com/coinop/coinop/consensus/machine"
 	"github.com/coinop/coinop/funding"
-	"github.com/coinop/coinop/scheduler"
 )
 
 // The words by which states and reasons are known outside. They never change: scripts match them.
-
-func jobState(s scheduler.JobState) string {
-	return word("job state", int(s), "queued", "running", "paused", "done")
-}
-
-func runState(s scheduler.RunState) string {
-	return word("run state", int(s), "placed", "running", "paused", "stopping", "ended", "suspended")
-}
-
-func nodeState(s scheduler.NodeState) string {
-	return word("node state", int(s), "up", "draining", "lost", "quarantined", "removed")
-}
 
 func potState(s funding.PotState) string {
 	return word("pot state", int(s), "open", "closing", "closed")
@@ -31,8 +18,6 @@ func potState(s funding.PotState) string {
 func modeWord(m funding.Mode) string { return word("mode", int(m), "safe", "stream") }
 
 func wayBack(w funding.Way) string { return word("way back", int(w), "blanks", "claim", "donate") }
-
-func admission(a scheduler.Admission) string { return word("admission", int(a), "open", "trusted") }
 
 func roleWord(r machine.Role) string {
 	return word("role", int(r), "operator", "submit", "view", "server", "executor")
@@ -44,14 +29,6 @@ func word(what string, n int, words ...string) string {
 		return fmt.Sprintf("%s %d", what, n)
 	}
 	return words[n-1]
-}
-
-func reasonWord(r scheduler.Reason) string {
-	if r == scheduler.ReasonNone {
-		return ""
-	}
-	return word("reason", int(r), "exited", "signalled", "cancelled", "time_limit", "money_end", "pause_grace",
-		"out_of_memory", "start_failed", "fault", "node_lost", "drained", "max_total", "faults_twice", "floor")
 }
 
 // clock is cluster time as people write it; it counts from 1970 like everybody's.

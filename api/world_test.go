@@ -282,10 +282,10 @@ func worth(coins []cashu.Proof) int64 {
 // runJob places a job's first task, lets it run and ends it.
 func (w *world) runJob(job uint64, ran funding.Millis) {
 	w.t.Helper()
-	w.runJobLeaving(job, ran, machine.Log{})
+	w.runJobLeaving(job, ran, scheduler.Log{})
 }
 
-func (w *world) runJobLeaving(job uint64, ran funding.Millis, stdout machine.Log) {
+func (w *world) runJobLeaving(job uint64, ran funding.Millis, stdout scheduler.Log) {
 	w.t.Helper()
 	w.later(10)
 	var placed machine.PlaceAnswer

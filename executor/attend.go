@@ -18,6 +18,7 @@ const attendRetry = time.Second
 func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 	timer := time.NewTimer(time.Duration(noEnd))
 	defer timer.Stop()
+	defer r.unstow()
 	for {
 		r.mu.Lock()
 		status, order, dropped, restarts := r.status, r.order, r.dropped, r.restarts
@@ -56,7 +57,10 @@ func (r *run) attend(ctx context.Context) (drivers.Status, error) {
 			return status, err
 		default:
 			r.log.Warn("a run cannot be attended as it should; trying again", "run", r.id, "error", err)
-			timer.Reset(attendRetry)
+			if err := pause(ctx, attendRetry); err != nil { // whatever has changed: it may be this very attempt that changed it
+				return status, err
+			}
+			continue
 		}
 		select {
 		case <-r.changed:
@@ -115,7 +119,7 @@ func (r *run) follow(ctx context.Context, status drivers.Status, order *wire.Ord
 func (r *run) want(ctx context.Context, order *wire.Order) error {
 	switch order.GetWant() {
 	case wire.Want_WANT_PAUSE, wire.Want_WANT_SUSPEND:
-		return r.pause(ctx, order.GetWant() == wire.Want_WANT_SUSPEND)
+		return r.pause(ctx, order)
 	case wire.Want_WANT_STOP:
 		return r.stop(ctx, order.GetSignal(), order.GetKillDelayMs())
 	case wire.Want_WANT_RUN:
@@ -124,8 +128,8 @@ func (r *run) want(ctx context.Context, order *wire.Order) error {
 	return nil
 }
 
-// pause freezes the task, and brings it to disk if it is to be suspended.
-func (r *run) pause(ctx context.Context, suspend bool) error {
+// pause freezes the task, and brings it to disk if it is to be suspended, and to the servers if they have not got it.
+func (r *run) pause(ctx context.Context, order *wire.Order) error {
 	if !r.paused {
 		err := r.control(ctx, drivers.Control{Kind: drivers.Freeze})
 		if impossible(err) {
@@ -137,20 +141,26 @@ func (r *run) pause(ctx context.Context, suspend bool) error {
 		}
 		r.paused = true
 	}
-	if !suspend || r.asleep {
+	if order.GetWant() != wire.Want_WANT_SUSPEND {
 		return nil
 	}
-	err := r.control(ctx, drivers.Control{Kind: drivers.Suspend})
-	if impossible(err) {
-		return nil // it waits where it is
-	}
-	if err == nil {
+	if !r.asleep {
+		err := r.control(ctx, drivers.Control{Kind: drivers.Suspend})
+		if impossible(err) {
+			return nil // it waits where it is
+		}
+		if err != nil {
+			return err
+		}
 		r.asleep = true
 		r.mu.Lock()
 		r.slept = r.config.Boot()
 		r.mu.Unlock()
 	}
-	return err
+	if !order.GetStored() {
+		r.stow(ctx)
+	}
+	return nil
 }
 
 // goOn takes back what pause has done, or an earlier executor may have.
@@ -161,6 +171,7 @@ func (r *run) goOn(ctx context.Context) error {
 	kind := drivers.Thaw
 	if r.asleep {
 		kind = drivers.Resume
+		r.unstow()
 		r.mu.Lock()
 		r.slept = 0 // or the next time it would be told as of this one
 		r.mu.Unlock()

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -152,6 +154,11 @@ func (r *run) start(ctx, wanted context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}
+	if spec := r.spec(); spec.GetFrom() != nil {
+		if err := os.Remove(r.stateFile(spec.GetFrom())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.log.Warn("what a run was brought back from could not be removed", "run", r.id, "error", err)
+		}
+	}
 	if err := r.config.step(r.id, "started"); err != nil {
 		return err
 	}
@@ -184,6 +191,11 @@ func (r *run) makeReady(ctx context.Context, user user) error {
 	}
 	if err := r.fill(ctx, user); err != nil {
 		return err
+	}
+	if from := r.spec().GetFrom(); from != nil {
+		if err := r.bringBack(ctx, from); err != nil {
+			return err
+		}
 	}
 	return r.config.step(r.id, "prepared")
 }
@@ -240,7 +252,7 @@ func (r *run) task(user user, can drivers.Description, grant gpu.Grant) drivers.
 		Argv: argv, Env: r.environment(order, r.config.Boot(), there, r.noticeSeen(can)), Image: spec.GetImage(),
 		Entrypoint: spec.GetBox().GetEntrypoint(), StartDir: spec.GetBox().GetWorkDir(), ReadOnlyRoot: spec.GetBox().GetReadOnly(), ShmBytes: spec.GetBox().GetShmBytes(),
 		Hold: spec.GetHold(), NoticeDir: r.noticeShown(can), Share: spec.GetShare(), Chdir: spec.GetChdir(),
-		UID: user.uid, GID: user.gid,
+		UID: user.uid, GID: user.gid, From: r.stateFile(spec.GetFrom()),
 		CPUMilli: spec.GetCpuMilli(), MemoryBytes: spec.GetMemoryBytes(), DiskBytes: cmp.Or(spec.GetDiskBytes(), diskUnasked(spec)),
 		PidsMax: cmp.Or(spec.GetPidsMax(), r.config.PidsMax), FilesMax: cmp.Or(spec.GetFilesMax(), r.config.FilesMax),
 		LeaseUntil:       lease,

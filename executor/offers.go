@@ -133,7 +133,7 @@ func (e *Executor) offered() (all []*wire.DriverFacts, missing []string) {
 		d := o.can
 		facts := &wire.DriverFacts{
 			Name: name, Version: fact(d.Version), Isolation: fact(string(d.Isolation)), State: o.state, Reason: fact(o.reason),
-			Pause: d.Pause, Suspend: d.Suspend, Exec: d.Exec, Network: d.Network, Images: d.Images, Share: d.Share,
+			Pause: d.Pause, Suspend: d.Suspend, Exec: d.Exec, Network: d.Network, Images: d.Images, Share: d.Share, Moves: fact(d.Moves),
 		}
 		for _, device := range d.Devices[:min(len(d.Devices), factsMost-6)] {
 			facts.Devices = append(facts.Devices, fact(device))

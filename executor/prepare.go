@@ -43,7 +43,7 @@ func (r *run) fill(ctx context.Context, user user) error {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
-	if len(r.spec().GetInputs()) > 0 || len(r.spec().GetScript()) > 0 {
+	if r.spec().GetFrom() == nil && (len(r.spec().GetInputs()) > 0 || len(r.spec().GetScript()) > 0) {
 		if err := r.putFiles(ctx, work); err != nil {
 			return err
 		}

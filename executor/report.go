@@ -74,6 +74,7 @@ func (r *run) message(now int64) *wire.RunStatus {
 			age := (now - r.slept) / int64(time.Millisecond)
 			m.SuspendedAgeMs = &age
 		}
+		m.Stored = r.stored
 	}
 	return m
 }

@@ -18,20 +18,22 @@ type run struct {
 	*Executor
 	id       uint64
 	journal  *journal
-	adopted  bool           // its folder was there before this executor
-	obeyed   uint64         // version of the order that has taken effect
-	paused   bool           // we have frozen it
-	asleep   bool           // we have suspended it
-	unsure   bool           // whether we have frozen or suspended it, an earlier executor knew
-	stopped  bool           // we have begun to stop it, as ordered or for its time limit
-	killed   bool           // we have killed it because this executor ends its tasks
-	struck   bool           // its time limit has struck
-	epoch    int            // of the driver, when it was last asked
-	released bool           // it has no GPU any more
-	settled  bool           // its end says what it used of them, or that this is unknown
-	used     *wire.GPUUsage // of its GPUs, in all
-	changed  chan struct{}  // told whenever something below has changed
-	unwanted chan struct{}  // closed when it must not start any more
+	adopted  bool               // its folder was there before this executor
+	obeyed   uint64             // version of the order that has taken effect
+	paused   bool               // we have frozen it
+	asleep   bool               // we have suspended it
+	unsure   bool               // whether we have frozen or suspended it, an earlier executor knew
+	stopped  bool               // we have begun to stop it, as ordered or for its time limit
+	killed   bool               // we have killed it because this executor ends its tasks
+	struck   bool               // its time limit has struck
+	epoch    int                // of the driver, when it was last asked
+	released bool               // it has no GPU any more
+	settled  bool               // its end says what it used of them, or that this is unknown
+	used     *wire.GPUUsage     // of its GPUs, in all
+	stowing  context.CancelFunc // ends what brings it to the servers; nil: nothing does
+	stowed   chan struct{}      // closed when the last of these has ended; nil: there was none
+	changed  chan struct{}      // told whenever something below has changed
+	unwanted chan struct{}      // closed when it must not start any more
 
 	mu       sync.Mutex // guards all below
 	order    *wire.Order
@@ -44,14 +46,15 @@ type run struct {
 	using    *wire.GPUUsage // what it has used of them, as the provider said last
 	refused  bool           // unwanted is closed
 	status   drivers.Status
-	restarts int   // of its driver
-	active   bool  // the driver has been asked to start it and it has not ended
-	began    int64 // boot time when the driver was asked to start it; 0: an earlier executor did
-	written  int64 // lease that the driver has
-	granted  int64 // the longest that it may have; 0: not known
-	leased   bool  // the driver holds it to that
-	slept    int64 // boot time at which we had suspended it; 0: not known
-	disowned error // why its driver is not asked about it any more
+	restarts int          // of its driver
+	active   bool         // the driver has been asked to start it and it has not ended
+	began    int64        // boot time when the driver was asked to start it; 0: an earlier executor did
+	written  int64        // lease that the driver has
+	granted  int64        // the longest that it may have; 0: not known
+	leased   bool         // the driver holds it to that
+	slept    int64        // boot time at which we had suspended it; 0: not known
+	disowned error        // why its driver is not asked about it any more
+	stored   *wire.Stored // what the servers have of it, while it is suspended
 	cuts     []int64
 	shown    drivers.Status // what reports tell; behind status by what must be on disk first
 	version  uint64         // of shown

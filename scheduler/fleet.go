@@ -69,6 +69,16 @@ func classOf(n *Node) class {
 	return c
 }
 
+// Moves says what another node's driver must say for what this one's has suspended to go on there; empty: nowhere else.
+func (n *Node) Moves(driver string) string {
+	for _, facts := range n.DriverFacts {
+		if facts.Name == driver {
+			return facts.Moves
+		}
+	}
+	return ""
+}
+
 // seek finds the class in which a node is or would be.
 func (f *fleet) seek(n *Node) (int, bool) {
 	return slices.BinarySearchFunc(f.classes, classOf(n), func(c, of class) int {

@@ -30,7 +30,7 @@ func (e Event) String() string {
 // String is the reason's name; without a reason it is empty.
 func (r Reason) String() string {
 	return word(int(r), "", "exited", "signalled", "cancelled", "time_limit", "money_end", "pause_grace", "out_of_memory",
-		"start_failed", "fault", "node_lost", "drained", "max_total", "faults_twice", "floor", "no_room")
+		"start_failed", "fault", "node_lost", "drained", "max_total", "faults_twice", "floor", "no_room", "moved")
 }
 
 // String is the admission's name.

@@ -117,6 +117,7 @@ const (
 	ReasonFaultsTwice        // two faults on different nodes
 	ReasonFloor              // the pool's floor rose above its bid
 	ReasonNoRoom             // the node had no such GPU free after all: never started, waits again
+	ReasonMoved              // suspended, and gone on as another run on another node
 )
 
 // TaskRange is an array's elements, first to last inclusive; a plain job has 0-0.
@@ -208,7 +209,7 @@ const (
 	RunPaused
 	RunStopping // under notice; Stop says why and by when
 	RunEnded
-	RunSuspended // its state lies on its node's disk, its place is given back; Parked says until when
+	RunSuspended // its state lies on its node's disk or with the servers, its place is given back; Parked says until when
 )
 
 // Run is one attempt of a task on a node.
@@ -241,6 +242,31 @@ type Run struct {
 	Since  funding.Millis `cbor:"24,keyasint,omitempty"` // when this stretch began, if not at Start
 	Before Stretches      `cbor:"25,keyasint,omitzero"`  // what came before this stretch
 	Parked *Parked        `cbor:"26,keyasint,omitempty"` // while it is suspended, also under notice
+	Stored *Stored        `cbor:"27,keyasint,omitempty"` // until its start: what another run left, that it goes on from
+}
+
+// LimitOf is the time limit of a run of the job that has not started.
+func (j *Job) LimitOf(run *Run) funding.Millis {
+	if run.Stored != nil {
+		return run.Stored.Left
+	}
+	return j.TimeLimit
+}
+
+// Kept is what the servers have of a run that is suspended, or has not been brought back yet; nil: nothing.
+func (r *Run) Kept() *Stored {
+	if r.Parked != nil {
+		return r.Parked.Stored
+	}
+	return r.Stored
+}
+
+// Node is where the run is; zero where it is suspended and with the servers alone.
+func (r *Run) Node() NodeID {
+	if len(r.Nodes) == 0 {
+		return 0
+	}
+	return r.Nodes[0]
 }
 
 // Stretches is what a run's stretches before the present one came to: settled, and final.
@@ -262,7 +288,28 @@ type Parked struct {
 	Until  funding.Millis `cbor:"5,keyasint"`           // up to when it is paid; a Ready one is paid on, another one ends
 	Grace  funding.Millis `cbor:"6,keyasint,omitempty"` // the end of the pause grace, while there is no money to go on
 	Left   funding.Millis `cbor:"7,keyasint,omitempty"` // of its time limit; zero: it has none
-	Ready  bool           `cbor:"8,keyasint,omitempty"` // there is money: it waits for room on its node
+	Ready  bool           `cbor:"8,keyasint,omitempty"` // there is money: it waits for room
+	Stored *Stored        `cbor:"9,keyasint,omitempty"` // once the servers have it: it may go on on another node
+}
+
+// Stored is what a suspended run was, and what it had printed, as the servers have it.
+type Stored struct {
+	Digest [32]byte       `cbor:"1,keyasint"`
+	Size   int64          `cbor:"2,keyasint"`
+	Moves  string         `cbor:"3,keyasint"` // by a driver that says the same it can go on
+	Stdout Log            `cbor:"4,keyasint,omitzero"`
+	Stderr Log            `cbor:"5,keyasint,omitzero"`
+	Node   NodeID         `cbor:"6,keyasint,omitempty"` // where it was suspended
+	Left   funding.Millis `cbor:"7,keyasint,omitempty"` // of its time limit, once it has moved; zero: it has none
+}
+
+// Log is a stream that a run wrote: its first bytes and its last, with the gap stated.
+type Log struct {
+	Digest [32]byte `cbor:"1,keyasint,omitzero"`  // of the bytes kept: head, then tail
+	Size   int64    `cbor:"2,keyasint,omitempty"` // written in all
+	Head   int64    `cbor:"3,keyasint,omitempty"`
+	Gap    int64    `cbor:"4,keyasint,omitempty"`
+	Tail   int64    `cbor:"5,keyasint,omitempty"`
 }
 
 // Cost is what it comes to from Since up to a time; nothing is owed beyond the time that is paid.
@@ -332,10 +379,11 @@ type DriverFacts struct {
 	Can       []string `cbor:"4,keyasint,omitempty"` // pause, suspend, exec, network, images, share, and the kinds of its devices
 	State     string   `cbor:"5,keyasint"`           // up, starting, refused
 	Reason    string   `cbor:"6,keyasint,omitempty"`
+	Moves     string   `cbor:"7,keyasint,omitempty"` // what it suspends goes on by any driver that says the same; empty: by itself alone
 }
 
 // Equal compares what two nodes have said.
 func (d DriverFacts) Equal(other DriverFacts) bool {
 	return d.Name == other.Name && d.Version == other.Version && d.Isolation == other.Isolation && slices.Equal(d.Can, other.Can) &&
-		d.State == other.State && d.Reason == other.Reason
+		d.State == other.State && d.Reason == other.Reason && d.Moves == other.Moves
 }

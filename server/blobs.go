@@ -86,7 +86,7 @@ func (x *executors) readLog(ctx context.Context, r api.LogRequest, send func(api
 	if !ok {
 		return nil
 	}
-	s, ok := x.session(run.Nodes[0])
+	s, ok := x.session(run.Node())
 	if !ok {
 		return errNotHere
 	}

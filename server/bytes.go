@@ -50,7 +50,7 @@ func (r *references) has(d [32]byte) bool {
 	return ok
 }
 
-// named collects the digests of all inputs, logs and outputs of the jobs in memory.
+// named collects the digests of all inputs, logs, outputs and suspended states of the jobs in memory.
 func named(view *machine.View) map[[32]byte]struct{} {
 	seen := map[[32]byte]struct{}{}
 	view.Jobs(0, func(job *scheduler.Job) bool {
@@ -59,6 +59,12 @@ func named(view *machine.View) map[[32]byte]struct{} {
 				seen[in.Digest] = struct{}{}
 			}
 		}
+		view.RunsOf(job.ID, func(run *scheduler.Run) bool {
+			if stored := run.Kept(); stored != nil {
+				seen[stored.Digest], seen[stored.Stdout.Digest], seen[stored.Stderr.Digest] = struct{}{}, struct{}{}, struct{}{}
+			}
+			return true
+		})
 		view.FilesOf(job.ID, func(f *machine.RunFiles) bool {
 			seen[f.Stdout.Digest], seen[f.Stderr.Digest] = struct{}{}, struct{}{}
 			for _, out := range f.Outputs {

@@ -102,7 +102,7 @@ func (x *executors) exec(ctx context.Context, r api.ExecRequest, line api.ExecLi
 	if !ok {
 		return fmt.Errorf("run %d has ended", r.Run)
 	}
-	s, ok := x.session(run.Nodes[0])
+	s, ok := x.session(run.Node())
 	if !ok {
 		return errNotHere
 	}

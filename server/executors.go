@@ -241,7 +241,7 @@ func factsOf(f *wire.NodeFacts) machine.NodeFacts {
 }
 
 func driverFacts(d *wire.DriverFacts) scheduler.DriverFacts {
-	facts := scheduler.DriverFacts{Name: d.Name, Version: d.Version, Isolation: d.Isolation, State: "starting", Reason: d.Reason}
+	facts := scheduler.DriverFacts{Name: d.Name, Version: d.Version, Isolation: d.Isolation, State: "starting", Reason: d.Reason, Moves: d.Moves}
 	switch d.State {
 	case wire.DriverState_DRIVER_STATE_UP:
 		facts.State = "up"

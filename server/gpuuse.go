@@ -53,7 +53,7 @@ func (x *executors) gpuUse(runs []scheduler.RunID) map[scheduler.RunID]api.GPUUs
 		if !ok {
 			continue
 		}
-		if s, here := x.session(run.Nodes[0]); here {
+		if s, here := x.session(run.Node()); here {
 			if use, told := s.uses.of(id); told {
 				all[id] = use
 			}

@@ -96,7 +96,7 @@ func (l *leader) loop(ctx context.Context, what string, b bell, period time.Dura
 
 // place proposes one batch. The next one is decided from what this one has left.
 func (l *leader) place(ctx context.Context) (bool, error) {
-	if due := l.truth.View().WakeDue(l.truth.Now(), placeMax); len(due) > 0 {
+	if due := l.truth.View().WakeDue(l.truth.Now(), placeMax); len(due.Wake)+len(due.Move) > 0 {
 		if err := l.wake(ctx, due); err != nil {
 			return false, err
 		}
@@ -122,13 +122,13 @@ func (l *leader) place(ctx context.Context) (bool, error) {
 }
 
 // wake lets suspended runs go on.
-func (l *leader) wake(ctx context.Context, due []scheduler.RunID) error {
-	result, err := l.truth.Propose(ctx, machine.Pulse{Wake: due})
+func (l *leader) wake(ctx context.Context, due machine.Pulse) error {
+	result, err := l.truth.Propose(ctx, due)
 	if err == nil {
 		err = result.Err()
 	}
 	if err != nil {
-		return fmt.Errorf("let %d suspended tasks go on: %w", len(due), err)
+		return fmt.Errorf("let %d suspended tasks go on: %w", len(due.Wake)+len(due.Move), err)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (d *desired) order(run *scheduler.Run) *wire.Order {
 	case scheduler.RunPaused:
 		o.Want = d.pause(run)
 	case scheduler.RunSuspended:
-		o.Want = wire.Want_WANT_SUSPEND
+		o.Want, o.Stored = wire.Want_WANT_SUSPEND, run.Parked.Stored != nil
 	case scheduler.RunStopping:
 		if d.now >= run.StopAt {
 			o.Want = wire.Want_WANT_STOP
@@ -78,7 +78,7 @@ func (d *desired) limit(run *scheduler.Run, o *wire.Order) {
 	} else if run.Until != 0 {
 		o.LimitMs = int64(run.Until - run.Start)
 	} else if job, ok := d.view.Job(run.Job); ok {
-		o.LimitMs = int64(job.TimeLimit)
+		o.LimitMs = int64(job.LimitOf(run))
 	}
 }
 
@@ -138,11 +138,14 @@ func spec(view *machine.View, run *scheduler.Run) (*wire.Spec, error) {
 		Job: uint64(job.ID), Task: run.Task, Name: work.Name, Pool: pool.Name, Driver: shape.Driver,
 		Argv: work.Argv, Env: work.Env, Script: work.Script, Image: work.Image, Outputs: work.Outputs, Hold: work.Hold,
 		CpuMilli: shape.Need.CPUMilli, MemoryBytes: shape.Need.Memory, DiskBytes: shape.Need.Disk, Gpus: shape.Need.GPUs, Gpu: gpuRequest(shape),
-		TimeLimitMs: int64(job.TimeLimit), KillDelayMs: int64(killDelay(pool, job.TimeLimit)), User: pool.User,
+		TimeLimitMs: int64(job.LimitOf(run)), KillDelayMs: int64(killDelay(pool, job.TimeLimit)), User: pool.User,
 		Share: shape.Share, Chdir: work.Chdir,
 	}
 	if b := work.Box; b != nil {
 		s.Box = &wire.Box{Entrypoint: b.Entrypoint, WorkDir: b.WorkDir, ReadOnly: b.ReadOnly, ShmBytes: b.ShmBytes}
+	}
+	if run.Stored != nil {
+		s.From = &wire.Blob{Digest: run.Stored.Digest[:], Size: run.Stored.Size}
 	}
 	for _, in := range work.Inputs {
 		s.Inputs = append(s.Inputs, &wire.Input{To: path.Clean(in.To), Digest: in.Digest[:], Size: in.Size, Mode: in.Mode})

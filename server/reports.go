@@ -54,6 +54,11 @@ func alive(run *scheduler.Run, s *wire.RunStatus, now funding.Millis) *machine.A
 // suspended is the word that a paused run lies on its machine's disk: nil where it is no news.
 func suspended(run *scheduler.Run, s *wire.RunStatus, now funding.Millis) *machine.Suspended {
 	word := machine.Suspended{At: max(run.Start, now-funding.Millis(s.GetSuspendedAgeMs()))}
+	if kept := s.GetStored(); kept != nil {
+		word.Stored = &scheduler.Stored{
+			Digest: digestOf(kept.GetState().GetDigest()), Size: kept.GetState().GetSize(), Moves: kept.GetMoves(), Stdout: logOf(kept.Stdout), Stderr: logOf(kept.Stderr),
+		}
+	}
 	if run.Start == 0 || !word.News(run) {
 		return nil
 	}
@@ -132,11 +137,11 @@ func reasonOf(run *scheduler.Run, cause wire.Cause) (reason scheduler.Reason, fa
 	return scheduler.ReasonFault, true
 }
 
-func logOf(l *wire.Log) machine.Log {
+func logOf(l *wire.Log) scheduler.Log {
 	if l == nil {
-		return machine.Log{}
+		return scheduler.Log{}
 	}
-	return machine.Log{Digest: digestOf(l.Digest), Size: l.Size, Head: l.HeadBytes, Gap: l.GapBytes, Tail: l.TailBytes}
+	return scheduler.Log{Digest: digestOf(l.Digest), Size: l.Size, Head: l.HeadBytes, Gap: l.GapBytes, Tail: l.TailBytes}
 }
 
 func digestOf(b []byte) (d [32]byte) {

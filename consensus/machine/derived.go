@@ -3,6 +3,7 @@ package machine
 import (
 	"bytes"
 	"cmp"
+	"slices"
 
 	"github.com/coinop/coinop/funding"
 	"github.com/coinop/coinop/funding/cashu"
@@ -199,16 +200,21 @@ func (s *state) hookWork() {
 }
 
 func (s *state) hookNodeRuns(id scheduler.RunID, old, new *scheduler.Run) {
-	was, is := old != nil && old.State != scheduler.RunEnded, new != nil && new.State != scheduler.RunEnded
-	if was && !is {
-		for _, node := range old.Nodes {
-			s.nodeRuns.del(nodeRun{node, id})
-		}
+	var was, is []scheduler.NodeID
+	if old != nil && old.State != scheduler.RunEnded {
+		was = old.Nodes
 	}
-	if is && !was {
-		for _, node := range new.Nodes {
-			s.nodeRuns.set(nodeRun{node, id}, none{})
-		}
+	if new != nil && new.State != scheduler.RunEnded {
+		is = new.Nodes
+	}
+	if slices.Equal(was, is) {
+		return
+	}
+	for _, node := range was {
+		s.nodeRuns.del(nodeRun{node, id})
+	}
+	for _, node := range is {
+		s.nodeRuns.set(nodeRun{node, id}, none{})
 	}
 }
 

@@ -69,7 +69,7 @@ type derivedJobs struct {
 	openRuns   *index[runSince, none]
 	runEnds    *index[runEnd, none]
 	parked     *index[potRun, none]
-	parkEnds   *index[runEnd, none] // suspended runs by the time up to which they are paid
+	parkEnds   *index[runEnd, none] // suspended runs by the time up to which they are paid; those that stop and are on no node, by that end
 	streamEnds *index[streamEnd, none]
 	capLines   *index[capLine, none]
 	jobEnds    *index[jobEnd, none]
@@ -174,10 +174,13 @@ func (d *derivedJobs) runChanged(job *scheduler.Job, old, new *scheduler.Run) {
 			return potRun{job.Pot, r.ID}, r.State == scheduler.RunSuspended
 		})
 		follow(d.parkEnds, old, new, func(r *scheduler.Run) (runEnd, bool) {
-			if r.State != scheduler.RunSuspended {
-				return runEnd{}, false
+			switch {
+			case r.State == scheduler.RunSuspended:
+				return runEnd{r.Parked.Until, r.ID}, true
+			case r.State == scheduler.RunStopping && len(r.Nodes) == 0:
+				return runEnd{r.KillAt, r.ID}, true
 			}
-			return runEnd{r.Parked.Until, r.ID}, true
+			return runEnd{}, false
 		})
 	}
 }

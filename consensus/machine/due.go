@@ -153,6 +153,10 @@ func (d *due) parks() {
 		run, _ := d.runs.get(key.run)
 		pool, _ := d.Pool(run.Pool)
 		switch kill, reason := parkedEnd(run.Parked); {
+		case run.State == scheduler.RunStopping:
+			if d.at >= run.KillAt {
+				d.stop(key.run, run.Stop, run.KillAt)
+			}
 		case run.Parked.Ready && d.at >= kill:
 			d.pulse.Keep = append(d.pulse.Keep, key.run)
 		case !run.Parked.Ready && d.at >= kill-moneyDelay(pool, run.Parked.Since, kill):

@@ -50,6 +50,7 @@ const (
 	EventPaused        EventKind = "paused"
 	EventResumed       EventKind = "resumed"
 	EventSuspended     EventKind = "suspended"
+	EventStored        EventKind = "stored"   // the servers have what a suspended run was; with a reason, they alone
 	EventExtended      EventKind = "extended" // its time limit
 	EventLowFunds      EventKind = "low_funds"
 	EventNotice        EventKind = "notice"

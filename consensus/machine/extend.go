@@ -30,6 +30,12 @@ func (j *jobTx) extend(limit, at funding.Millis) error {
 			next.Parked = &parked
 			moved = append(moved, next)
 			return
+		case run.Stored != nil && run.Stored.Left != 0:
+			stored := *run.Stored
+			stored.Left += more
+			next.Stored = &stored
+			moved = append(moved, next)
+			return
 		case run.Until == 0:
 			return // its limit is counted when it starts
 		}

@@ -277,6 +277,9 @@ func (w *world) suspend(a args) string {
 		return "no run"
 	}
 	word := Suspended{At: w.at - a.duration("ago", 0), Stopped: a.frozen(w.at - a.duration("ago", 0))}
+	if moves := a.text("stored", ""); moves != "" {
+		word.Stored = &scheduler.Stored{Digest: keyOf("state", a.word(0)), Size: a.number("size", 1000), Moves: moves, Stdout: scheduler.Log{Size: 5, Head: 5}}
+	}
 	news := word.News(run)
 	if code := w.report(RunReport{Run: run.ID, Suspended: &word}); code != "" {
 		return code
@@ -285,22 +288,25 @@ func (w *world) suspend(a args) string {
 	if !news && after != run {
 		w.t.Error("it was no news and changed the run")
 	}
-	return w.happened(fmt.Sprintf("%v %s", after.State, w.standing(id)), EventSuspended)
+	return w.happened(fmt.Sprintf("%v %s", after.State, w.standing(id)), EventSuspended, EventStored)
 }
 
 // wake does what the leader does before it places anything, or proposes a run by name.
 func (w *world) wake(a args) string {
 	due := w.m.View().WakeDue(w.at, 1000)
 	for _, word := range a.words {
-		if run, _ := w.openRun(word); run != nil {
-			due = append(due, run.ID)
+		run, _ := w.openRun(word)
+		if to, ok := w.nodes[a.text("to", "")]; ok && run != nil {
+			due.Move = append(due.Move, MoveRun{Run: run.ID, Node: to})
+		} else if run != nil {
+			due.Wake = append(due.Wake, run.ID)
 		}
 	}
 	var answer PulseAnswer
-	if code := w.does(Pulse{Wake: due}, &answer); code != "" {
+	if code := w.does(due, &answer); code != "" {
 		return code
 	}
-	return w.happened(fmt.Sprintf("woken=%d of=%d", answer.Done, len(due)), EventResumed, EventPrice)
+	return w.happened(fmt.Sprintf("woken=%d of=%d", answer.Done, len(due.Wake)+len(due.Move)), EventResumed, EventRunEnded, EventPlaced, EventPrice)
 }
 
 // frozen is a time before a moment in which a run stood still.

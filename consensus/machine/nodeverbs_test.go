@@ -51,6 +51,9 @@ func (w *world) facts(a args) NodeFacts {
 		shares = []string{share}
 		told = append(told, scheduler.DriverFacts{Name: "process", Isolation: "process", State: "up", Can: []string{scheduler.AbilityShare}})
 	}
+	if moves := a.text("moves", ""); moves != "" {
+		told = append(told, scheduler.DriverFacts{Name: "process", Isolation: "vm", State: "up", Moves: moves})
+	}
 	return NodeFacts{
 		DriverFacts: told, Shares: shares,
 		Has:     scheduler.Resources{CPUMilli: a.number("cpus", 4) * 1000, Memory: a.number("memory", 64) << 30, GPUs: max(whole(a.cards()), a.number("whole", 0))},

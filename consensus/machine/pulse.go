@@ -21,6 +21,7 @@ type Pulse struct {
 	Retry   []scheduler.NodeID `cbor:"12,keyasint,omitempty"` // nodes whose refusals for want of a GPU are over
 	Keep    []scheduler.RunID  `cbor:"13,keyasint,omitempty"` // suspended runs that wait for room: paid on
 	Wake    []scheduler.RunID  `cbor:"14,keyasint,omitempty"` // suspended runs that go on: there is money and room
+	Move    []MoveRun          `cbor:"15,keyasint,omitempty"` // suspended runs that go on elsewhere
 }
 
 // StreamID names what a pot holds for its stream runs in one pool.
@@ -37,6 +38,12 @@ type StopRun struct {
 	KillAt funding.Millis   `cbor:"4,keyasint"`
 }
 
+// MoveRun lets a suspended run go on on another node.
+type MoveRun struct {
+	Run  scheduler.RunID  `cbor:"1,keyasint"`
+	Node scheduler.NodeID `cbor:"2,keyasint"`
+}
+
 // PulseAnswer counts what was done and what no longer held.
 type PulseAnswer struct {
 	Done    int32 `cbor:"1,keyasint,omitempty"`
@@ -51,7 +58,7 @@ const PulseMax = 65_536
 
 func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
 	if n := len(c.Renew) + len(c.Notice) + len(c.Pause) + len(c.Resume) + len(c.Stop) + len(c.Lost) +
-		len(c.Prune) + len(c.Close) + len(c.Refunds) + len(c.Retry) + len(c.Keep) + len(c.Wake); n > PulseMax {
+		len(c.Prune) + len(c.Close) + len(c.Refunds) + len(c.Retry) + len(c.Keep) + len(c.Wake) + len(c.Move); n > PulseMax {
 		return nil, refuse(CodeLimit, "%d parts in one pulse, the limit is %d", n, PulseMax)
 	}
 	var answer PulseAnswer
@@ -75,6 +82,7 @@ func (c Pulse) apply(tx *Tx, at funding.Millis) (any, error) {
 		eachOf(c.Retry, count, tx.retry),
 		eachOf(c.Keep, count, tx.keepDue),
 		eachOf(c.Wake, count, tx.wake),
+		eachOf(c.Move, count, tx.move),
 	} {
 		if part != nil {
 			return nil, part

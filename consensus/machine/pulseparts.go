@@ -79,6 +79,8 @@ func (tx *Tx) stopDue(s StopRun) (bool, error) {
 	}
 	job := tx.jobs.must(run.Job)
 	switch {
+	case run.State == scheduler.RunStopping && len(run.Nodes) == 0:
+		return tx.endAway(run)
 	case run.State == scheduler.RunSuspended && (s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMoneyEnd):
 		return tx.stopParked(run, s)
 	case s.Reason == scheduler.ReasonPauseGrace || s.Reason == scheduler.ReasonMoneyEnd:
@@ -95,12 +97,19 @@ func (tx *Tx) stopDue(s StopRun) (bool, error) {
 		holds = run.Until != 0 && tx.at >= run.Until-delay
 		order.kill = run.Until
 	case scheduler.ReasonDrained:
-		node := tx.nodes.must(run.Nodes[0])
+		node, ok := tx.nodes.get(run.Node())
+		if !ok {
+			return false, nil // it has left it
+		}
 		holds = node.State == scheduler.NodeDraining && node.Deadline != 0 && tx.at >= node.Deadline-delay
 		order.kill = node.Deadline
 	}
 	if !holds {
 		return false, nil
+	}
+	if s.Reason == scheduler.ReasonDrained && stored(run) {
+		tx.letGo(run, outcome{End: End{Reason: s.Reason}})
+		return true, nil
 	}
 	order.kill = max(order.kill, tx.at)
 	order.at = min(max(s.StopAt, tx.at), order.kill)

@@ -31,8 +31,8 @@ type End struct {
 	PeakBytes int64            `cbor:"7,keyasint,omitempty"`
 	Fault     bool             `cbor:"8,keyasint,omitempty"` // ours: machine, shim, driver or server
 	Text      string           `cbor:"9,keyasint,omitempty"` // what the driver said, for the owner
-	Stdout    Log              `cbor:"10,keyasint,omitzero"`
-	Stderr    Log              `cbor:"11,keyasint,omitzero"`
+	Stdout    scheduler.Log    `cbor:"10,keyasint,omitzero"`
+	Stderr    scheduler.Log    `cbor:"11,keyasint,omitzero"`
 	Outputs   []File           `cbor:"12,keyasint,omitempty"`
 
 	GPU *scheduler.GPUUsage `cbor:"13,keyasint,omitempty"` // what it used of GPUs
@@ -42,15 +42,6 @@ type End struct {
 type Span struct {
 	From funding.Millis `cbor:"1,keyasint"`
 	To   funding.Millis `cbor:"2,keyasint"`
-}
-
-// Log is a stream that a run wrote: its first bytes and its last, with the gap stated.
-type Log struct {
-	Digest [32]byte `cbor:"1,keyasint,omitzero"`  // of the bytes kept: head, then tail
-	Size   int64    `cbor:"2,keyasint,omitempty"` // written in all
-	Head   int64    `cbor:"3,keyasint,omitempty"`
-	Gap    int64    `cbor:"4,keyasint,omitempty"`
-	Tail   int64    `cbor:"5,keyasint,omitempty"`
 }
 
 // File is an output of a run, by its content.
@@ -72,8 +63,8 @@ type RunFiles struct {
 	Exit    int32            `cbor:"7,keyasint,omitempty"`
 	Signal  int32            `cbor:"8,keyasint,omitempty"`
 	Text    string           `cbor:"9,keyasint,omitempty"`
-	Stdout  Log              `cbor:"10,keyasint,omitzero"`
-	Stderr  Log              `cbor:"11,keyasint,omitzero"`
+	Stdout  scheduler.Log    `cbor:"10,keyasint,omitzero"`
+	Stderr  scheduler.Log    `cbor:"11,keyasint,omitzero"`
 	Outputs []File           `cbor:"12,keyasint,omitempty"`
 	Placed  funding.Millis   `cbor:"13,keyasint,omitempty"`
 	Started funding.Millis   `cbor:"14,keyasint,omitempty"`
@@ -129,7 +120,7 @@ func (tx *Tx) reportRun(report RunReport, at funding.Millis) (Code, error) {
 	if a := report.Alive; a != nil && (start == 0 || a.To > at || !spansPossible(a.Stopped, start, a.To)) {
 		return CodeInvalid, nil
 	}
-	if s := report.Suspended; s != nil && (start == 0 || s.At < start || s.At > at || !spansPossible(s.Stopped, start, s.At)) {
+	if s := report.Suspended; s != nil && (start == 0 || s.At < start || s.At > at || !spansPossible(s.Stopped, start, s.At) || !storedPossible(s.Stored)) {
 		return CodeInvalid, nil
 	}
 	if start != run.Start {
@@ -182,9 +173,10 @@ func (tx *Tx) startRun(old *scheduler.Run, start funding.Millis) error {
 	}
 	run := *old
 	run.Start, run.From = start, j.indexAt(start, run.Pool)
-	if j.job.TimeLimit > 0 {
-		run.Until = start + j.job.TimeLimit
+	if limit := j.job.LimitOf(old); limit > 0 {
+		run.Until = start + limit
 	}
+	run.Stored = nil
 	if run.State == scheduler.RunPlaced {
 		run.State = scheduler.RunRunning
 	}
@@ -202,7 +194,7 @@ func (tx *Tx) startRun(old *scheduler.Run, start funding.Millis) error {
 	j.runs.put(run.ID, &run)
 	j.save()
 	started := j.about(EventStarted)
-	started.Run, started.Task, started.Node, started.Until = run.ID, run.Task, run.Nodes[0], run.Until
+	started.Run, started.Task, started.Node, started.Until = run.ID, run.Task, run.Node(), run.Until
 	j.emit(started)
 	if run.State != scheduler.RunPaused {
 		return nil

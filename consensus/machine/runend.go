@@ -64,6 +64,10 @@ func (o outcome) exitCode() int32 {
 // the task is done, failed or waits again. With the last task the job ends.
 func (tx *Tx) endRun(id scheduler.RunID, o outcome) error {
 	run := *tx.runs.must(id)
+	if o.again && stored(&run) {
+		tx.letGo(&run, o)
+		return nil
+	}
 	j, err := tx.openJob(run.Job)
 	if err != nil {
 		return fmt.Errorf("end run %d: %w", id, err)
@@ -75,18 +79,27 @@ func (tx *Tx) endRun(id scheduler.RunID, o outcome) error {
 	j.job.Open--
 	j.job.Slots--
 	j.leaveNode(&run, o)
-	j.runs.del(id)
 	j.afterRun(&run, &o)
-	j.files.put(id, &RunFiles{
-		Run: id, Job: run.Job, Task: run.Task, Node: run.Nodes[0], Ended: o.At, Reason: o.Reason, Exit: o.Exit, Signal: o.Signal,
+	j.closeRun(&run, o, left.billed)
+	return j.goOn()
+}
+
+// closeRun puts what a run left in its place. One that is with the servers alone has left what it had printed.
+func (j *jobTx) closeRun(run *scheduler.Run, o outcome, billed funding.Millis) {
+	node := run.Node()
+	if run.Parked != nil && run.Parked.Stored != nil && o.Stdout.Size+o.Stderr.Size == 0 {
+		o.Stdout, o.Stderr, node = run.Parked.Stored.Stdout, run.Parked.Stored.Stderr, run.Parked.Stored.Node
+	}
+	j.runs.del(run.ID)
+	j.files.put(run.ID, &RunFiles{
+		Run: run.ID, Job: run.Job, Task: run.Task, Node: node, Ended: o.At, Reason: o.Reason, Exit: o.Exit, Signal: o.Signal,
 		Text: o.Text, Stdout: o.Stdout, Stderr: o.Stderr, Outputs: o.Outputs, Placed: run.Placed, Started: run.Start,
-		Billed: run.Before.Billed + left.billed, Charged: run.Before.Charged + run.Owed, GPU: o.GPU,
+		Billed: run.Before.Billed + billed, Charged: run.Before.Charged + run.Owed, GPU: o.GPU,
 	})
 	ended := j.about(EventRunEnded)
-	ended.Run, ended.Task, ended.Node, ended.Amount = id, run.Task, run.Nodes[0], run.Before.Charged+run.Owed
+	ended.Run, ended.Task, ended.Node, ended.Amount = run.ID, run.Task, node, run.Before.Charged+run.Owed
 	ended.Reason, ended.Exit = o.Reason, o.Exit
 	j.emit(ended)
-	return j.goOn()
 }
 
 // metered is a run's time and what it comes to.
@@ -172,10 +185,10 @@ func (j *jobTx) chargeRun(run *scheduler.Run, o outcome) (m metered, err error) 
 }
 
 // leaveNode gives a run's place back, and counts what was the node's fault.
-func (j *jobTx) leaveNode(run *scheduler.Run, o outcome) {
-	shape := j.shapes.must(run.Shape)
+func (tx *Tx) leaveNode(run *scheduler.Run, o outcome) {
+	shape := tx.shapes.must(run.Shape)
 	for _, id := range run.Nodes {
-		old, ok := j.nodes.get(id)
+		old, ok := tx.nodes.get(id)
 		if !ok {
 			continue
 		}
@@ -183,16 +196,16 @@ func (j *jobTx) leaveNode(run *scheduler.Run, o outcome) {
 		node.Used, node.Open = node.Used.Plus(takes(run, shape), -1), node.Open-1
 		giveBack(&node, run.ID)
 		if o.Reason == scheduler.ReasonNoRoom && shape.GPU.Asks(shape.Need) {
-			refuseShape(&node, shape.ID, j.at+noRoomFor)
+			refuseShape(&node, shape.ID, tx.at+noRoomFor)
 		}
 		if o.Reason == scheduler.ReasonFault {
 			node.Faults++
 			if node.Faults >= nodeFaultsMax && (node.State == scheduler.NodeUp || node.State == scheduler.NodeDraining) {
 				node.State, node.Reason = scheduler.NodeQuarantined, fmt.Sprintf("%d faults", node.Faults)
-				j.emit(Event{Kind: EventQuarantined, Node: id, Pool: node.Pool, Text: node.Reason})
+				tx.emit(Event{Kind: EventQuarantined, Node: id, Pool: node.Pool, Text: node.Reason})
 			}
 		}
-		j.nodes.put(id, &node)
+		tx.nodes.put(id, &node)
 	}
 }
 
@@ -201,7 +214,7 @@ func (j *jobTx) afterRun(run *scheduler.Run, o *outcome) {
 	key := jobTask{Job: run.Job, Task: run.Task}
 	if o.Fault {
 		met, _ := j.faults.get(key)
-		if node := run.Nodes[0]; !slices.Contains(met, node) {
+		if node := run.Node(); !slices.Contains(met, node) {
 			met = append(slices.Clip(met), node)
 			j.faults.put(key, met)
 			if !slices.Contains(j.job.Faults, node) && len(j.job.Faults) < faultsKept {

@@ -90,7 +90,7 @@ func (w *world) start(a args) string {
 	return jobState(job)
 }
 
-var reasons = []string{"", "exited", "signalled", "cancelled", "time", "money", "grace", "memory", "start", "fault", "lost", "drained", "most", "faults", "floor", "noroom"}
+var reasons = []string{"", "exited", "signalled", "cancelled", "time", "money", "grace", "memory", "start", "fault", "lost", "drained", "most", "faults", "floor", "noroom", "moved"}
 
 func (w *world) finish(a args) string {
 	run, id := w.openRun(a.word(0))

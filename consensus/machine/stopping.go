@@ -50,12 +50,15 @@ func (tx *Tx) stopRun(id scheduler.RunID, s stop) {
 		return
 	}
 	run := *old
+	if len(run.Nodes) == 0 && s.reason == scheduler.ReasonCancelled {
+		s.kill = s.at // nothing of it runs that could use the time
+	}
 	if run.State != scheduler.RunStopping {
 		run.State, run.Stop, run.StopAt = scheduler.RunStopping, s.reason, s.at
 	}
 	run.KillAt, run.Signal = max(s.kill, run.StopAt), s.signal
 	tx.runs.put(id, &run)
-	notice := Event{Kind: EventNotice, Job: run.Job, Task: run.Task, Run: id, Node: run.Nodes[0], Pool: run.Pool, Reason: s.reason, Until: run.KillAt}
+	notice := Event{Kind: EventNotice, Job: run.Job, Task: run.Task, Run: id, Node: run.Node(), Pool: run.Pool, Reason: s.reason, Until: run.KillAt}
 	tx.emit(notice)
 }
 

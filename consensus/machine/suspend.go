@@ -8,14 +8,17 @@ import (
 )
 
 // Suspended is an executor's word that a paused run lies on its disk. From then on it is charged for its keep alone, and its
-// place is given back.
+// place is given back. Said once more with what the servers now have of it, it may go on elsewhere.
 type Suspended struct {
-	At      funding.Millis `cbor:"1,keyasint"`
-	Stopped []Span         `cbor:"2,keyasint,omitempty"` // as in [End]
+	At      funding.Millis    `cbor:"1,keyasint"`
+	Stopped []Span            `cbor:"2,keyasint,omitempty"` // as in [End]
+	Stored  *scheduler.Stored `cbor:"3,keyasint,omitempty"`
 }
 
 // News says whether the word changes anything. A run that has been told to go on in the meantime goes on where it lies.
-func (Suspended) News(run *scheduler.Run) bool { return run.State == scheduler.RunPaused }
+func (s Suspended) News(run *scheduler.Run) bool {
+	return run.State == scheduler.RunPaused || s.Stored != nil && run.State == scheduler.RunSuspended && run.Parked.Stored == nil
+}
 
 // takes is what a run takes of its node.
 func takes(run *scheduler.Run, shape *scheduler.Shape) scheduler.Resources {
@@ -30,6 +33,10 @@ func (tx *Tx) suspendRun(old *scheduler.Run, s Suspended) error {
 	shape := tx.shapes.must(old.Shape)
 	if !s.News(old) || shape.GPU.Asks(shape.Need) {
 		return nil // a GPU's state is not on the disk
+	}
+	if old.Parked != nil {
+		tx.storeRun(old, *s.Stored)
+		return nil
 	}
 	j, err := tx.openJob(old.Job)
 	if err != nil {
@@ -60,15 +67,18 @@ func (tx *Tx) suspendRun(old *scheduler.Run, s Suspended) error {
 		return fmt.Errorf("keep run %d: %w", run.ID, err)
 	}
 	suspended := j.about(EventSuspended)
-	suspended.Run, suspended.Task, suspended.Node, suspended.Amount, suspended.Until = run.ID, run.Task, run.Nodes[0], posted, run.Parked.Until
+	suspended.Run, suspended.Task, suspended.Node, suspended.Amount, suspended.Until = run.ID, run.Task, run.Node(), posted, run.Parked.Until
 	j.emit(suspended)
 	j.save()
+	if s.Stored != nil {
+		tx.storeRun(tx.runs.must(run.ID), *s.Stored)
+	}
 	return j.potGrew(j.pot.ID)
 }
 
 // moveOn changes what a run takes of its node.
 func (tx *Tx) moveOn(run *scheduler.Run, from, to scheduler.Resources) {
-	node := *tx.nodes.must(run.Nodes[0])
+	node := *tx.nodes.must(run.Node())
 	node.Used = node.Used.Plus(from, -1).Plus(to, 1)
 	tx.nodes.put(node.ID, &node)
 }

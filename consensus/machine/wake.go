@@ -26,7 +26,7 @@ func (tx *Tx) wake(id scheduler.RunID) (bool, error) {
 		return false, nil
 	}
 	shape, pool := tx.shapes.must(old.Shape), tx.pools.must(old.Pool)
-	if !mayWake(old, tx.nodes.must(old.Nodes[0]), shape, pool) {
+	if node, ok := tx.nodes.get(old.Node()); !ok || !mayWake(old, node, shape, pool) {
 		return false, nil
 	}
 	j, err := tx.openJob(old.Job)
@@ -53,7 +53,7 @@ func (tx *Tx) wake(id scheduler.RunID) (bool, error) {
 	tx.runs.put(id, &run)
 	j.save()
 	resumed := j.about(EventResumed)
-	resumed.Run, resumed.Task, resumed.Node = id, run.Task, run.Nodes[0]
+	resumed.Run, resumed.Task, resumed.Node = id, run.Task, run.Node()
 	tx.emit(resumed)
 	if run.Bid < pool.Price { // as where work of a lower bid is placed: nobody pays more than its bid
 		return true, tx.setPrice(*pool, run.Bid, tx.at)
@@ -61,44 +61,95 @@ func (tx *Tx) wake(id scheduler.RunID) (bool, error) {
 	return true, nil
 }
 
-// WakeDue lists suspended runs that go on before anything is placed: those that there is money and room for, the best bid
-// first. At equal bid they go before work that waits; work that bids more for the same node goes before them.
-func (v *View) WakeDue(at funding.Millis, limit int) []scheduler.RunID {
-	ready := slices.DeleteFunc(v.ready(), func(run *scheduler.Run) bool {
-		node, ok := v.nodes.get(run.Nodes[0])
-		return !ok || !v.mayWake(run, node)
-	})
-	if len(ready) == 0 {
-		return nil
+// WakeDue says which suspended runs go on before anything is placed: those that there is money and room for, the best bid
+// first, each where it lies if it can be and else on the first node that can bring it back. At equal bid they go before work that
+// waits; work that bids more for the same node goes before them.
+func (v *View) WakeDue(at funding.Millis, limit int) (due Pulse) {
+	ready := v.ready()
+	w := waking{View: v, nodes: make(map[scheduler.NodeID]*scheduler.Node)}
+	if !slices.ContainsFunc(ready, func(run *scheduler.Run) bool { return w.where(run) != nil }) {
+		return due
 	}
-	rivals := make(map[scheduler.NodeID]funding.Rate) // the best bid that would be placed there; looked up, never iterated
+	w.rivals = make(map[scheduler.NodeID]funding.Rate)
 	for _, d := range scheduler.Place(v.scheduler, at, limit) {
 		if job, ok := v.jobs.get(d.Job); ok {
-			rivals[d.Node] = max(rivals[d.Node], job.Effective())
+			w.rivals[d.Node] = max(w.rivals[d.Node], job.Effective())
 		}
 	}
-	used := make(map[scheduler.NodeID]scheduler.Resources) // with those that are about to go on; looked up, never iterated
-	var due []scheduler.RunID
 	for _, run := range ready {
-		old, _ := v.nodes.get(run.Nodes[0])
-		node := *old
-		if taken, ok := used[node.ID]; ok {
-			node.Used = taken
+		if len(due.Wake)+len(due.Move) == limit {
+			break
 		}
-		if len(due) == limit || run.Bid < rivals[node.ID] || !v.mayWake(run, &node) {
+		node := w.where(run)
+		if node == nil {
 			continue
 		}
 		shape, _ := v.shapes.get(run.Shape)
-		used[node.ID] = node.Used.Plus(takes(run, shape), -1).Plus(shape.Need, 1)
-		due = append(due, run.ID)
+		taken := *node
+		if node.ID == run.Node() {
+			taken.Used = taken.Used.Plus(takes(run, shape), -1)
+			due.Wake = append(due.Wake, run.ID)
+		} else {
+			due.Move = append(due.Move, MoveRun{Run: run.ID, Node: node.ID})
+		}
+		taken.Used = taken.Used.Plus(shape.Need, 1)
+		w.nodes[node.ID] = &taken
 	}
 	return due
 }
 
-func (v *View) mayWake(run *scheduler.Run, node *scheduler.Node) bool {
-	shape, _ := v.shapes.get(run.Shape)
-	pool, _ := v.pools.get(run.Pool)
-	return mayWake(run, node, shape, pool)
+// waking finds where suspended runs can go on.
+type waking struct {
+	*View
+	nodes  map[scheduler.NodeID]*scheduler.Node // with those that are about to go on there; looked up, never iterated
+	rivals map[scheduler.NodeID]funding.Rate    // the best bid that would be placed there; looked up, never iterated
+	hosts  map[string][]scheduler.NodeID        // that can bring back what has moved, by pool and driver's word
+}
+
+func (w *waking) node(id scheduler.NodeID) *scheduler.Node {
+	if node, ok := w.nodes[id]; ok {
+		return node
+	}
+	node, _ := w.View.nodes.get(id)
+	return node
+}
+
+// where is the node on which a run goes on; nil: none.
+func (w *waking) where(run *scheduler.Run) *scheduler.Node {
+	shape, _ := w.shapes.get(run.Shape)
+	pool, _ := w.pools.get(run.Pool)
+	if node := w.node(run.Node()); node != nil && run.Bid >= w.rivals[node.ID] && mayWake(run, node, shape, pool) {
+		return node
+	}
+	if !stored(run) {
+		return nil
+	}
+	for _, id := range w.hostsOf(shape, pool, run.Parked.Stored.Moves) {
+		if node := w.node(id); run.Bid >= w.rivals[id] && mayMove(run, node, shape, pool) {
+			return node
+		}
+	}
+	return nil
+}
+
+// hostsOf lists the nodes whose driver can bring a run back. They are looked for once, for runs are many.
+func (w *waking) hostsOf(shape *scheduler.Shape, pool *scheduler.Pool, moves string) []scheduler.NodeID {
+	key := fmt.Sprint(pool.ID, " ", shape.Driver, " ", moves)
+	if hosts, ok := w.hosts[key]; ok {
+		return hosts
+	}
+	var hosts []scheduler.NodeID
+	w.View.nodes.ascend(0, func(id scheduler.NodeID, node *scheduler.Node) bool {
+		if node.Pool == pool.ID && node.State == scheduler.NodeUp && node.Moves(shape.Driver) == moves && node.Free().CPUMilli > 0 {
+			hosts = append(hosts, id)
+		}
+		return true
+	})
+	if w.hosts == nil {
+		w.hosts = make(map[string][]scheduler.NodeID)
+	}
+	w.hosts[key] = hosts
+	return hosts
 }
 
 // ready lists the suspended runs that have money to go on, the best bid first, then the oldest.

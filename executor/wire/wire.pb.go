@@ -894,6 +894,7 @@ type DriverFacts struct {
 	State         DriverState            `protobuf:"varint,10,opt,name=state,proto3,enum=coinop.executor.v1.DriverState" json:"state,omitempty"`
 	Reason        string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"` // for people: why it is not up
 	Share         bool                   `protobuf:"varint,12,opt,name=share,proto3" json:"share,omitempty"`  // its tasks can work in a shared folder
+	Moves         string                 `protobuf:"bytes,13,opt,name=moves,proto3" json:"moves,omitempty"`   // what it suspends goes on by any driver that says the same; empty: by itself alone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1012,6 +1013,13 @@ func (x *DriverFacts) GetShare() bool {
 	return false
 }
 
+func (x *DriverFacts) GetMoves() string {
+	if x != nil {
+		return x.Moves
+	}
+	return ""
+}
+
 // RunStatus is one run as it is. It is sent when it changes, and all of them again with each heartbeat until no order
 // names them.
 type RunStatus struct {
@@ -1026,6 +1034,7 @@ type RunStatus struct {
 	Missing        []string               `protobuf:"bytes,8,rep,name=missing,proto3" json:"missing,omitempty"`                                               // limits asked for and not set
 	Gpu            *GPUUsage              `protobuf:"bytes,9,opt,name=gpu,proto3" json:"gpu,omitempty"`                                                       // of a run that goes on: what it has used so far, as it was last asked; absent: nothing, or not asked yet
 	SuspendedAgeMs *int64                 `protobuf:"varint,10,opt,name=suspended_age_ms,json=suspendedAgeMs,proto3,oneof" json:"suspended_age_ms,omitempty"` // with SUSPENDED: since when it is on disk; absent: not known
+	Stored         *Stored                `protobuf:"bytes,11,opt,name=stored,proto3" json:"stored,omitempty"`                                                // with SUSPENDED: the servers have it too
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1130,6 +1139,82 @@ func (x *RunStatus) GetSuspendedAgeMs() int64 {
 	return 0
 }
 
+func (x *RunStatus) GetStored() *Stored {
+	if x != nil {
+		return x.Stored
+	}
+	return nil
+}
+
+// Stored is what a suspended run was and what it has printed, as the servers have it.
+type Stored struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         *Blob                  `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Moves         string                 `protobuf:"bytes,2,opt,name=moves,proto3" json:"moves,omitempty"`   // it goes on by any driver that says the same
+	Stdout        *Log                   `protobuf:"bytes,3,opt,name=stdout,proto3" json:"stdout,omitempty"` // absent: empty
+	Stderr        *Log                   `protobuf:"bytes,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stored) Reset() {
+	*x = Stored{}
+	mi := &file_wire_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stored) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stored) ProtoMessage() {}
+
+func (x *Stored) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stored.ProtoReflect.Descriptor instead.
+func (*Stored) Descriptor() ([]byte, []int) {
+	return file_wire_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Stored) GetState() *Blob {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Stored) GetMoves() string {
+	if x != nil {
+		return x.Moves
+	}
+	return ""
+}
+
+func (x *Stored) GetStdout() *Log {
+	if x != nil {
+		return x.Stdout
+	}
+	return nil
+}
+
+func (x *Stored) GetStderr() *Log {
+	if x != nil {
+		return x.Stderr
+	}
+	return nil
+}
+
 // Span is a time of being frozen, in milliseconds after the first process.
 type Span struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1142,7 +1227,7 @@ type Span struct {
 
 func (x *Span) Reset() {
 	*x = Span{}
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1239,7 @@ func (x *Span) String() string {
 func (*Span) ProtoMessage() {}
 
 func (x *Span) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[6]
+	mi := &file_wire_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1252,7 @@ func (x *Span) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Span.ProtoReflect.Descriptor instead.
 func (*Span) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{6}
+	return file_wire_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Span) GetFromMs() int64 {
@@ -1211,7 +1296,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1308,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[7]
+	mi := &file_wire_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1321,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{7}
+	return file_wire_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *End) GetCause() Cause {
@@ -1333,7 +1418,7 @@ type GPUUsage struct {
 
 func (x *GPUUsage) Reset() {
 	*x = GPUUsage{}
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1430,7 @@ func (x *GPUUsage) String() string {
 func (*GPUUsage) ProtoMessage() {}
 
 func (x *GPUUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[8]
+	mi := &file_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1443,7 @@ func (x *GPUUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPUUsage.ProtoReflect.Descriptor instead.
 func (*GPUUsage) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{8}
+	return file_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GPUUsage) GetEnergyMillijoules() int64 {
@@ -1431,7 +1516,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1528,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[9]
+	mi := &file_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1541,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{9}
+	return file_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Log) GetDigest() []byte {
@@ -1507,7 +1592,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1519,7 +1604,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[10]
+	mi := &file_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1532,7 +1617,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{10}
+	return file_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *File) GetName() string {
@@ -1583,7 +1668,7 @@ type Desired struct {
 
 func (x *Desired) Reset() {
 	*x = Desired{}
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1680,7 @@ func (x *Desired) String() string {
 func (*Desired) ProtoMessage() {}
 
 func (x *Desired) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[11]
+	mi := &file_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1693,7 @@ func (x *Desired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Desired.ProtoReflect.Descriptor instead.
 func (*Desired) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{11}
+	return file_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Desired) GetCluster() string {
@@ -1701,6 +1786,7 @@ type Order struct {
 	FundedUntilUnixMs int64                  `protobuf:"varint,8,opt,name=funded_until_unix_ms,json=fundedUntilUnixMs,proto3" json:"funded_until_unix_ms,omitempty"` // what the task is told; 0: to its deadline
 	LimitMs           int64                  `protobuf:"varint,11,opt,name=limit_ms,json=limitMs,proto3" json:"limit_ms,omitempty"`                                  // when its time limit ends, after its first process; 0: as its spec says, -1: it stands still
 	Started           bool                   `protobuf:"varint,9,opt,name=started,proto3" json:"started,omitempty"`                                                  // the servers know that its first process was there: it is never started again
+	Stored            bool                   `protobuf:"varint,12,opt,name=stored,proto3" json:"stored,omitempty"`                                                   // with SUSPEND: the servers have it, and nothing more is wanted of it
 	Spec              *Spec                  `protobuf:"bytes,10,opt,name=spec,proto3" json:"spec,omitempty"`                                                        // when the run is first named on a stream and was not among the runs first reported on it
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -1708,7 +1794,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1806,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[12]
+	mi := &file_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1819,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{12}
+	return file_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Order) GetRun() uint64 {
@@ -1806,6 +1892,13 @@ func (x *Order) GetStarted() bool {
 	return false
 }
 
+func (x *Order) GetStored() bool {
+	if x != nil {
+		return x.Stored
+	}
+	return false
+}
+
 func (x *Order) GetSpec() *Spec {
 	if x != nil {
 		return x.Spec
@@ -1825,7 +1918,7 @@ type Notice struct {
 
 func (x *Notice) Reset() {
 	*x = Notice{}
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +1930,7 @@ func (x *Notice) String() string {
 func (*Notice) ProtoMessage() {}
 
 func (x *Notice) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[13]
+	mi := &file_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +1943,7 @@ func (x *Notice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notice.ProtoReflect.Descriptor instead.
 func (*Notice) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{13}
+	return file_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Notice) GetReason() string {
@@ -1905,13 +1998,14 @@ type Spec struct {
 	Box            *Box                   `protobuf:"bytes,26,opt,name=box,proto3" json:"box,omitempty"`     // absent: nothing is said beside the image
 	Share          string                 `protobuf:"bytes,27,opt,name=share,proto3" json:"share,omitempty"` // absolute: a folder of shares; empty: none
 	Chdir          string                 `protobuf:"bytes,28,opt,name=chdir,proto3" json:"chdir,omitempty"` // in share: where it starts
+	From           *Blob                  `protobuf:"bytes,29,opt,name=from,proto3" json:"from,omitempty"`   // what it was when it was suspended on another machine: it goes on from there, and argv, script and inputs are in it
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Spec) Reset() {
 	*x = Spec{}
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2017,7 @@ func (x *Spec) String() string {
 func (*Spec) ProtoMessage() {}
 
 func (x *Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[14]
+	mi := &file_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2030,7 @@ func (x *Spec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Spec.ProtoReflect.Descriptor instead.
 func (*Spec) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{14}
+	return file_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Spec) GetJob() uint64 {
@@ -2135,6 +2229,13 @@ func (x *Spec) GetChdir() string {
 	return ""
 }
 
+func (x *Spec) GetFrom() *Blob {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
 // Box is what is said of an image's container or machine.
 type Box struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2148,7 +2249,7 @@ type Box struct {
 
 func (x *Box) Reset() {
 	*x = Box{}
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2160,7 +2261,7 @@ func (x *Box) String() string {
 func (*Box) ProtoMessage() {}
 
 func (x *Box) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[15]
+	mi := &file_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2173,7 +2274,7 @@ func (x *Box) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Box.ProtoReflect.Descriptor instead.
 func (*Box) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{15}
+	return file_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Box) GetEntrypoint() []string {
@@ -2219,7 +2320,7 @@ type GPURequest struct {
 
 func (x *GPURequest) Reset() {
 	*x = GPURequest{}
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2332,7 @@ func (x *GPURequest) String() string {
 func (*GPURequest) ProtoMessage() {}
 
 func (x *GPURequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[16]
+	mi := &file_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2345,7 @@ func (x *GPURequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GPURequest.ProtoReflect.Descriptor instead.
 func (*GPURequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{16}
+	return file_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GPURequest) GetKind() GPUKind {
@@ -2302,7 +2403,7 @@ type Input struct {
 
 func (x *Input) Reset() {
 	*x = Input{}
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2415,7 @@ func (x *Input) String() string {
 func (*Input) ProtoMessage() {}
 
 func (x *Input) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[17]
+	mi := &file_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2428,7 @@ func (x *Input) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Input.ProtoReflect.Descriptor instead.
 func (*Input) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Input) GetTo() string {
@@ -2369,7 +2470,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2482,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[18]
+	mi := &file_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2495,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{18}
+	return file_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Blob) GetDigest() []byte {
@@ -2422,7 +2523,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2434,7 +2535,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[19]
+	mi := &file_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2447,7 +2548,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{19}
+	return file_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Chunk) GetBlob() *Blob {
@@ -2478,7 +2579,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2591,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[20]
+	mi := &file_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2604,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{20}
+	return file_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LogRequest) GetRun() uint64 {
@@ -2552,7 +2653,7 @@ type LogChunk struct {
 
 func (x *LogChunk) Reset() {
 	*x = LogChunk{}
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2665,7 @@ func (x *LogChunk) String() string {
 func (*LogChunk) ProtoMessage() {}
 
 func (x *LogChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[21]
+	mi := &file_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2678,7 @@ func (x *LogChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
 func (*LogChunk) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{21}
+	return file_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LogChunk) GetOffset() int64 {
@@ -2607,7 +2708,7 @@ type ExecInput struct {
 
 func (x *ExecInput) Reset() {
 	*x = ExecInput{}
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2619,7 +2720,7 @@ func (x *ExecInput) String() string {
 func (*ExecInput) ProtoMessage() {}
 
 func (x *ExecInput) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[22]
+	mi := &file_wire_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2632,7 +2733,7 @@ func (x *ExecInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecInput.ProtoReflect.Descriptor instead.
 func (*ExecInput) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{22}
+	return file_wire_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExecInput) GetStart() *ExecStart {
@@ -2676,7 +2777,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2688,7 +2789,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[23]
+	mi := &file_wire_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2701,7 +2802,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{23}
+	return file_wire_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExecStart) GetRun() uint64 {
@@ -2749,7 +2850,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +2862,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[24]
+	mi := &file_wire_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +2875,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{24}
+	return file_wire_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TerminalSize) GetRows() uint32 {
@@ -2804,7 +2905,7 @@ type ExecOutput struct {
 
 func (x *ExecOutput) Reset() {
 	*x = ExecOutput{}
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2917,7 @@ func (x *ExecOutput) String() string {
 func (*ExecOutput) ProtoMessage() {}
 
 func (x *ExecOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[25]
+	mi := &file_wire_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +2930,7 @@ func (x *ExecOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOutput.ProtoReflect.Descriptor instead.
 func (*ExecOutput) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{25}
+	return file_wire_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecOutput) GetStdout() []byte {
@@ -2870,7 +2971,7 @@ type ExecEnd struct {
 
 func (x *ExecEnd) Reset() {
 	*x = ExecEnd{}
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +2983,7 @@ func (x *ExecEnd) String() string {
 func (*ExecEnd) ProtoMessage() {}
 
 func (x *ExecEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_proto_msgTypes[26]
+	mi := &file_wire_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +2996,7 @@ func (x *ExecEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecEnd.ProtoReflect.Descriptor instead.
 func (*ExecEnd) Descriptor() ([]byte, []int) {
-	return file_wire_proto_rawDescGZIP(), []int{26}
+	return file_wire_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExecEnd) GetCode() int32 {
@@ -2969,7 +3070,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06slices\x18\x02 \x01(\x05R\x06slices\x12!\n" +
 	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\x12\x10\n" +
-	"\x03max\x18\x04 \x01(\x05R\x03max\"\xce\x02\n" +
+	"\x03max\x18\x04 \x01(\x05R\x03max\"\xe4\x02\n" +
 	"\vDriverFacts\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tisolation\x18\x02 \x01(\tR\tisolation\x12\x14\n" +
@@ -2983,7 +3084,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x05state\x18\n" +
 	" \x01(\x0e2\x1f.coinop.executor.v1.DriverStateR\x05state\x12\x16\n" +
 	"\x06reason\x18\v \x01(\tR\x06reason\x12\x14\n" +
-	"\x05share\x18\f \x01(\bR\x05share\"\xbb\x03\n" +
+	"\x05share\x18\f \x01(\bR\x05share\x12\x14\n" +
+	"\x05moves\x18\r \x01(\tR\x05moves\"\xef\x03\n" +
 	"\tRunStatus\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x122\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1c.coinop.executor.v1.RunStateR\x05state\x12\x18\n" +
@@ -2995,10 +3097,16 @@ const file_wire_proto_rawDesc = "" +
 	"\amissing\x18\b \x03(\tR\amissing\x12.\n" +
 	"\x03gpu\x18\t \x01(\v2\x1c.coinop.executor.v1.GPUUsageR\x03gpu\x12-\n" +
 	"\x10suspended_age_ms\x18\n" +
-	" \x01(\x03H\x02R\x0esuspendedAgeMs\x88\x01\x01B\x11\n" +
+	" \x01(\x03H\x02R\x0esuspendedAgeMs\x88\x01\x01\x122\n" +
+	"\x06stored\x18\v \x01(\v2\x1a.coinop.executor.v1.StoredR\x06storedB\x11\n" +
 	"\x0f_started_age_msB\t\n" +
 	"\a_ran_msB\x13\n" +
-	"\x11_suspended_age_ms\"x\n" +
+	"\x11_suspended_age_ms\"\xb0\x01\n" +
+	"\x06Stored\x12.\n" +
+	"\x05state\x18\x01 \x01(\v2\x18.coinop.executor.v1.BlobR\x05state\x12\x14\n" +
+	"\x05moves\x18\x02 \x01(\tR\x05moves\x12/\n" +
+	"\x06stdout\x18\x03 \x01(\v2\x17.coinop.executor.v1.LogR\x06stdout\x12/\n" +
+	"\x06stderr\x18\x04 \x01(\v2\x17.coinop.executor.v1.LogR\x06stderr\"x\n" +
 	"\x04Span\x12\x17\n" +
 	"\afrom_ms\x18\x01 \x01(\x03R\x06fromMs\x12\x18\n" +
 	"\x05to_ms\x18\x02 \x01(\x03H\x00R\x04toMs\x88\x01\x01\x123\n" +
@@ -3053,7 +3161,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x04same\x18\t \x01(\bR\x04same\x121\n" +
 	"\x06orders\x18\n" +
 	" \x03(\v2\x19.coinop.executor.v1.OrderR\x06orders\x12\x18\n" +
-	"\aservers\x18\v \x03(\tR\aservers\"\xa0\x03\n" +
+	"\aservers\x18\v \x03(\tR\aservers\"\xb8\x03\n" +
 	"\x05Order\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12,\n" +
@@ -3064,7 +3172,8 @@ const file_wire_proto_rawDesc = "" +
 	"\rmoney_left_ms\x18\a \x01(\x03H\x00R\vmoneyLeftMs\x88\x01\x01\x12/\n" +
 	"\x14funded_until_unix_ms\x18\b \x01(\x03R\x11fundedUntilUnixMs\x12\x19\n" +
 	"\blimit_ms\x18\v \x01(\x03R\alimitMs\x12\x18\n" +
-	"\astarted\x18\t \x01(\bR\astarted\x12,\n" +
+	"\astarted\x18\t \x01(\bR\astarted\x12\x16\n" +
+	"\x06stored\x18\f \x01(\bR\x06stored\x12,\n" +
 	"\x04spec\x18\n" +
 	" \x01(\v2\x18.coinop.executor.v1.SpecR\x04specB\x10\n" +
 	"\x0e_money_left_ms\"V\n" +
@@ -3072,7 +3181,7 @@ const file_wire_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\x12\x1c\n" +
 	"\n" +
-	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\x9b\x06\n" +
+	"at_unix_ms\x18\x03 \x01(\x03R\batUnixMs\"\xc9\x06\n" +
 	"\x04Spec\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\x04R\x03job\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x05R\x04task\x12\x12\n" +
@@ -3103,7 +3212,8 @@ const file_wire_proto_rawDesc = "" +
 	"\x04hold\x18\x19 \x01(\bR\x04hold\x12)\n" +
 	"\x03box\x18\x1a \x01(\v2\x17.coinop.executor.v1.BoxR\x03box\x12\x14\n" +
 	"\x05share\x18\x1b \x01(\tR\x05share\x12\x14\n" +
-	"\x05chdir\x18\x1c \x01(\tR\x05chdir\"z\n" +
+	"\x05chdir\x18\x1c \x01(\tR\x05chdir\x12,\n" +
+	"\x04from\x18\x1d \x01(\v2\x18.coinop.executor.v1.BlobR\x04from\"z\n" +
 	"\x03Box\x12\x1e\n" +
 	"\n" +
 	"entrypoint\x18\x01 \x03(\tR\n" +
@@ -3232,7 +3342,7 @@ func file_wire_proto_rawDescGZIP() []byte {
 }
 
 var file_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_wire_proto_goTypes = []any{
 	(DriverState)(0),     // 0: coinop.executor.v1.DriverState
 	(RunState)(0),        // 1: coinop.executor.v1.RunState
@@ -3247,76 +3357,82 @@ var file_wire_proto_goTypes = []any{
 	(*MIGProfile)(nil),   // 10: coinop.executor.v1.MIGProfile
 	(*DriverFacts)(nil),  // 11: coinop.executor.v1.DriverFacts
 	(*RunStatus)(nil),    // 12: coinop.executor.v1.RunStatus
-	(*Span)(nil),         // 13: coinop.executor.v1.Span
-	(*End)(nil),          // 14: coinop.executor.v1.End
-	(*GPUUsage)(nil),     // 15: coinop.executor.v1.GPUUsage
-	(*Log)(nil),          // 16: coinop.executor.v1.Log
-	(*File)(nil),         // 17: coinop.executor.v1.File
-	(*Desired)(nil),      // 18: coinop.executor.v1.Desired
-	(*Order)(nil),        // 19: coinop.executor.v1.Order
-	(*Notice)(nil),       // 20: coinop.executor.v1.Notice
-	(*Spec)(nil),         // 21: coinop.executor.v1.Spec
-	(*Box)(nil),          // 22: coinop.executor.v1.Box
-	(*GPURequest)(nil),   // 23: coinop.executor.v1.GPURequest
-	(*Input)(nil),        // 24: coinop.executor.v1.Input
-	(*Blob)(nil),         // 25: coinop.executor.v1.Blob
-	(*Chunk)(nil),        // 26: coinop.executor.v1.Chunk
-	(*LogRequest)(nil),   // 27: coinop.executor.v1.LogRequest
-	(*LogChunk)(nil),     // 28: coinop.executor.v1.LogChunk
-	(*ExecInput)(nil),    // 29: coinop.executor.v1.ExecInput
-	(*ExecStart)(nil),    // 30: coinop.executor.v1.ExecStart
-	(*TerminalSize)(nil), // 31: coinop.executor.v1.TerminalSize
-	(*ExecOutput)(nil),   // 32: coinop.executor.v1.ExecOutput
-	(*ExecEnd)(nil),      // 33: coinop.executor.v1.ExecEnd
-	nil,                  // 34: coinop.executor.v1.NodeFacts.LabelsEntry
+	(*Stored)(nil),       // 13: coinop.executor.v1.Stored
+	(*Span)(nil),         // 14: coinop.executor.v1.Span
+	(*End)(nil),          // 15: coinop.executor.v1.End
+	(*GPUUsage)(nil),     // 16: coinop.executor.v1.GPUUsage
+	(*Log)(nil),          // 17: coinop.executor.v1.Log
+	(*File)(nil),         // 18: coinop.executor.v1.File
+	(*Desired)(nil),      // 19: coinop.executor.v1.Desired
+	(*Order)(nil),        // 20: coinop.executor.v1.Order
+	(*Notice)(nil),       // 21: coinop.executor.v1.Notice
+	(*Spec)(nil),         // 22: coinop.executor.v1.Spec
+	(*Box)(nil),          // 23: coinop.executor.v1.Box
+	(*GPURequest)(nil),   // 24: coinop.executor.v1.GPURequest
+	(*Input)(nil),        // 25: coinop.executor.v1.Input
+	(*Blob)(nil),         // 26: coinop.executor.v1.Blob
+	(*Chunk)(nil),        // 27: coinop.executor.v1.Chunk
+	(*LogRequest)(nil),   // 28: coinop.executor.v1.LogRequest
+	(*LogChunk)(nil),     // 29: coinop.executor.v1.LogChunk
+	(*ExecInput)(nil),    // 30: coinop.executor.v1.ExecInput
+	(*ExecStart)(nil),    // 31: coinop.executor.v1.ExecStart
+	(*TerminalSize)(nil), // 32: coinop.executor.v1.TerminalSize
+	(*ExecOutput)(nil),   // 33: coinop.executor.v1.ExecOutput
+	(*ExecEnd)(nil),      // 34: coinop.executor.v1.ExecEnd
+	nil,                  // 35: coinop.executor.v1.NodeFacts.LabelsEntry
 }
 var file_wire_proto_depIdxs = []int32{
 	8,  // 0: coinop.executor.v1.Report.facts:type_name -> coinop.executor.v1.NodeFacts
 	12, // 1: coinop.executor.v1.Report.runs:type_name -> coinop.executor.v1.RunStatus
-	34, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
+	35, // 2: coinop.executor.v1.NodeFacts.labels:type_name -> coinop.executor.v1.NodeFacts.LabelsEntry
 	11, // 3: coinop.executor.v1.NodeFacts.drivers:type_name -> coinop.executor.v1.DriverFacts
 	9,  // 4: coinop.executor.v1.NodeFacts.cards:type_name -> coinop.executor.v1.Card
 	10, // 5: coinop.executor.v1.Card.profiles:type_name -> coinop.executor.v1.MIGProfile
 	0,  // 6: coinop.executor.v1.DriverFacts.state:type_name -> coinop.executor.v1.DriverState
 	1,  // 7: coinop.executor.v1.RunStatus.state:type_name -> coinop.executor.v1.RunState
-	13, // 8: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
-	14, // 9: coinop.executor.v1.RunStatus.end:type_name -> coinop.executor.v1.End
-	15, // 10: coinop.executor.v1.RunStatus.gpu:type_name -> coinop.executor.v1.GPUUsage
-	2,  // 11: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
-	3,  // 12: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
-	16, // 13: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
-	16, // 14: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
-	17, // 15: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
-	15, // 16: coinop.executor.v1.End.gpu:type_name -> coinop.executor.v1.GPUUsage
-	19, // 17: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
-	4,  // 18: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
-	20, // 19: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
-	21, // 20: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
-	24, // 21: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
-	23, // 22: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
-	22, // 23: coinop.executor.v1.Spec.box:type_name -> coinop.executor.v1.Box
-	5,  // 24: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
-	25, // 25: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
-	6,  // 26: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
-	30, // 27: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
-	31, // 28: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
-	31, // 29: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
-	33, // 30: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
-	7,  // 31: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
-	26, // 32: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
-	25, // 33: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
-	27, // 34: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
-	29, // 35: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
-	18, // 36: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
-	25, // 37: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
-	26, // 38: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
-	28, // 39: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
-	32, // 40: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
-	36, // [36:41] is the sub-list for method output_type
-	31, // [31:36] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	14, // 8: coinop.executor.v1.RunStatus.frozen:type_name -> coinop.executor.v1.Span
+	15, // 9: coinop.executor.v1.RunStatus.end:type_name -> coinop.executor.v1.End
+	16, // 10: coinop.executor.v1.RunStatus.gpu:type_name -> coinop.executor.v1.GPUUsage
+	13, // 11: coinop.executor.v1.RunStatus.stored:type_name -> coinop.executor.v1.Stored
+	26, // 12: coinop.executor.v1.Stored.state:type_name -> coinop.executor.v1.Blob
+	17, // 13: coinop.executor.v1.Stored.stdout:type_name -> coinop.executor.v1.Log
+	17, // 14: coinop.executor.v1.Stored.stderr:type_name -> coinop.executor.v1.Log
+	2,  // 15: coinop.executor.v1.Span.cause:type_name -> coinop.executor.v1.SpanCause
+	3,  // 16: coinop.executor.v1.End.cause:type_name -> coinop.executor.v1.Cause
+	17, // 17: coinop.executor.v1.End.stdout:type_name -> coinop.executor.v1.Log
+	17, // 18: coinop.executor.v1.End.stderr:type_name -> coinop.executor.v1.Log
+	18, // 19: coinop.executor.v1.End.outputs:type_name -> coinop.executor.v1.File
+	16, // 20: coinop.executor.v1.End.gpu:type_name -> coinop.executor.v1.GPUUsage
+	20, // 21: coinop.executor.v1.Desired.orders:type_name -> coinop.executor.v1.Order
+	4,  // 22: coinop.executor.v1.Order.want:type_name -> coinop.executor.v1.Want
+	21, // 23: coinop.executor.v1.Order.notice:type_name -> coinop.executor.v1.Notice
+	22, // 24: coinop.executor.v1.Order.spec:type_name -> coinop.executor.v1.Spec
+	25, // 25: coinop.executor.v1.Spec.inputs:type_name -> coinop.executor.v1.Input
+	24, // 26: coinop.executor.v1.Spec.gpu:type_name -> coinop.executor.v1.GPURequest
+	23, // 27: coinop.executor.v1.Spec.box:type_name -> coinop.executor.v1.Box
+	26, // 28: coinop.executor.v1.Spec.from:type_name -> coinop.executor.v1.Blob
+	5,  // 29: coinop.executor.v1.GPURequest.kind:type_name -> coinop.executor.v1.GPUKind
+	26, // 30: coinop.executor.v1.Chunk.blob:type_name -> coinop.executor.v1.Blob
+	6,  // 31: coinop.executor.v1.LogRequest.stream:type_name -> coinop.executor.v1.Stream
+	31, // 32: coinop.executor.v1.ExecInput.start:type_name -> coinop.executor.v1.ExecStart
+	32, // 33: coinop.executor.v1.ExecInput.size:type_name -> coinop.executor.v1.TerminalSize
+	32, // 34: coinop.executor.v1.ExecStart.terminal:type_name -> coinop.executor.v1.TerminalSize
+	34, // 35: coinop.executor.v1.ExecOutput.end:type_name -> coinop.executor.v1.ExecEnd
+	7,  // 36: coinop.executor.v1.Servers.Sync:input_type -> coinop.executor.v1.Report
+	27, // 37: coinop.executor.v1.Servers.PutBlob:input_type -> coinop.executor.v1.Chunk
+	26, // 38: coinop.executor.v1.Servers.GetBlob:input_type -> coinop.executor.v1.Blob
+	28, // 39: coinop.executor.v1.Node.ReadLog:input_type -> coinop.executor.v1.LogRequest
+	30, // 40: coinop.executor.v1.Node.Exec:input_type -> coinop.executor.v1.ExecInput
+	19, // 41: coinop.executor.v1.Servers.Sync:output_type -> coinop.executor.v1.Desired
+	26, // 42: coinop.executor.v1.Servers.PutBlob:output_type -> coinop.executor.v1.Blob
+	27, // 43: coinop.executor.v1.Servers.GetBlob:output_type -> coinop.executor.v1.Chunk
+	29, // 44: coinop.executor.v1.Node.ReadLog:output_type -> coinop.executor.v1.LogChunk
+	33, // 45: coinop.executor.v1.Node.Exec:output_type -> coinop.executor.v1.ExecOutput
+	41, // [41:46] is the sub-list for method output_type
+	36, // [36:41] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_wire_proto_init() }
@@ -3325,16 +3441,16 @@ func file_wire_proto_init() {
 		return
 	}
 	file_wire_proto_msgTypes[5].OneofWrappers = []any{}
-	file_wire_proto_msgTypes[6].OneofWrappers = []any{}
-	file_wire_proto_msgTypes[12].OneofWrappers = []any{}
-	file_wire_proto_msgTypes[20].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[7].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[13].OneofWrappers = []any{}
+	file_wire_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_proto_rawDesc), len(file_wire_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

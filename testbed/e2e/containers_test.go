@@ -92,16 +92,16 @@ func boxes(t *testing.T, config v1.Config) (ctx context.Context, c *cluster.Clus
 	if err := container.Installed(); err != nil {
 		t.Skip(err)
 	}
-	return offering(t, config, "container", "--cpus", "2")
+	return offering(t, config, "container", 1, "--cpus", "2")
 }
 
-// machines is one whose machine runs virtual machines.
-func machines(t *testing.T, config v1.Config, cpus string) (ctx context.Context, c *cluster.Cluster, h cluster.Home, repository, digest string) {
+// machines is one whose machines, of so many CPUs each, run virtual machines.
+func machines(t *testing.T, config v1.Config, executors int, cpus string) (ctx context.Context, c *cluster.Cluster, h cluster.Home, repository, digest string) {
 	t.Helper()
-	return offering(t, config, "vm", "--cpus", cpus, "--vm-kernel", vmtest.Need(t))
+	return offering(t, config, "vm", executors, "--executors", strconv.Itoa(executors), "--cpus", cpus, "--vm-kernel", vmtest.Need(t))
 }
 
-func offering(t *testing.T, config v1.Config, driver string, args ...string) (ctx context.Context, c *cluster.Cluster, h cluster.Home, repository, digest string) {
+func offering(t *testing.T, config v1.Config, driver string, executors int, args ...string) (ctx context.Context, c *cluster.Cluster, h cluster.Home, repository, digest string) {
 	t.Helper()
 	root := t.TempDir()
 	containertest.MakeRoot(t, root)
@@ -111,10 +111,11 @@ func offering(t *testing.T, config v1.Config, driver string, args ...string) (ct
 	must(t, err)
 	h = c.Home("user", addr, "")
 	must(t, c.StartDev(ctx, h, args...))
-	must(t, cluster.Until(ctx, time.Minute, "the machine offers "+driver, func() (bool, error) {
+	must(t, cluster.Until(ctx, time.Minute, "all machines offer "+driver, func() (bool, error) {
 		var list client.NodeList
 		err := h.JSON(ctx, &list, "nodes")
-		return len(list.Nodes) == 1 && slices.Contains(list.Nodes[0].Drivers, driver), err
+		lacks := func(one client.Node) bool { return !slices.Contains(one.Drivers, driver) }
+		return len(list.Nodes) == executors && !slices.ContainsFunc(list.Nodes, lacks), err
 	}))
 	set, err := h.Run(ctx, "operator", "pool", "set", "default", "--drivers", "process,"+driver, "--token", "@"+filepath.Join(c.Dir, "dev", "server", "operator.token"))
 	must(t, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,17 +22,9 @@ import (
 // A machine whose pot is dry comes to lie on disk, and its place is sold to somebody else. Another wallet brings money: when
 // there is room it goes on in a new QEMU process, counts on where it was, and its keep is a line of its own.
 func TestAMachineIsSuspendedWhenItsPotIsDryAndCountsOn(t *testing.T) {
-	ctx, c, h, repository, _ := machines(t, v1.Config{Env: []string{"PATH=/bin"}}, "1")
-	friend := c.Home("friend", h.Addr, "")
-	purse := filepath.Join(t.TempDir(), "coins")
-	must(t, os.WriteFile(purse, []byte(runs(t, ctx, h, "wallet", "send", "1000").Stdout), 0o600))
-	runs(t, ctx, friend, "wallet", "receive", "@"+purse)
-	runs(t, ctx, h, "operator", "pool", "set", "default", "--pause-grace", "5m", "--weight", "suspended=200",
-		"--token", "@"+filepath.Join(c.Dir, "dev", "server", "operator.token"))
-
-	// A second costs one credit and a little, five minutes of reserve about 320: there is money for some seconds of running.
-	n := submit(t, ctx, h, "--mode", "stream", "--bid", "1", "--pay", "340", "--cpus", "1", "--memory", "256MiB", "--vm", repository+":1",
-		"--", "sh", "-c", "n=0; while [ $n -lt 60 ]; do n=$((n+1)); echo $n; sleep 1; done")
+	w := machinesForCoins(t, 1)
+	ctx, h := w.ctx, w.user
+	n := w.dry(t)
 	number := strconv.FormatUint(n, 10)
 	run := awaitRun(t, ctx, h, n, "suspended")
 	before := counted(t, ctx, h, number)
@@ -45,7 +38,7 @@ func TestAMachineIsSuspendedWhenItsPotIsDryAndCountsOn(t *testing.T) {
 
 	holder := submit(t, ctx, h, job("--cpus", "1", "--", "sleep", "600")...)
 	await(t, ctx, h, holder, "running")
-	runs(t, ctx, friend, "fund", number, "600")
+	runs(t, ctx, w.friend, "fund", number, "600")
 	if again := awaitRun(t, ctx, h, n, "suspended"); again.Run != run.Run {
 		t.Errorf("it was run %d and is run %d", run.Run, again.Run)
 	}
@@ -54,12 +47,83 @@ func TestAMachineIsSuspendedWhenItsPotIsDryAndCountsOn(t *testing.T) {
 	must(t, cluster.Until(ctx, 2*time.Minute, "it counts on", func() (bool, error) { return counted(t, ctx, h, number) > before, nil }))
 	must(t, cluster.Until(ctx, 2*time.Minute, "it counts to its end", func() (bool, error) { return counted(t, ctx, h, number) == 60, nil }))
 
+	countedToTheEnd(t, ctx, h, n)
+}
+
+// What a machine was goes on on another machine, by what the servers have of it, when its own gives up what it has.
+func TestASuspendedMachineGoesOnElsewhere(t *testing.T) {
+	w := machinesForCoins(t, 2)
+	ctx, h := w.ctx, w.user
+	n := w.dry(t)
+	number := strconv.FormatUint(n, 10)
+	run := awaitRun(t, ctx, h, n, "suspended")
+	must(t, cluster.Until(ctx, 2*time.Minute, "the servers have the machine", func() (bool, error) {
+		return strings.Contains(runs(t, ctx, h, "events", number).Stdout, "stored"), nil
+	}))
+	runs(t, ctx, h, "drain", run.Node, "--deadline", "1s", "--token", w.operator)
+	must(t, cluster.Until(ctx, time.Minute, "its machine is empty", func() (bool, error) {
+		var list client.NodeList
+		err := h.JSON(ctx, &list, "nodes")
+		return slices.ContainsFunc(list.Nodes, func(one client.Node) bool { return one.Node == run.Node && one.Runs == 0 }), err
+	}))
+	if again := awaitRun(t, ctx, h, n, "suspended"); again.Run != run.Run || again.Node != "" {
+		t.Errorf("it was run %+v and is run %+v", run, again)
+	}
+	runs(t, ctx, w.friend, "fund", number, "600")
+	countedToTheEnd(t, ctx, h, n)
+	p := show(t, ctx, h, n).Private
+	if len(p.Runs) != 2 || p.Runs[1].Reason != "moved" || p.Runs[1].Node != run.Node || p.Runs[0].Node == run.Node {
+		t.Errorf("its runs were %+v", p.Runs)
+	}
+}
+
+// moneyed is a cluster of executors of one CPU that run virtual machines, its user, and a friend with money of its own.
+type moneyed struct {
+	ctx          context.Context
+	user, friend cluster.Home
+	operator     string // its token
+	image        string
+}
+
+func machinesForCoins(t *testing.T, executors int) moneyed {
+	t.Helper()
+	ctx, c, h, repository, _ := machines(t, v1.Config{Env: []string{"PATH=/bin"}}, executors, "1")
+	w := moneyed{
+		ctx: ctx, user: h, friend: c.Home("friend", h.Addr, ""), image: repository + ":1",
+		operator: "@" + filepath.Join(c.Dir, "dev", "server", "operator.token"),
+	}
+	purse := filepath.Join(t.TempDir(), "coins")
+	must(t, os.WriteFile(purse, []byte(runs(t, ctx, h, "wallet", "send", "1000").Stdout), 0o600))
+	runs(t, ctx, w.friend, "wallet", "receive", "@"+purse)
+	runs(t, ctx, h, "operator", "pool", "set", "default", "--pause-grace", "5m", "--weight", "suspended=200", "--token", w.operator)
+	return w
+}
+
+// dry submits a machine that counts to 60 and has money for some seconds.
+func (w moneyed) dry(t *testing.T) uint64 {
+	t.Helper()
+	// A second costs one credit and a little, five minutes of reserve about 320.
+	return submit(t, w.ctx, w.user, "--mode", "stream", "--bid", "1", "--pay", "340", "--cpus", "1", "--memory", "256MiB", "--vm", w.image,
+		"--", "sh", "-c", "n=0; while [ $n -lt 60 ]; do n=$((n+1)); echo $n; sleep 1; done")
+}
+
+// countedToTheEnd holds that nothing of what the machine counted is missing or doubled, and that its keep was billed.
+func countedToTheEnd(t *testing.T, ctx context.Context, h cluster.Home, n uint64) {
+	t.Helper()
 	var all strings.Builder
 	for i := range 60 {
 		fmt.Fprintln(&all, i+1)
 	}
-	undisturbed(t, ctx, h, n, all.String())
-	receipt := runs(t, ctx, h, "receipt", number).Stdout
+	must(t, cluster.Until(ctx, 3*time.Minute, "it has counted to the end", func() (bool, error) {
+		return show(t, ctx, h, n).State == "done", nil
+	}))
+	if job := show(t, ctx, h, n); job.Reason != "exited" || *job.ExitCode != 0 {
+		t.Errorf("it ended as %s with code %v", job.Reason, job.ExitCode)
+	}
+	if got := runs(t, ctx, h, "logs", strconv.FormatUint(n, 10), "--stdout").Stdout; got != all.String() {
+		t.Errorf("it printed\n%s", got)
+	}
+	receipt := runs(t, ctx, h, "receipt", strconv.FormatUint(n, 10)).Stdout
 	if !strings.Contains(receipt, "kept while suspended") {
 		t.Errorf("its receipt is\n%s", receipt)
 	}

@@ -18,7 +18,7 @@ import (
 // The image of a container runs in a virtual machine, with inputs and outputs, and is billed; what is no disk is told, and does not
 // count against the machine.
 func TestAJobRunsInAVirtualMachine(t *testing.T) {
-	ctx, _, h, repository, digest := machines(t, v1.Config{Env: []string{"PATH=/bin", "OF=the image"}, Cmd: []string{"/bin/sh", "-c", "echo I am $OF"}}, "2")
+	ctx, _, h, repository, digest := machines(t, v1.Config{Env: []string{"PATH=/bin", "OF=the image"}, Cmd: []string{"/bin/sh", "-c", "echo I am $OF"}}, 1, "2")
 	input := filepath.Join(t.TempDir(), "input")
 	must(t, os.WriteFile(input, []byte("in and out\n"), 0o644))
 	before := balance(t, ctx, h)

@@ -43,7 +43,7 @@ func (c *Cluster) AddExecutor() *Executor {
 	c.T.Helper()
 	name := fmt.Sprintf("e%d", len(c.Executors))
 	e := &Executor{Name: name, cluster: c, starts: map[uint64]int{}, states: map[uint64]drivers.State{}}
-	e.Driver = fake.New(fake.Config{Start: e.boot(), Behave: e.behave, Changed: e.changed, Disk: c.disks})
+	e.Driver = fake.New(fake.Config{Start: e.boot(), Behave: e.behave, Changed: e.changed, Disk: c.disks, Moves: "fake"})
 	var servers []string
 	for _, s := range c.Servers {
 		servers = append(servers, s.Config.Cluster)

@@ -153,13 +153,13 @@ func (w *world) checkNap(before *machine.View, r *run, to funding.Millis) {
 // wake lets suspended runs go on, as a leader does.
 func (w *world) wake(view *machine.View) {
 	due := view.WakeDue(w.now, between(w, 1, 50))
-	if len(due) == 0 {
+	if len(due.Wake)+len(due.Move) == 0 {
 		return
 	}
 	fresh := view == w.view
-	a, ok := answer[machine.PulseAnswer](w, w.propose(machine.Pulse{Wake: due}))
+	a, ok := answer[machine.PulseAnswer](w, w.propose(due))
 	if !ok || fresh && a.Skipped != 0 {
-		w.fail("leader", "of %d suspended runs that could go on %d did", len(due), a.Done)
+		w.fail("leader", "of %d suspended runs that could go on %d did", len(due.Wake)+len(due.Move), a.Done)
 	}
 }
 
