@@ -40,7 +40,12 @@ func (w *world) drowse() {
 		if record.State == scheduler.RunPaused {
 			w.doze()
 		}
-		if r.nap != nil && w.chance(15) {
+		if r.nap != nil && w.chance(60) {
+			w.stow(r)
+		}
+		if r.nap != nil && r.stored != "" && w.chance(40) {
+			w.part(r)
+		} else if r.nap != nil && w.chance(15) {
 			w.crowd(r)
 		}
 		if r.nap != nil && w.chance(70) {

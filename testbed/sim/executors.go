@@ -62,7 +62,7 @@ func (w *world) endOf(r *run, start funding.Millis) machine.End {
 			end = machine.End{At: told, Reason: scheduler.ReasonSignalled, Signal: 15, CPUMillis: 7}
 		}
 	}
-	if limit := r.job.limit + r.slept; r.job.limit != 0 && r.nap == nil && end.At > start+limit {
+	if limit := r.limit() + r.slept; r.job.limit != 0 && r.nap == nil && end.At > start+limit {
 		late := funding.Millis(0)
 		if r.linger > 80 {
 			late = funding.Millis(r.linger) * 20 // the machine was slow to kill
@@ -100,7 +100,7 @@ type reports struct {
 
 // add says what is new about a run, if there is anything.
 func (b *reports) add(r *run) {
-	if r.ended != nil || r.placed > b.now {
+	if r.ended != nil || r.placed > b.now || r.node == 0 {
 		return
 	}
 	report := machine.RunReport{Run: r.id}
@@ -242,8 +242,7 @@ func (w *world) lease() {
 		w.mayRefuse(w.propose(machine.NodeUpdate{Node: n.id, Facts: n.facts}))
 	case w.chance(40):
 		w.jump(75 * second)
-		n.lost = true
-		w.mayRefuse(w.propose(machine.Pulse{Lost: []scheduler.NodeID{n.id}}))
+		w.loseNode(n)
 	default:
 		from := w.now
 		w.now += between(w, 0, 15*second)
@@ -253,6 +252,11 @@ func (w *world) lease() {
 			}
 		}
 	}
+}
+
+func (w *world) loseNode(n *node) {
+	n.lost = true
+	w.mayRefuse(w.propose(machine.Pulse{Lost: []scheduler.NodeID{n.id}}))
 }
 
 // badReports are lies and echoes: each is refused by itself.

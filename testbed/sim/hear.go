@@ -30,6 +30,9 @@ func (w *world) hear(before *machine.View, r machine.Result) {
 		case machine.EventSuspended:
 			w.hearSuspended(e)
 			moved = true
+		case machine.EventStored:
+			w.hearStored(e)
+			moved = moved || e.Reason != scheduler.ReasonNone
 		case machine.EventResumed:
 			if r := w.hearWoken(before, e); r != nil {
 				woken, moved = append(woken, r), true
@@ -53,6 +56,9 @@ func (w *world) hear(before *machine.View, r machine.Result) {
 		case machine.EventForgotten:
 			w.hearForgotten(before, e)
 		}
+	}
+	if w.moving != nil {
+		w.fail("I8", "run %d moved, and nothing came of it", w.moving.id)
 	}
 	if moved {
 		w.checkPlaces(r.Events)

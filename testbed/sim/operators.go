@@ -193,7 +193,7 @@ func (w *world) join() {
 	pools := w.view.Pools()
 	n := &node{name: name, pool: pools[w.dice.IntN(len(pools))].Name, facts: machine.NodeFacts{
 		Has:     scheduler.Resources{CPUMilli: between[int64](w, 2, 12) * 1000, Memory: between[int64](w, 8, 64) << 30, Disk: between[int64](w, 4, 64) << 30},
-		Drivers: []string{"process"},
+		Drivers: []string{"process"}, DriverFacts: []scheduler.DriverFacts{{Name: "process", Isolation: "vm", State: "up", Moves: w.kindOfMachine()}},
 	}}
 	if w.chance(60) {
 		n.facts.Cards, n.facts.Has.GPUs = w.someCards()

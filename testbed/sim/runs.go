@@ -40,6 +40,8 @@ type run struct {
 	since  funding.Millis // when it last went on after that; zero: never
 	slept  funding.Millis // for how long in all
 	before funding.Millis // billed until then
+	stored string         // what its machine said of where it may go on, once the servers have it
+	gone   funding.Millis // of its job's limit, before it moved to its machine
 
 	settled funding.Millis // up to when, on the way
 	paid    funding.Amount // posted by then
@@ -51,7 +53,7 @@ func (r *run) until() funding.Millis {
 	if r.job.limit == 0 || r.start == 0 {
 		return 0
 	}
-	return r.start + r.job.limit + r.slept
+	return r.start + r.limit() + r.slept
 }
 
 // usage is what the run owes for this stretch, from its beginning up to a time, without what it was frozen for:
@@ -91,6 +93,9 @@ func (w *world) hearPlaced(e machine.Event) {
 	}
 	r := &run{id: e.Run, job: j, task: e.Task, node: e.Node, pool: e.Pool, placed: e.At, linger: w.dice.IntN(101)}
 	w.planEnd(r)
+	if w.moving != nil {
+		w.hearArrived(r)
+	}
 	w.runs = append(w.runs, r)
 	w.runsByID[r.id] = r
 	w.report.Runs++
@@ -153,6 +158,13 @@ func (w *world) hearRunEnded(before *machine.View, e machine.Event) {
 	}
 	if files.Charged < r.charged || files.Charged > r.charged+r.bore {
 		w.fail("I6", "run %d says that it was charged %d, its transfers come to %d", r.id, files.Charged, r.charged)
+	}
+	if e.Reason == scheduler.ReasonMoved {
+		w.hearMoved(before, r, e, files)
+		return
+	}
+	if r.node == 0 { // no executor has it
+		r.ended = &machine.End{At: e.At}
 	}
 	if void(e.Reason) {
 		if r.posted != r.paid || r.overrun != r.borne {

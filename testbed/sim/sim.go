@@ -41,6 +41,7 @@ type Report struct {
 	Suspended                    int // runs that came to their machine's disk
 	Woken                        int // of them went on
 	Again                        int // runs that were suspended once more after that
+	Moved                        int // suspended runs that went on elsewhere
 	Days                         int
 	Troubles                     []string // of this life
 	Most                         int      // bytes of its largest snapshot

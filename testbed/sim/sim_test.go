@@ -29,6 +29,7 @@ func TestShortLivesHoldEveryInvariant(t *testing.T) {
 		}
 		all.GPUs, all.NoRoom = all.GPUs+report.GPUs, all.NoRoom+report.NoRoom
 		all.Suspended, all.Woken, all.Again = all.Suspended+report.Suspended, all.Woken+report.Woken, all.Again+report.Again
+		all.Moved += report.Moved
 		if report.Jobs == 0 || report.Runs == 0 || report.Refused == 0 {
 			t.Errorf("seed %d: %d jobs, %d runs, %d refusals: such a life shows nothing", seed, report.Jobs, report.Runs, report.Refused)
 		}
@@ -36,8 +37,8 @@ func TestShortLivesHoldEveryInvariant(t *testing.T) {
 	if all.GPUs < 20 || all.NoRoom == 0 {
 		t.Errorf("%d runs had GPUs, %d were refused by their machine: such lives show nothing of GPUs", all.GPUs, all.NoRoom)
 	}
-	if all.Suspended < 15 || all.Woken < 8 || all.Again < 3 {
-		t.Errorf("%d runs were suspended, %d of them went on, %d were suspended again: such lives show nothing of suspension", all.Suspended, all.Woken, all.Again)
+	if all.Suspended < 15 || all.Woken < 8 || all.Again < 3 || all.Moved < 3 {
+		t.Errorf("%d runs were suspended, %d of them went on, %d were suspended again, %d moved: such lives show nothing of suspension", all.Suspended, all.Woken, all.Again, all.Moved)
 	}
 }
 

@@ -21,8 +21,14 @@ type nap struct {
 // nothing may come of it.
 func (b *reports) sleeps(r *run, over bool) *machine.Suspended {
 	record, ok := b.view.Run(r.id)
-	if !ok || r.start == 0 || r.over != nil || over || r.nap != nil {
+	if !ok || r.start == 0 || r.over != nil || over {
 		return nil
+	}
+	if r.nap != nil {
+		if record.State != scheduler.RunSuspended || r.stored != "" && b.chance(95) || b.chance(60) {
+			return nil
+		}
+		return b.stows(r)
 	}
 	word := machine.Suspended{At: b.now}
 	switch paused := record.State == scheduler.RunPaused; {
@@ -39,6 +45,9 @@ func (b *reports) sleeps(r *run, over bool) *machine.Suspended {
 	}
 	if record.State == scheduler.RunPaused {
 		r.dozed = word.At
+	}
+	if known := b.stows(r); known != nil && b.chance(20) {
+		word.Stored = known.Stored
 	}
 	return &word
 }
@@ -102,7 +111,7 @@ func (w *world) hearWoken(before *machine.View, e machine.Event) *run {
 	lasts := big.NewInt(int64(r.nap.grace + second))
 	r.least = cost(r.job.weight, lasts.Mul(lasts, big.NewInt(int64(min(r.job.bid, w.prices[r.pool].lowest(r.nap.from))))))
 	r.slept += e.At - r.nap.from
-	r.nap, r.dozed, r.since = nil, 0, e.At
+	r.nap, r.stored, r.dozed, r.since = nil, "", 0, e.At
 	w.report.Woken++
 	record, _ := w.view.Run(r.id)
 	if limit := r.until(); record.Until != limit {

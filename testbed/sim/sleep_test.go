@@ -21,7 +21,7 @@ func (f *faulty) each(r *machine.Result, kind machine.EventKind, do func(machine
 
 // moves changes what a run takes of its node.
 func (f *faulty) moves(run *scheduler.Run, n int64) {
-	node, _ := f.View().Node(run.Nodes[0])
+	node, _ := f.View().Node(run.Node())
 	shape, _ := f.View().Shape(run.Shape)
 	node.Used = node.Used.Plus(shape.Need, n).Plus(shape.Need.Keeps(), -n)
 }
@@ -137,8 +137,8 @@ func roomless(f *faulty) {
 			for _, run := range f.asleep() {
 				if run.Parked.Ready {
 					pulse.Wake = append(pulse.Wake, run.ID)
-					if !slices.Contains(grown, run.Nodes[0]) {
-						grown = append(grown, run.Nodes[0])
+					if !slices.Contains(grown, run.Node()) {
+						grown = append(grown, run.Node())
 					}
 				}
 			}

@@ -65,6 +65,7 @@ type world struct {
 	runsByID map[runID]*run
 	lostRuns []runID // given away, or ended: what is said of them is refused
 	nodes    []*node
+	moving   *run // a run that has moved, until the one is heard of that goes on
 	claims   []claimable
 	prices   map[scheduler.PoolID]*prices
 	minting  funding.Amount // quoted and on its way to be minted
