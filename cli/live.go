@@ -133,8 +133,6 @@ func noticeOf(e client.Event, before string) string {
 		return ", the money has run out"
 	case "suspended":
 		return ", the money has run out; on disk, kept until " + clock(e.Until)
-	case "stored":
-		return before
 	case "resumed":
 		if !strings.HasPrefix(before, toppedUp) { // that says more, and it is seen in the job itself
 			return ", resumed"

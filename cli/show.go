@@ -67,7 +67,7 @@ func (a *app) printJob(j client.Job) {
 	}
 	rows := make([][]string, 0, len(p.Runs))
 	for _, r := range p.Runs {
-		rows = append(rows, []string{strconv.FormatUint(r.Run, 10), strconv.Itoa(int(r.Task)), r.State, r.Node,
+		rows = append(rows, []string{strconv.FormatUint(r.Run, 10), strconv.Itoa(int(r.Task)), r.State, or(r.Node, "the servers"),
 			clock(r.Started), clock(r.Ended), r.Reason, code(r.ExitCode), money(r.OwedMicro)})
 	}
 	fmt.Fprintln(a.out)
