@@ -122,7 +122,7 @@ func TestVersionOneOnly(t *testing.T) {
 // TestAsPlainUser runs TestProcessDriver again as nobody, who may set few limits.
 func TestAsPlainUser(t *testing.T) {
 	out := asNobody(t, nil)
-	able := drivers.Description{Pause: true}
+	able := drivers.Description{Pause: true, Share: true}
 	for _, limit := range drivers.Limits() {
 		able.Limits = append(able.Limits, drivers.LimitSupport{Limit: limit, Supported: true})
 	}
