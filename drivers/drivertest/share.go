@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,7 +51,7 @@ func worksThere(s *Session) error {
 		return err
 	}
 	dir := filepath.Join(share, "a b/project")
-	task, err := s.shell("pwd; cat given; echo made >made; mkdir folder; sleep 1000")
+	task, err := s.shell("echo made >made; mkdir folder; pwd; cat given; sleep 1000")
 	if err != nil {
 		return err
 	}
@@ -58,19 +59,17 @@ func worksThere(s *Session) error {
 	if _, err := s.running(task); err != nil {
 		return err
 	}
-	made := filepath.Join(dir, "folder")
-	for {
-		if _, err := os.Stat(made); err == nil {
-			break
+	var got string
+	for !strings.HasSuffix(got, "given\n") {
+		select {
+		case <-time.After(10 * time.Millisecond): // nobody tells when what it says has come
+		case <-s.ctx.Done():
+			said, err := output(task, "stderr")
+			return fmt.Errorf("it never found what lies there, and said %q, %w", said, errors.Join(s.ctx.Err(), err))
 		}
-		if s.ctx.Err() != nil {
-			got, err := output(task, "stderr")
-			return fmt.Errorf("it never made %s: %q, %w", made, got, err)
+		if got, err = output(task, "stdout"); err != nil {
+			return err
 		}
-	}
-	got, err := output(task, "stdout")
-	if err != nil {
-		return err
 	}
 	if s.description.Exec { // what joins it is there too
 		var out bytes.Buffer
