@@ -300,7 +300,7 @@ func (w *world) limits() {
 		if r.Code == machine.OK && entry.TimeLimit != nil {
 			j.limit = *entry.TimeLimit
 			w.view.RunsOf(j.id, func(run *scheduler.Run) bool {
-				if run.Until != 0 && run.Until < run.Start+j.limit {
+				if r := w.runsByID[run.ID]; r != nil && run.Until != 0 && run.Until != r.until() {
 					w.fail("I8", "run %d started at %d and may run until %d, its limit has become %d", run.ID, run.Start, run.Until, j.limit)
 				}
 				return true
