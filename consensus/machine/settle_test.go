@@ -108,7 +108,7 @@ func TestSettledDailyOrOnceIsTheSame(t *testing.T) {
 			r.Fatalf("settled %d times it was charged %d, once %d", n, charged, once)
 		}
 	})
-	if often < 20 {
+	if often < 20 && !testing.Short() { // a short run draws too few lives
 		t.Errorf("%d settlements in all show nothing", often)
 	}
 }
