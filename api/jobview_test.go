@@ -23,8 +23,14 @@ type shown struct {
 
 func newShown(t *testing.T, change func(*client.SubmitRequest)) *shown {
 	t.Helper()
+	return newShownBy(t, func(*api.Config) {}, change)
+}
+
+func newShownBy(t *testing.T, configure func(*api.Config), change func(*client.SubmitRequest)) *shown {
+	t.Helper()
 	var w *world
 	w = newWorld(t, func(c *api.Config) {
+		configure(c)
 		c.Now = func() funding.Millis {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -77,6 +83,30 @@ func (s *shown) due(d funding.Millis) {
 	}
 }
 
+// runsDry has the run go on until its money is gone.
+func (s *shown) runsDry() {
+	s.t.Helper()
+	for ran := 0; ; ran++ {
+		run, ok := s.View().Run(s.run)
+		if ok && run.State == scheduler.RunPaused {
+			return
+		}
+		if !ok || ran > 3600 {
+			s.t.Fatalf("for an hour its money did not end: %+v", run)
+		}
+		s.due(1000)
+	}
+}
+
+func (s *shown) pays(credits int64) {
+	s.t.Helper()
+	if _, err := s.c.Deposit(s.t.Context(), s.secret.Key("fund"), newKey(), "", client.DepositRequest{
+		Payment: client.Payment{Pay: credits, Inputs: s.purse.issue(credits), Blanks: s.purse.blanks(13)},
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // What is settled each day is charged, and not told once more as what the run owes.
 func TestWhatASettledRunHasSpentIsShownOnce(t *testing.T) {
 	s := newShown(t, func(r *client.SubmitRequest) { r.Pay, r.Job.TimeMs = 500_000, int64(72*hours) })
@@ -100,26 +130,13 @@ func TestWhatASettledRunHasSpentIsShownOnce(t *testing.T) {
 func TestWhatASuspendedRunHasSpentIsShownOnce(t *testing.T) {
 	s := newShown(t, func(r *client.SubmitRequest) { r.Pay, r.Job.TimeMs, r.Job.Mode = 2000, 0, "stream" })
 	began := s.at
-	for ran := 0; ; ran++ {
-		run, ok := s.View().Run(s.run)
-		if ok && run.State == scheduler.RunPaused {
-			break
-		}
-		if !ok || ran > 3600 {
-			t.Fatalf("for an hour its money did not end: %+v", run)
-		}
-		s.due(1000)
-	}
+	s.runsDry()
 	first := s.at - began
 	s.wants("when it is paused", first)
 	s.reports(machine.RunReport{Run: s.run, Suspended: &machine.Suspended{At: s.at}})
 	s.due(60_000)
 	s.wants("a minute on disk later, which costs nothing here", first)
-	if _, err := s.c.Deposit(t.Context(), s.secret.Key("fund"), newKey(), "", client.DepositRequest{
-		Payment: client.Payment{Pay: 4000, Inputs: s.purse.issue(4000), Blanks: s.purse.blanks(13)},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	s.pays(4000)
 	wake := s.View().WakeDue(s.at, 1)
 	if len(wake.Wake) != 1 {
 		t.Fatal("it does not go on with money")

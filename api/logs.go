@@ -88,7 +88,7 @@ func (a *API) getLog(w http.ResponseWriter, r *http.Request) error {
 			return out.end(err)
 		}
 		v = a.node.View() // the run has ended since: is its task to run again?
-		if !q.follow && !hasMoved(v, run.ID) || q.run != 0 && !a.again(v, q, run.ID) {
+		if !q.follow && (q.run != 0 || !hasMoved(v, run.ID)) || q.run != 0 && !a.again(v, q, run.ID) {
 			return out.end(nil)
 		}
 		after = run.ID
@@ -101,20 +101,29 @@ func (a *API) again(v *machine.View, q logWanted, run scheduler.RunID) bool {
 	return ok && j.State != scheduler.JobDone && run == q.run
 }
 
-// runOf finds the run to send after another: the one that was asked for, or the task's newest. Following, it waits for
-// it until the job is done. Nil: there is none.
+// runOf finds the run to send after another: the next one, and first the one that was asked for, or the task's newest from where
+// that began. Following, it waits for it until the job is done. Nil: there is none.
 func (a *API) runOf(ctx context.Context, v **machine.View, q logWanted, after scheduler.RunID) (*scheduler.Run, error) {
 	for {
 		var found *scheduler.Run
+		better := func(task int32, run scheduler.RunID) bool {
+			switch {
+			case task != q.task || run <= after || q.run != 0 && after == 0 && run != q.run:
+				return false
+			case found == nil || after == 0:
+				return found == nil || run >= found.ID
+			}
+			return run <= found.ID
+		}
 		(*v).RunsOf(q.job, func(r *scheduler.Run) bool {
-			if r.Task == q.task && r.ID > after && (q.run == 0 || after != 0 || r.ID == q.run) {
+			if better(r.Task, r.ID) {
 				found = r
 			}
 			return true
 		})
 		// A run that has ended leaves only its files.
 		(*v).FilesOf(q.job, func(f *machine.RunFiles) bool {
-			if f.Task == q.task && f.Run > after && (q.run == 0 || after != 0 || f.Run == q.run) && (found == nil || f.Run >= found.ID) {
+			if better(f.Task, f.Run) {
 				found = &scheduler.Run{ID: f.Run, Job: q.job, Task: f.Task, State: scheduler.RunEnded}
 			}
 			return true
@@ -131,7 +140,7 @@ func (a *API) runOf(ctx context.Context, v **machine.View, q logWanted, after sc
 			return nil, fail(string(machine.CodeRunUnknown), "job %d has no run %d of task %d", q.job, q.run, q.task)
 		}
 		j, ok := (*v).Job(q.job)
-		if !q.follow || !ok || j.State == scheduler.JobDone || after != 0 && !stillToRun(j, q.task) {
+		if !q.follow || !ok || j.State == scheduler.JobDone || after != 0 && found == nil && !stillToRun(j, q.task) {
 			return nil, nil
 		}
 		next, err := a.nextView(ctx, *v)

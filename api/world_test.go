@@ -63,11 +63,7 @@ func newWorld(t testing.TB, change func(*api.Config)) *world {
 			PauseGrace: 600_000, Tranche: 600_000, Tick: 10_000, ArrayMax: 1000, Drivers: []string{"process"}, LowFunds: 60_000,
 		}},
 	})
-	join := machine.TokenHash{9}
-	w.does(&machine.Token{Hash: join, Role: machine.RoleJoinExecutor, Until: w.at + 1000})
-	w.does(&machine.NodeJoin{Token: join, Name: "n1", Pool: "default", Cert: [32]byte{7}, Facts: machine.NodeFacts{
-		Has: scheduler.Resources{CPUMilli: 4000, Memory: 16 << 30, Disk: 1 << 40}, Drivers: []string{"process"},
-	}})
+	w.joins("n1")
 	config := api.Config{Node: w, Keyring: func() *mint.Keyring { return w.ring }, Events: told{w}, Version: "test"}
 	if change != nil {
 		change(&config)
@@ -110,6 +106,21 @@ func (w *world) apply(c machine.Command) (machine.Result, error) {
 	fault := w.fault
 	w.fault = nil
 	return result, fault
+}
+
+// joins lets a machine in.
+func (w *world) joins(name string, facts ...scheduler.DriverFacts) scheduler.NodeID {
+	w.t.Helper()
+	join := machine.TokenHash(sha256.Sum256([]byte(name)))
+	w.does(&machine.Token{Hash: join, Role: machine.RoleJoinExecutor, Until: w.at + 1000})
+	result := w.does(&machine.NodeJoin{Token: join, Name: name, Pool: "default", Cert: join, Facts: machine.NodeFacts{
+		Has: scheduler.Resources{CPUMilli: 4000, Memory: 16 << 30, Disk: 1 << 40}, Drivers: []string{"process"}, DriverFacts: facts,
+	}})
+	var joined machine.NodeJoinAnswer
+	if err := machine.DecodeAnswer(result.Answer, &joined); err != nil {
+		w.t.Fatal(err)
+	}
+	return joined.Node
 }
 
 func (w *world) does(c machine.Command) machine.Result {
