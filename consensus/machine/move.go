@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"fmt"
-
 	"github.com/coinop/coinop/scheduler"
 )
 
@@ -68,16 +66,9 @@ func (tx *Tx) move(m MoveRun) (bool, error) {
 	if !mayMove(old, node, shape, pool) {
 		return false, nil
 	}
-	j, err := tx.openJob(old.Job)
-	if err != nil {
+	j, run, err := tx.rouse(old)
+	if j == nil || err != nil {
 		return false, err
-	}
-	if j.stream().Paused != 0 {
-		return false, nil // with its siblings, or not at all
-	}
-	run := *old
-	if err := j.settleParked(&run, tx.at); err != nil {
-		return false, fmt.Errorf("move run %d: %w", run.ID, err)
 	}
 	tx.meta.Run++
 	next := scheduler.Run{
@@ -96,8 +87,5 @@ func (tx *Tx) move(m MoveRun) (bool, error) {
 	j.job.State = scheduler.JobRunning
 	j.save()
 	tx.emit(Event{Kind: EventPlaced, Job: next.Job, Task: next.Task, Run: next.ID, Node: node.ID, Pool: next.Pool, Rate: next.Bid})
-	if next.Bid < pool.Price { // as where work of a lower bid is placed: nobody pays more than its bid
-		return true, tx.setPrice(*pool, next.Bid, tx.at)
-	}
-	return true, nil
+	return true, tx.fallTo(pool, next.Bid)
 }

@@ -107,12 +107,16 @@ func (tx *Tx) placeTask(d Placement, task int32, at funding.Millis) (scheduler.R
 	}
 	tx.nodes.put(used.ID, &used)
 	tx.emit(Event{Kind: EventPlaced, Job: job.ID, Task: task, Run: run, Node: node.ID, Pool: job.Pool, Rate: job.Effective()})
-	if job.Effective() < pool.Price {
-		// Work that passes a blocked head bids less than the price that the head has called for. Nobody pays more
-		// than its bid, so the price falls with it at once.
-		err = tx.setPrice(*pool, job.Effective(), at)
+	return run, OK, tx.fallTo(pool, job.Effective())
+}
+
+// fallTo lowers a pool's price for work that bids less: it passes a blocked head, which has called for that price. Nobody pays more
+// than its bid, so the price falls with it at once.
+func (tx *Tx) fallTo(pool *scheduler.Pool, bid funding.Rate) error {
+	if bid >= pool.Price {
+		return nil
 	}
-	return run, OK, err
+	return tx.setPrice(*pool, bid, tx.at)
 }
 
 // takeTask takes a task out of those that wait: one that waits again, or the next of the range.

@@ -19,6 +19,20 @@ func mayWake(run *scheduler.Run, node *scheduler.Node, shape *scheduler.Shape, p
 	return shape.Need.Within(without.Free())
 }
 
+// rouse takes out a suspended run that is to go on, its keep settled, and its job; no job: it is paused with its siblings, and goes
+// on with them or not at all.
+func (tx *Tx) rouse(old *scheduler.Run) (*jobTx, scheduler.Run, error) {
+	run := *old
+	j, err := tx.openJob(run.Job)
+	if err != nil || j.stream().Paused != 0 {
+		return nil, run, err
+	}
+	if err := j.settleParked(&run, tx.at); err != nil {
+		return nil, run, fmt.Errorf("let run %d go on: %w", run.ID, err)
+	}
+	return j, run, nil
+}
+
 // wake lets a suspended run go on: it takes its place again, and a new stretch begins.
 func (tx *Tx) wake(id scheduler.RunID) (bool, error) {
 	old, ok := tx.runs.get(id)
@@ -29,16 +43,9 @@ func (tx *Tx) wake(id scheduler.RunID) (bool, error) {
 	if node, ok := tx.nodes.get(old.Node()); !ok || !mayWake(old, node, shape, pool) {
 		return false, nil
 	}
-	j, err := tx.openJob(old.Job)
-	if err != nil {
+	j, run, err := tx.rouse(old)
+	if j == nil || err != nil {
 		return false, err
-	}
-	if j.stream().Paused != 0 {
-		return false, nil // with its siblings, or not at all
-	}
-	run := *old
-	if err := j.settleParked(&run, tx.at); err != nil {
-		return false, fmt.Errorf("wake run %d: %w", id, err)
 	}
 	if run.Parked.Left != 0 {
 		run.Until = tx.at + run.Parked.Left
@@ -55,10 +62,7 @@ func (tx *Tx) wake(id scheduler.RunID) (bool, error) {
 	resumed := j.about(EventResumed)
 	resumed.Run, resumed.Task, resumed.Node = id, run.Task, run.Node()
 	tx.emit(resumed)
-	if run.Bid < pool.Price { // as where work of a lower bid is placed: nobody pays more than its bid
-		return true, tx.setPrice(*pool, run.Bid, tx.at)
-	}
-	return true, nil
+	return true, tx.fallTo(pool, run.Bid)
 }
 
 // WakeDue says which suspended runs go on before anything is placed: those that there is money and room for, the best bid
